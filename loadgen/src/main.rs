@@ -1,0 +1,2 @@
+//! Load generator binary.
+fn main() {}
