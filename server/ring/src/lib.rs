@@ -1,1 +1,25 @@
-//! Data plane.
+//! The io_uring data plane: one ring a thread, sockets as direct descriptors, multishot receives
+//! into a ring of provided buffers.
+//!
+//! Everything unsafe about io_uring is settled here, by ownership: bytes to send move into the ring
+//! and come back when the kernel is done with them; received bytes are lent until they are recycled.
+//! The callers (the server's edge and the load generator) stay free of unsafe code.
+
+mod buffers;
+mod completion;
+mod doorbell;
+mod memory;
+mod operations;
+mod ring;
+mod send;
+
+pub use buffers::{BufferRingConfig, ReceivedBuffer};
+pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
+pub use doorbell::Doorbell;
+pub use memory::{Region, RegionBacking};
+pub use ring::{Ring, RingConfig, Wait};
+pub use send::Chunk;
+
+/// A socket, as its index in the ring's table of direct descriptors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Slot(pub u32);

@@ -1,0 +1,235 @@
+//! The operations on sockets, and the reading of their completions.
+#![allow(unsafe_code)]
+
+use crate::Slot;
+use crate::buffers::BUFFER_GROUP;
+use crate::completion::{AcceptOutcome, Completion, Kind, ReceiveOutcome};
+use crate::doorbell::Doorbell;
+use crate::ring::{Ring, kind_of};
+use crate::send::{Chunk, SendOperation};
+use io_uring::{cqueue, opcode, types};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Idle send operations kept for re-use.
+const IDLE_SENDS_MAX: usize = 1024;
+
+/// The address of a connect in flight; the kernel reads it.
+pub(crate) struct ConnectOperation {
+    address: libc::sockaddr_storage,
+}
+
+impl Ring {
+    /// Puts a descriptor into the table at `slot`, and closes the original: it no longer counts
+    /// against RLIMIT_NOFILE.
+    pub fn install(&mut self, slot: Slot, descriptor: OwnedFd) -> io::Result<()> {
+        assert!(slot.0 < self.slots(), "slot {} lies outside the table", slot.0);
+        self.io().submitter().register_files_update(slot.0, &[descriptor.as_raw_fd()])?;
+        Ok(())
+    }
+
+    /// Accepts connections of a listener into free slots until cancelled.
+    pub fn accept(&mut self, listener: u32, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let accept = opcode::AcceptMulti::new(types::Fd(descriptor.as_raw_fd()))
+            .allocate_file_index(true)
+            .build()
+            .user_data(Kind::Accept.token(listener));
+        self.queue(&accept)
+    }
+
+    /// Ends [`Ring::accept`]; the listener reports [`AcceptOutcome::Ended`].
+    pub fn cancel_accept(&mut self, listener: u32) -> io::Result<()> {
+        self.cancel(Kind::Accept.token(listener))
+    }
+
+    /// Receives into provided buffers until end, error, cancellation or lack of buffers.
+    pub fn receive(&mut self, slot: Slot) -> io::Result<()> {
+        let receive = opcode::RecvMulti::new(types::Fixed(slot.0), BUFFER_GROUP)
+            .build()
+            .user_data(Kind::Receive.token(slot.0));
+        self.queue(&receive)
+    }
+
+    /// Ends [`Ring::receive`]; bytes already received are still reported.
+    pub fn cancel_receive(&mut self, slot: Slot) -> io::Result<()> {
+        self.cancel(Kind::Receive.token(slot.0))
+    }
+
+    /// Sends all chunks, in order. One send at a time a slot; the chunks come back with
+    /// [`Completion::Sent`].
+    pub fn send(&mut self, slot: Slot, chunks: Vec<Chunk>) -> io::Result<()> {
+        let index = slot.0 as usize;
+        if self.sends.len() <= index {
+            self.sends.resize_with(index + 1, || None);
+        }
+        assert!(self.sends[index].is_none(), "one send at a time a slot");
+        let mut operation = self.idle_sends.pop().unwrap_or_else(|| Box::new(SendOperation::new()));
+        operation.load(chunks);
+        let entry = operation.entry(slot);
+        self.sends[index] = Some(operation);
+        self.queue(&entry)
+    }
+
+    /// Connects an installed socket.
+    pub fn connect(&mut self, slot: Slot, address: SocketAddr) -> io::Result<()> {
+        let index = slot.0 as usize;
+        if self.connects.len() <= index {
+            self.connects.resize_with(index + 1, || None);
+        }
+        assert!(self.connects[index].is_none(), "one connect at a time a slot");
+        let (storage, bytes) = raw_address(address);
+        let operation = Box::new(ConnectOperation { address: storage });
+        let pointer = std::ptr::from_ref(&operation.address).cast();
+        self.connects[index] = Some(operation);
+        let connect = opcode::Connect::new(types::Fixed(slot.0), pointer, bytes)
+            .build()
+            .user_data(Kind::Connect.token(slot.0));
+        self.queue(&connect)
+    }
+
+    /// Ends both directions: receives report the end, sends fail.
+    pub fn shut_down(&mut self, slot: Slot) -> io::Result<()> {
+        let shutdown = opcode::Shutdown::new(types::Fixed(slot.0), libc::SHUT_RDWR)
+            .build()
+            .user_data(Kind::ShutDown.token(slot.0));
+        self.queue(&shutdown)
+    }
+
+    /// Ends the sending direction: the peer reads the end of the stream.
+    pub fn shut_down_writes(&mut self, slot: Slot) -> io::Result<()> {
+        let shutdown = opcode::Shutdown::new(types::Fixed(slot.0), libc::SHUT_WR)
+            .build()
+            .user_data(Kind::ShutDown.token(slot.0));
+        self.queue(&shutdown)
+    }
+
+    /// Closes the socket and frees its slot.
+    pub fn close(&mut self, slot: Slot) -> io::Result<()> {
+        let close = opcode::Close::new(types::Fixed(slot.0)).build().user_data(Kind::Close.token(slot.0));
+        self.queue(&close)
+    }
+
+    /// Reports [`Completion::Doorbell`] whenever another thread rings.
+    pub fn listen_to(&mut self, doorbell: &Doorbell) -> io::Result<()> {
+        assert!(self.doorbell.is_none(), "one doorbell a ring");
+        self.doorbell = Some(doorbell.clone());
+        self.arm_doorbell()
+    }
+
+    fn arm_doorbell(&mut self) -> io::Result<()> {
+        let Some(doorbell) = &self.doorbell else { return Ok(()) };
+        let descriptor = types::Fd(doorbell.descriptor().as_raw_fd());
+        let poll = opcode::PollAdd::new(descriptor, libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(Kind::Doorbell.token(0));
+        self.queue(&poll)
+    }
+
+    fn cancel(&mut self, token: u64) -> io::Result<()> {
+        let cancel = opcode::AsyncCancel::new(token).build().user_data(Kind::Cancel.token(0));
+        self.queue(&cancel)
+    }
+
+    pub(crate) fn interpret(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
+        let (kind, index) = kind_of(entry);
+        let (slot, result) = (Slot(index), entry.result());
+        let error = (result < 0).then(|| io::Error::from_raw_os_error(-result));
+        match kind {
+            Kind::Receive => Some(Completion::Received { slot, outcome: self.received(entry) }),
+            Kind::Send => self.sent(slot, result, error),
+            Kind::Accept => {
+                let outcome = match error {
+                    Some(error) => AcceptOutcome::Ended(error),
+                    None => AcceptOutcome::Connection(Slot(result as u32)),
+                };
+                Some(Completion::Accepted { listener: index, outcome, armed: cqueue::more(entry.flags()) })
+            }
+            Kind::Connect => {
+                self.connects[index as usize] = None;
+                Some(Completion::Connected { slot, error })
+            }
+            Kind::ShutDown => Some(Completion::ShutDown { slot }),
+            Kind::Close => Some(Completion::Closed { slot }),
+            Kind::Doorbell => {
+                if let Some(doorbell) = &self.doorbell {
+                    doorbell.silence();
+                }
+                if !cqueue::more(entry.flags()) {
+                    self.arm_doorbell().expect("the submission queue takes an entry after an enter");
+                }
+                Some(Completion::Doorbell)
+            }
+            Kind::Cancel => None,
+        }
+    }
+
+    fn received(&mut self, entry: &cqueue::Entry) -> ReceiveOutcome {
+        let armed = cqueue::more(entry.flags());
+        match (entry.result(), cqueue::buffer_select(entry.flags())) {
+            (result @ 1.., Some(id)) => {
+                ReceiveOutcome::Data { buffer: self.buffers.lend(id, result as u32), armed }
+            }
+            (0, buffer) => {
+                // The end of the stream may still name a buffer the kernel had taken for it.
+                if let Some(id) = buffer {
+                    let unused = self.buffers.lend(id, 0);
+                    self.buffers.recycle(unused);
+                }
+                ReceiveOutcome::EndOfStream
+            }
+            (result, _) => match -result {
+                libc::ENOBUFS => ReceiveOutcome::BuffersExhausted,
+                libc::ECANCELED => ReceiveOutcome::Cancelled,
+                error => ReceiveOutcome::Failed(io::Error::from_raw_os_error(error)),
+            },
+        }
+    }
+
+    fn sent(&mut self, slot: Slot, result: i32, error: Option<io::Error>) -> Option<Completion> {
+        let place = &mut self.sends[slot.0 as usize];
+        let mut operation = place.take().expect("a send completes once");
+        if error.is_none() && result > 0 {
+            operation.advance(result as usize);
+            if !operation.done() {
+                let rest = operation.entry(slot);
+                *place = Some(operation);
+                self.queue(&rest).expect("the submission queue takes an entry after an enter");
+                return None;
+            }
+        }
+        let bytes = operation.sent_bytes();
+        let chunks = operation.unload();
+        if self.idle_sends.len() < IDLE_SENDS_MAX {
+            self.idle_sends.push(operation);
+        }
+        Some(Completion::Sent { slot, bytes, error, chunks })
+    }
+}
+
+fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: all-zero is a valid sockaddr_storage, and both concrete types fit in it.
+    unsafe {
+        let mut storage: libc::sockaddr_storage = std::mem::zeroed();
+        let bytes = match address {
+            SocketAddr::V4(v4) => {
+                let raw = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in>();
+                (*raw).sin_family = libc::AF_INET as libc::sa_family_t;
+                (*raw).sin_port = v4.port().to_be();
+                (*raw).sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+                size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                let raw = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in6>();
+                (*raw).sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                (*raw).sin6_port = v6.port().to_be();
+                (*raw).sin6_flowinfo = v6.flowinfo();
+                (*raw).sin6_addr.s6_addr = v6.ip().octets();
+                (*raw).sin6_scope_id = v6.scope_id();
+                size_of::<libc::sockaddr_in6>()
+            }
+        };
+        (storage, bytes as libc::socklen_t)
+    }
+}

@@ -1,0 +1,3 @@
+//! The pure half: everything a shard decides, without a socket, thread or clock.
+
+pub mod metrics;
