@@ -7,6 +7,7 @@
 
 mod buffers;
 mod completion;
+mod descriptors;
 mod doorbell;
 mod memory;
 mod operations;
@@ -15,6 +16,7 @@ mod send;
 
 pub use buffers::{BufferRingConfig, ReceivedBuffer};
 pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use doorbell::Doorbell;
 pub use memory::{Region, RegionBacking};
 pub use ring::{Ring, RingConfig, Wait};

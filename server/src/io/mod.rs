@@ -3,3 +3,11 @@
 pub mod admin;
 pub mod host_check;
 pub mod metrics;
+pub mod runtime;
+
+mod clock;
+mod connection;
+mod listener;
+mod mesh;
+mod shard_loop;
+mod wait;

@@ -1,3 +1,238 @@
 //! The pure half: everything a shard decides, without a socket, thread or clock.
+//!
+//! `Shard::handle(now, event, effects)` is the only way in; `take_segments` and `take_batch` are how
+//! the edge collects what the effects announced. The same code runs in production, in the simulator
+//! and in benchmarks.
 
+pub mod delivery;
+pub mod event;
+pub mod identity;
+pub mod mesh;
 pub mod metrics;
+pub mod random;
+pub mod router;
+pub mod session;
+
+mod commands;
+mod drain;
+mod housekeeping;
+mod inbound_mesh;
+mod publish;
+mod receive;
+mod subscriptions;
+
+pub use event::{Close, Departure, Effects, Event};
+pub use identity::{ConnectionId, Nanos, PublisherId, ShardId};
+
+use crate::limits::{Limits, SlowConsumerPolicy};
+use delivery::{Delivery, Segment};
+use drain::Drain;
+use mesh::{Interest, MeshBatch};
+use metrics::{Counter, Counters};
+use random::Random;
+use ringbolt_protocol::native::control::{Close as CloseFrame, CloseCode, Control};
+use ringbolt_protocol::native::decode::DecodeLimits;
+use router::Router;
+use router::subjects::Subjects;
+use session::{Session, Stage};
+
+/// How often the edge should send [`Event::Tick`].
+pub const TICK_NANOS: u64 = 100_000_000;
+
+/// What a shard tells its clients about the server.
+#[derive(Clone, Debug)]
+pub struct ServerIdentity {
+    pub server_id: String,
+    pub server_name: String,
+    pub version: String,
+}
+
+/// One shard: its connections, their subscriptions, and its share of the mesh.
+#[derive(Debug)]
+pub struct Shard {
+    id: ShardId,
+    identity: ServerIdentity,
+    decode_limits: DecodeLimits,
+    router: Router,
+    subjects: Subjects,
+    interest: Interest,
+    delivery: Delivery,
+    random: Random,
+    drain: Drain,
+    scanned_at: Nanos,
+}
+
+impl Shard {
+    /// `hash_seed` is the same for all shards of a process, `random_seed` differs.
+    pub fn new(
+        id: ShardId,
+        limits: &Limits,
+        identity: ServerIdentity,
+        hash_seed: u64,
+        random_seed: u64,
+    ) -> Shard {
+        assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
+        let frame_overhead = 2 * (ringbolt_protocol::limits::SUBJECT_BYTES_MAX + 8);
+        Shard {
+            id,
+            identity,
+            decode_limits: DecodeLimits {
+                body_bytes_max: (limits.payload_bytes_max + frame_overhead) as u32,
+            },
+            router: Router::new(hash_seed),
+            subjects: Subjects::new(hash_seed, limits.subjects_max),
+            interest: Interest::new(limits.shards, id),
+            delivery: Delivery::new(id, limits.clone()),
+            random: Random::new(random_seed),
+            drain: Drain::new(limits.shards, id),
+            scanned_at: Nanos(0),
+        }
+    }
+
+    /// The only way in. `effects` must be empty, and must be applied in full before the next call.
+    pub fn handle(&mut self, now: Nanos, event: Event<'_>, effects: &mut Effects) {
+        assert!(effects.is_empty(), "the effects of the event before were not applied");
+        match event {
+            Event::Bytes(id, bytes) => self.receive(now, id, bytes, effects),
+            Event::Sent(id) => self.sent(id, effects),
+            Event::Mesh(from, batch) => self.receive_batch(now, from, batch, effects),
+            Event::MeshRoom(shard) => self.mesh_room(shard, effects),
+            Event::Opened(id) => self.open(now, id, effects),
+            Event::Closed(id, departure) => self.closed(id, departure, effects),
+            Event::Tick => self.tick(now, effects),
+            Event::Drain => self.begin_drain(effects),
+        }
+        self.settle(effects);
+    }
+
+    /// The next send of a connection, as segments appended to `into`. Returns its bytes; zero if
+    /// there is nothing to send or a send is in flight.
+    pub fn take_segments(&mut self, now: Nanos, id: ConnectionId, into: &mut Vec<Segment>) -> usize {
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return 0 };
+        session.outbox.take(now, into)
+    }
+
+    /// The next batch for another shard.
+    pub fn take_batch(&mut self, shard: ShardId) -> Option<MeshBatch> {
+        let batch = self.delivery.links[usize::from(shard)].take()?;
+        self.delivery.counters.add(Counter::MeshBatchesOut, 1);
+        Some(batch)
+    }
+
+    /// Gives the memory of sent segments back.
+    pub fn recycle(&mut self, segment: Segment) {
+        if let Segment::Copied(buffer) = segment {
+            self.delivery.pool.give(buffer);
+        }
+    }
+
+    /// Whether everything queued for a connection has left.
+    pub fn is_flushed(&self, id: ConnectionId) -> bool {
+        self.delivery.sessions.get(id).is_none_or(|session| session.outbox.is_empty())
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The counters, for the edge to add its own to and to publish.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.delivery.counters
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.delivery.counters
+    }
+
+    /// Bytes queued in outboxes, links and batches, for the simulator's oracle.
+    pub fn queued_bytes(&self, id: ConnectionId) -> usize {
+        self.delivery.sessions.get(id).map_or(0, |session| session.outbox.queued_bytes())
+    }
+
+    fn open(&mut self, now: Nanos, id: ConnectionId, effects: &mut Effects) {
+        let limits = &self.delivery.limits;
+        let full = self.delivery.sessions.len() >= limits.connections_max;
+        let lenient = is_lenient(limits.slow_consumer);
+        self.delivery.sessions.insert(Session::new(id, now, lenient));
+        self.delivery.counters.add(Counter::ConnectionsOpened, 1);
+        if full {
+            self.delivery.counters.add(Counter::ConnectionsRefused, 1);
+            let reason = "this shard has reached connections_max";
+            self.close(id, CloseCode::Limit, reason, Counter::ConnectionsClosedLimit, effects);
+        } else if self.drain.draining() {
+            self.delivery.counters.add(Counter::ConnectionsRefused, 1);
+            let reason = "the server is shutting down";
+            self.close(id, CloseCode::ShuttingDown, reason, Counter::ConnectionsClosedShutdown, effects);
+        }
+    }
+
+    fn sent(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        if session.outbox.sent() {
+            effects.send.push(id);
+        }
+        let half = self.delivery.limits.outbox_bytes_max / 2;
+        if !session.outbox.paused.is_empty() && session.outbox.queued_bytes() <= half {
+            let publishers = std::mem::take(&mut session.outbox.paused);
+            self.delivery.resume_publishers(&publishers, effects);
+        }
+    }
+
+    fn closed(&mut self, id: ConnectionId, departure: Departure, effects: &mut Effects) {
+        let Some(stage) = self.delivery.sessions.get(id).map(|session| session.stage) else { return };
+        if stage != Stage::Closing {
+            let reason = match departure {
+                Departure::Ordinary => Counter::ConnectionsClosedClient,
+                Departure::Failed => Counter::ConnectionsClosedError,
+            };
+            self.delivery.counters.add(reason, 1);
+            self.forget_interest(id, effects);
+        }
+        let mut session = self.delivery.sessions.remove(id).expect("looked up above");
+        session.outbox.discard(&mut self.delivery.pool);
+        if session.pauses > 0 {
+            self.delivery.paused_publishers -= 1;
+        }
+        let publishers = std::mem::take(&mut session.outbox.paused);
+        self.delivery.resume_publishers(&publishers, effects);
+        self.check_drained(effects);
+    }
+
+    /// Ends a connection in order: what is queued, then a CLOSE frame, then the end.
+    fn close(
+        &mut self,
+        id: ConnectionId,
+        code: CloseCode,
+        message: &str,
+        reason: Counter,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.delivery.sessions.get(id) else { return };
+        if session.stage == Stage::Closing {
+            return;
+        }
+        self.forget_interest(id, effects);
+        let frame = Control::Close(CloseFrame { correlation_id: 0, code, message });
+        self.delivery.send_control(id, &frame, effects);
+        self.delivery.counters.add(reason, 1);
+        let session = self.delivery.sessions.get_mut(id).expect("looked up above");
+        session.stage = Stage::Closing;
+        effects.close.push((id, Close::Flush));
+    }
+
+    /// What delivering decided but could not do while it held the route: cut slow consumers, end
+    /// subscriptions that had their last delivery.
+    fn settle(&mut self, effects: &mut Effects) {
+        while let Some(key) = self.delivery.expired.pop() {
+            self.remove_subscription(key, effects);
+        }
+        while let Some(id) = self.delivery.cut.pop() {
+            self.forget_interest(id, effects);
+            effects.close.push((id, Close::Now));
+        }
+    }
+}
+
+fn is_lenient(policy: SlowConsumerPolicy) -> bool {
+    matches!(policy, SlowConsumerPolicy::DropOldest | SlowConsumerPolicy::DropNewest)
+}

@@ -1,0 +1,27 @@
+//! The native dialect, version 1: a fixed header, control frames as FlatBuffers tables, publishes and
+//! deliveries read in place.
+
+pub mod control;
+pub mod decode;
+pub mod encode;
+pub mod header;
+
+#[allow(unsafe_code, warnings, clippy::all)]
+#[rustfmt::skip]
+mod generated {
+    //! Written by `protocol/schema/generate`.
+    include!("generated/control.rs");
+}
+
+use crate::limits::HEADER_BYTES;
+use header::FrameType;
+
+/// Type and whole length of the frame at the start of bytes this side encoded itself, for walking a
+/// buffer of frames. `None` if there is no whole header.
+#[inline]
+pub fn peek_frame(frames: &[u8]) -> Option<(FrameType, usize)> {
+    let header = frames.first_chunk::<HEADER_BYTES>()?;
+    let frame_type = FrameType::from_number(header[2])?;
+    let body_bytes = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    Some((frame_type, HEADER_BYTES + body_bytes as usize))
+}

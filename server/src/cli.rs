@@ -1,0 +1,165 @@
+//! The command line: flags from the table of settings, and the subcommands.
+
+use crate::config::settings::{SETTINGS, Setting};
+use crate::config::{Config, ConfigError, LogFormat, Origin, Sources};
+use crate::io::{host_check, runtime};
+use crate::limits::Limits;
+use clap::{Arg, ArgMatches, Command};
+use std::path::Path;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The host cannot run the server, or the server failed.
+const EXIT_HOST: u8 = 1;
+/// The configuration or the command line is wrong.
+const EXIT_CONFIG: u8 = 2;
+
+/// The whole command line, also rendered into `docs/OPERATIONS.md`.
+pub fn command() -> Command {
+    let run = "Runs the server. The same settings may stand in the --config file (TOML) or in the \
+               environment; flags win over the environment, the environment over the file.";
+    let mut command = Command::new("ringbolt-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Thread-per-core io_uring message bus server")
+        .long_about(run)
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .env("RINGBOLT_CONFIG")
+                .global(true)
+                .help("Settings as TOML"),
+        )
+        .subcommand(Command::new("check-config").about("Says what is wrong with the settings; runs nothing"))
+        .subcommand(Command::new("print-config").about("Prints every setting as TOML, with its origin"))
+        .subcommand(Command::new("check-host").about("Says what keeps this host from running the server"));
+    for setting in SETTINGS {
+        command = command.arg(flag(setting));
+    }
+    command
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let mut help = setting.help.trim_end_matches('.').to_owned();
+    if !setting.default.is_empty() {
+        help += &format!(" [default: {}]", setting.default);
+    }
+    Arg::new(setting.key)
+        .long(setting.flag())
+        .value_name(setting.value)
+        .help(format!("{help} [env: {}]", setting.environment()))
+        .global(true)
+}
+
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let sources = match sources(&matches) {
+        Ok(sources) => sources,
+        Err(errors) => return config_errors(&errors),
+    };
+    if matches.subcommand_name() == Some("print-config") {
+        print!("{}", print_config(&sources));
+    }
+    let (config, limits) = match checked(&sources) {
+        Ok(checked) => checked,
+        Err(errors) => return config_errors(&errors),
+    };
+    match matches.subcommand_name() {
+        Some("print-config") => ExitCode::SUCCESS,
+        Some("check-config") => {
+            println!("the configuration is valid");
+            ExitCode::SUCCESS
+        }
+        Some("check-host") => check_host(&config, true),
+        _ => run(&config, &limits),
+    }
+}
+
+fn run(config: &Config, limits: &Limits) -> ExitCode {
+    set_up_log(config);
+    let checked = check_host(config, false);
+    if checked != ExitCode::SUCCESS {
+        return checked;
+    }
+    match runtime::run(config, limits) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringbolt-server: {error}");
+            ExitCode::from(EXIT_HOST)
+        }
+    }
+}
+
+fn check_host(config: &Config, say_good: bool) -> ExitCode {
+    let obstacles = host_check::obstacles(&host_check::HostFacts::gather(config), config);
+    for obstacle in &obstacles {
+        eprintln!("ringbolt-server: {obstacle}");
+    }
+    if !obstacles.is_empty() {
+        return ExitCode::from(EXIT_HOST);
+    }
+    if say_good {
+        println!("this host can run the server");
+    }
+    ExitCode::SUCCESS
+}
+
+fn set_up_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // glommio warns when its unused I/O memory cannot be registered; the data plane has its own.
+    let quiet = "glommio=error".parse().map(|directive| filter.clone().add_directive(directive));
+    let builder = tracing_subscriber::fmt().with_env_filter(quiet.unwrap_or(filter)).with_target(false);
+    let builder = builder.with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Defaults, then the file, the environment, the flags.
+fn sources(matches: &ArgMatches) -> Result<Sources, Vec<ConfigError>> {
+    let matches = matches.subcommand().map_or(matches, |(_, below)| below);
+    let mut sources = Sources::defaults();
+    if let Some(path) = matches.get_one::<String>("config") {
+        sources.add_file(Path::new(path))?;
+    }
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    sources.add_environment(variables)?;
+    for setting in SETTINGS {
+        if let Some(value) = matches.get_one::<String>(setting.key) {
+            sources.set(setting, value.clone(), Origin::Flag(setting.flag()));
+        }
+    }
+    Ok(sources)
+}
+
+fn checked(sources: &Sources) -> Result<(Config, Limits), Vec<ConfigError>> {
+    let config = Config::from_sources(sources)?;
+    let limits = Limits::derive(&config).map_err(|error| vec![error])?;
+    Ok((config, limits))
+}
+
+fn config_errors(errors: &[ConfigError]) -> ExitCode {
+    for error in errors {
+        eprintln!("ringbolt-server: {error}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// The effective settings as a TOML file that `--config` takes.
+fn print_config(sources: &Sources) -> String {
+    let mut text = String::new();
+    for setting in SETTINGS {
+        let line = match sources.get(setting.key) {
+            Some((value, origin)) => format!("{} = {}  # {origin}\n", setting.key, quoted(value)),
+            None => format!("# {} =  # not set\n", setting.key),
+        };
+        text += &line;
+    }
+    text
+}
+
+fn quoted(value: &str) -> String {
+    toml::Value::String(value.to_owned()).to_string()
+}

@@ -1,0 +1,132 @@
+//! Configuration in two stages: `sources` is syntax (file, environment, flags → text by key), this
+//! module is meaning (text → checked values). One table, `settings`, drives both, the help and the
+//! operations page.
+
+mod cores;
+mod parse;
+pub mod settings;
+pub mod sources;
+
+pub use cores::parse_cores;
+pub use parse::allowed_cores;
+pub use sources::{Origin, Sources};
+
+use crate::limits::SlowConsumerPolicy;
+use parse::Reader;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How a shard waits for work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitMode {
+    /// Never sleeps: a core a shard, the lowest latency.
+    Latency,
+    /// Spins for a short while after work, then sleeps.
+    Balanced,
+    /// Sleeps at once.
+    Efficient,
+}
+
+/// Checked settings, ready to derive [`crate::limits::Limits`] from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Cores to pin shards to, one a shard.
+    pub cores: Vec<usize>,
+    pub wait: WaitMode,
+    pub native: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub server_name: String,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub pid_file: Option<PathBuf>,
+    pub ports_file: Option<PathBuf>,
+    pub huge_pages: bool,
+    pub connections_max: usize,
+    pub subscriptions_max: usize,
+    pub interned_subjects_max: usize,
+    pub subjects_max: usize,
+    pub payload_bytes_max: usize,
+    pub outbox_bytes_max: usize,
+    pub slow_consumer: SlowConsumerPolicy,
+    pub shared_payload_bytes_min: usize,
+    pub outbox_segment_bytes: usize,
+    pub mesh_pending_bytes_max: usize,
+    pub mesh_batch_bytes: usize,
+    pub mesh_ring_batches: usize,
+    pub receive_buffer_bytes: usize,
+    pub receive_buffers: usize,
+    pub hello_timeout_nanos: u64,
+    pub ping_interval_nanos: u64,
+    pub ping_outstanding_max: usize,
+    pub drain_nanos_max: u64,
+    pub send_stall_nanos_max: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A setting that cannot be used, with cause and cure in one sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    pub key: String,
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.key, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads every setting; reports all that are wrong, not only the first.
+    pub fn from_sources(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
+        let mut read = Reader::new(sources);
+        let cores = read.cores();
+        let config = Config {
+            cores,
+            wait: read.choice(
+                "wait",
+                &[
+                    ("latency", WaitMode::Latency),
+                    ("balanced", WaitMode::Balanced),
+                    ("efficient", WaitMode::Efficient),
+                ],
+            ),
+            native: read.address("native"),
+            admin: read.optional_address("admin"),
+            server_name: read.text("name"),
+            log: read.text("log"),
+            log_format: read.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            pid_file: read.path("pid_file"),
+            ports_file: read.path("ports_file"),
+            huge_pages: read.choice("huge_pages", &[("try", true), ("off", false)]),
+            connections_max: read.count("connections_max", 1, 1_000_000),
+            subscriptions_max: read.count("subscriptions_max", 1, u32::MAX as usize),
+            interned_subjects_max: read.count("interned_subjects_max", 1, 1 << 20),
+            subjects_max: read.count("subjects_max", 1, 1 << 26),
+            payload_bytes_max: read.size("payload_bytes_max", 16, 32 << 20),
+            outbox_bytes_max: read.size("outbox_bytes_max", 64 << 10, 16 << 30),
+            slow_consumer: read.choice("slow_consumer", SlowConsumerPolicy::NAMES),
+            shared_payload_bytes_min: read.size("shared_payload_bytes_min", 256, 64 << 20),
+            outbox_segment_bytes: read.size("outbox_segment_bytes", 4096, 1 << 20),
+            mesh_pending_bytes_max: read.size("mesh_pending_bytes_max", 64 << 10, 4 << 30),
+            mesh_batch_bytes: read.size("mesh_batch_bytes", 4096, 16 << 20),
+            mesh_ring_batches: read.power_of_two("mesh_ring_batches", 2, 1 << 16),
+            receive_buffer_bytes: read.size("receive_buffer_bytes", 4096, 1 << 20),
+            receive_buffers: read.power_of_two("receive_buffers", 2, 1 << 15),
+            hello_timeout_nanos: read.duration("hello_timeout"),
+            ping_interval_nanos: read.duration("ping_interval"),
+            ping_outstanding_max: read.count("ping_outstanding_max", 1, 100),
+            drain_nanos_max: read.duration("drain_time_max"),
+            send_stall_nanos_max: read.duration("send_stall_time_max"),
+        };
+        read.finish(config)
+    }
+}

@@ -1,0 +1,230 @@
+//! Values: text to sizes, times, addresses and choices, collecting every error.
+
+use super::cores::parse_cores;
+use super::{Config, ConfigError, Sources};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+/// Reads settings one by one. A wrong one is noted and stands in as its type's zero until `finish`.
+pub(super) struct Reader<'s> {
+    sources: &'s Sources,
+    errors: Vec<ConfigError>,
+}
+
+impl<'s> Reader<'s> {
+    pub(super) fn new(sources: &'s Sources) -> Reader<'s> {
+        Reader { sources, errors: Vec::new() }
+    }
+
+    pub(super) fn finish(self, config: Config) -> Result<Config, Vec<ConfigError>> {
+        if self.errors.is_empty() { Ok(config) } else { Err(self.errors) }
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        self.value(key).unwrap_or("").to_owned()
+    }
+
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
+        self.value(key).map(PathBuf::from)
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        let text = self.value(key).unwrap_or("");
+        if let Some(&(_, value)) = choices.iter().find(|(name, _)| *name == text) {
+            return value;
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.fail(key, format!("'{text}' is not one of {}", names.join(", ")));
+        choices[0].1
+    }
+
+    pub(super) fn address(&mut self, key: &str) -> SocketAddr {
+        let unset = SocketAddr::from(([127, 0, 0, 1], 0));
+        let text = self.value(key).unwrap_or("");
+        match text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()) {
+            Some(address) => address,
+            None => {
+                self.fail(key, format!("'{text}' is not an address: write HOST:PORT, like 127.0.0.1:7700"));
+                unset
+            }
+        }
+    }
+
+    pub(super) fn optional_address(&mut self, key: &str) -> Option<SocketAddr> {
+        (self.value(key) != Some("off")).then(|| self.address(key))
+    }
+
+    pub(super) fn count(&mut self, key: &str, least: usize, most: usize) -> usize {
+        let text = self.value(key).unwrap_or("");
+        match text.replace('_', "").parse() {
+            Ok(number) if (least..=most).contains(&number) => number,
+            _ => {
+                self.fail(key, format!("'{text}' is not a number from {least} to {most}"));
+                least
+            }
+        }
+    }
+
+    pub(super) fn power_of_two(&mut self, key: &str, least: usize, most: usize) -> usize {
+        let number = self.count(key, least, most);
+        if !number.is_power_of_two() {
+            let near = number.next_power_of_two();
+            self.fail(key, format!("{number} is not a power of two: {near} is the next"));
+        }
+        number
+    }
+
+    pub(super) fn size(&mut self, key: &str, least: usize, most: usize) -> usize {
+        let text = self.value(key).unwrap_or("");
+        match parse_size(text) {
+            Some(bytes) if (least..=most).contains(&bytes) => bytes,
+            Some(_) => {
+                self.fail(key, format!("{text} is out of bounds: {least} to {most} bytes are allowed"));
+                least
+            }
+            None => {
+                self.fail(key, format!("'{text}' is not a size: write bytes, or 64KiB, 1MiB, 2GiB"));
+                least
+            }
+        }
+    }
+
+    pub(super) fn duration(&mut self, key: &str) -> u64 {
+        let text = self.value(key).unwrap_or("");
+        match parse_duration(text) {
+            Some(nanos) if nanos > 0 => nanos,
+            _ => {
+                self.fail(key, format!("'{text}' is not a time above zero: write 500ms, 10s or 2m"));
+                1
+            }
+        }
+    }
+
+    /// Cores from `cores` and `shards`, which must agree.
+    pub(super) fn cores(&mut self) -> Vec<usize> {
+        let count = self.value("shards").is_some().then(|| self.count("shards", 1, 128));
+        let named = match self.value("cores").map(parse_cores) {
+            None => None,
+            Some(Ok(cores)) => Some(cores),
+            Some(Err(message)) => {
+                self.fail("cores", message);
+                return vec![0];
+            }
+        };
+        let allowed = allowed_cores();
+        match (named, count) {
+            (Some(cores), Some(count)) if cores.len() != count => {
+                let message =
+                    format!("{count} shards do not fit {} cores: one shard runs on a core", cores.len());
+                self.fail("shards", message);
+                cores
+            }
+            (Some(cores), _) if cores.len() > 128 => {
+                self.fail("cores", "more than 128 cores: a server has at most 128 shards".to_owned());
+                cores
+            }
+            (Some(cores), _) => cores,
+            (None, Some(count)) if count > allowed.len() => {
+                let message =
+                    format!("{count} shards want {count} cores, and this process may use {}", allowed.len());
+                self.fail("shards", message);
+                allowed
+            }
+            (None, count) => allowed.into_iter().take(count.unwrap_or(128)).collect(),
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&'s str> {
+        self.sources.get(key).map(|(value, _)| value).filter(|value| !value.is_empty())
+    }
+
+    fn fail(&mut self, key: &str, message: String) {
+        let origin = self.sources.get(key).map(|(_, origin)| format!(" (from {origin})")).unwrap_or_default();
+        self.errors.push(ConfigError { key: key.to_owned(), message: message + &origin });
+    }
+}
+
+/// The cores this process may run on (`Cpus_allowed_list`, proc(5)).
+pub fn allowed_cores() -> Vec<usize> {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+            parse_cores(line.trim()).ok()
+        })
+        .unwrap_or_else(|| vec![0])
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let digits =
+        text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '_').len();
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.replace('_', "").parse().ok()?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn parse_duration(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let factor = match unit.trim() {
+        "ns" => 1,
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" | "min" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        for (text, bytes) in
+            [("10", 10), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2g", 2 << 30), ("3kb", 3000)]
+        {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for (text, nanos) in [("5s", 5_000_000_000), ("10ms", 10_000_000), ("2m", 120_000_000_000)] {
+            assert_eq!(parse_duration(text), Some(nanos), "{text}");
+        }
+        assert_eq!(parse_size("many"), None);
+        assert_eq!(parse_size("99999999999999999999"), None);
+        assert_eq!(parse_duration("10"), None, "a time without a unit is ambiguous");
+    }
+
+    #[test]
+    fn every_wrong_setting_is_reported_with_its_origin() {
+        let mut sources = Sources::defaults();
+        let text = "wait = \"fast\"\nping_interval = \"soon\"\nreceive_buffers = 100\nnative = \"nowhere\"";
+        sources.add_toml(text, Path::new("bad.toml")).expect("valid syntax");
+        let errors = Config::from_sources(&sources).expect_err("four wrong values");
+        let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+        assert_eq!(keys, ["wait", "native", "receive_buffers", "ping_interval"]);
+        assert!(errors.iter().all(|error| error.message.contains("bad.toml")), "{errors:?}");
+    }
+
+    #[test]
+    fn cores_and_shards_must_agree() {
+        let mut sources = Sources::defaults();
+        sources.add_toml("cores = \"0,1\"\nshards = 3", Path::new("a.toml")).expect("valid syntax");
+        let errors = Config::from_sources(&sources).expect_err("disagree");
+        assert!(errors[0].message.contains("3 shards do not fit 2 cores"), "{errors:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The table of settings: one row each drives the file, the environment, the flags, `--help`,
+//! `print-config` and `docs/OPERATIONS.md`.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its key in the TOML file.
+    pub key: &'static str,
+    /// Shape of its value, as shown in the help.
+    pub value: &'static str,
+    /// Empty: not set.
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// `--outbox-bytes-max`, without the dashes in front.
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// `RINGBOLT_OUTBOX_BYTES_MAX`.
+    pub fn environment(&self) -> String {
+        format!("RINGBOLT_{}", self.key.to_uppercase())
+    }
+
+    pub fn find(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+}
+
+const fn row(key: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { key, value, default, help }
+}
+
+pub const SETTINGS: &[Setting] = &[
+    row(
+        "cores",
+        "LIST",
+        "",
+        "Cores to pin shards to, one shard each: 0,1 or 0-3. Unset: all cores this process may use.",
+    ),
+    row("shards", "N", "", "Number of shards. With cores it must agree; alone it takes the first N cores."),
+    row(
+        "wait",
+        "MODE",
+        "balanced",
+        "How a shard waits: latency (never sleeps, a whole core), balanced (spins briefly, then sleeps), efficient (sleeps at once).",
+    ),
+    row("native", "ADDR", "127.0.0.1:7700", "Address of the native protocol. Port 0: any free port."),
+    row("admin", "ADDR|off", "127.0.0.1:9090", "Address of /healthz, /readyz and /metrics, or off."),
+    row("name", "TEXT", "ringbolt", "Name of this server, as told to clients."),
+    row("log", "FILTER", "info", "What is logged: error, warn, info, debug, or a tracing filter."),
+    row("log_format", "FORMAT", "text", "text or json, on standard error."),
+    row("pid_file", "PATH", "", "File to write the process id to."),
+    row("ports_file", "PATH", "", "File to write the bound addresses to, as JSON, once the server is ready."),
+    row("huge_pages", "try|off", "try", "Whether receive buffers try reserved huge pages first."),
+    row("connections_max", "N", "16384", "Connections a shard accepts; the open-file limit may lower it."),
+    row("subscriptions_max", "N", "65536", "Subscriptions a connection may hold."),
+    row("interned_subjects_max", "N", "4096", "Subject numbers a connection may define."),
+    row("subjects_max", "N", "262144", "Subjects a shard keeps routes of; others are evicted."),
+    row("payload_bytes_max", "SIZE", "1MiB", "Largest payload."),
+    row("outbox_bytes_max", "SIZE", "64MiB", "Bytes queued for one connection before slow_consumer decides."),
+    row(
+        "slow_consumer",
+        "POLICY",
+        "disconnect",
+        "What happens when an outbox is full: disconnect, drop-oldest, drop-newest, or pause-publisher. A subscription may choose its own.",
+    ),
+    row(
+        "shared_payload_bytes_min",
+        "SIZE",
+        "8KiB",
+        "Payloads from this size on are shared between receivers instead of copied to each.",
+    ),
+    row("outbox_segment_bytes", "SIZE", "64KiB", "Bytes gathered in one buffer of an outbox."),
+    row(
+        "mesh_pending_bytes_max",
+        "SIZE",
+        "8MiB",
+        "Bytes waiting for another shard before their publishers are held back.",
+    ),
+    row("mesh_batch_bytes", "SIZE", "64KiB", "Bytes of messages sent to another shard at once."),
+    row("mesh_ring_batches", "N", "256", "Batches a link between two shards holds; a power of two."),
+    row("receive_buffer_bytes", "SIZE", "32KiB", "Size of a receive buffer."),
+    row("receive_buffers", "N", "128", "Receive buffers a shard; a power of two."),
+    row("hello_timeout", "TIME", "5s", "Time a client has to say HELLO."),
+    row("ping_interval", "TIME", "30s", "Silence after which a client is asked whether it lives."),
+    row("ping_outstanding_max", "N", "2", "Unanswered pings after which a connection is closed."),
+    row("drain_time_max", "TIME", "10s", "Time a graceful stop may take before what is left is cut."),
+    row(
+        "send_stall_time_max",
+        "TIME",
+        "10s",
+        "Time a client may take no bytes while some wait, unless it asked for drops.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::SETTINGS;
+
+    #[test]
+    fn keys_are_unique_and_every_setting_is_explained() {
+        for (place, setting) in SETTINGS.iter().enumerate() {
+            assert!(SETTINGS[..place].iter().all(|other| other.key != setting.key), "{}", setting.key);
+            assert!(setting.help.ends_with('.'), "{}: a sentence", setting.key);
+        }
+    }
+}

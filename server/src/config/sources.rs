@@ -1,0 +1,181 @@
+//! Syntax: where settings come from. Flags over environment over file over defaults.
+
+use super::ConfigError;
+use super::settings::{SETTINGS, Setting};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => formatter.write_str("default"),
+            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::Environment(name) => formatter.write_str(name),
+            Origin::Flag(flag) => write!(formatter, "--{flag}"),
+        }
+    }
+}
+
+/// Text by key, each with where it came from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    values: BTreeMap<&'static str, (String, Origin)>,
+}
+
+impl Sources {
+    /// The value of a key, unset ones as `None`.
+    pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
+        let (value, origin) = self.values.get(key)?;
+        Some((value, origin))
+    }
+
+    /// Adds a layer over what is there.
+    pub fn set(&mut self, setting: &Setting, value: String, origin: Origin) {
+        self.values.insert(setting.key, (value, origin));
+    }
+
+    pub fn defaults() -> Sources {
+        let mut sources = Sources::default();
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+            sources.set(setting, setting.default.to_owned(), Origin::Default);
+        }
+        sources
+    }
+
+    pub fn add_file(&mut self, path: &Path) -> Result<(), Vec<ConfigError>> {
+        let error = |message: String| vec![ConfigError { key: path.display().to_string(), message }];
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| error(format!("cannot be read ({cause}): name an existing TOML file")))?;
+        self.add_toml(&text, path).map_err(|mut errors| {
+            if errors.len() == 1 && errors[0].key.is_empty() {
+                errors[0].key = path.display().to_string();
+            }
+            errors
+        })
+    }
+
+    pub fn add_toml(&mut self, text: &str, path: &Path) -> Result<(), Vec<ConfigError>> {
+        let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
+            let message = format!("is not valid TOML: {}", cause.to_string().trim().replace('\n', " "));
+            vec![ConfigError { key: String::new(), message }]
+        })?;
+        let mut errors = Vec::new();
+        for (key, value) in &table {
+            let Some(setting) = Setting::find(key) else {
+                errors.push(unknown(key));
+                continue;
+            };
+            match plain_text(value) {
+                Some(text) => self.set(setting, text, Origin::File(path.to_owned())),
+                None => errors.push(ConfigError {
+                    key: key.clone(),
+                    message: format!("takes {}, not a {}", setting.value, value.type_str()),
+                }),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Reads `RINGBOLT_…`; an unknown one is reported, because a typo there would go unseen.
+    pub fn add_environment(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        for (name, value) in variables {
+            let Some(key) = name.strip_prefix("RINGBOLT_") else { continue };
+            match Setting::find(&key.to_lowercase()) {
+                Some(setting) => self.set(setting, value, Origin::Environment(name)),
+                // Variables of the tools beside the server.
+                None if NOT_SETTINGS.contains(&key) => {}
+                None => errors.push(unknown(&name)),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// `RINGBOLT_…` variables that the load generator, the tests and the scripts read.
+const NOT_SETTINGS: &[&str] =
+    &["CONFIG", "BLESS", "PYTHON", "FLATC", "NATS_SERVER", "REDIS_SERVER", "TUNE", "SERVER"];
+
+fn plain_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Array(list) => {
+            let parts: Option<Vec<String>> = list.iter().map(plain_text).collect();
+            parts.map(|parts| parts.join(","))
+        }
+        _ => None,
+    }
+}
+
+fn unknown(key: &str) -> ConfigError {
+    let bare = key.strip_prefix("RINGBOLT_").unwrap_or(key).to_lowercase();
+    let closest = SETTINGS
+        .iter()
+        .map(|setting| (distance(&bare, setting.key), setting.key))
+        .min()
+        .filter(|&(distance, _)| distance <= 4);
+    let message = match closest {
+        Some((_, near)) => format!("is not a setting: did you mean {near}?"),
+        None => "is not a setting: print-config lists all of them".to_owned(),
+    };
+    ConfigError { key: key.to_owned(), message }
+}
+
+/// Edits between two words (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, letter) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for column in 0..right.len() {
+            let change = diagonal + usize::from(letter != right[column]);
+            diagonal = row[column + 1];
+            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_layer_wins_and_keeps_its_origin() {
+        let mut sources = Sources::defaults();
+        sources.add_toml("wait = \"latency\"\ncores = [0, 1]\n", Path::new("a.toml")).expect("valid");
+        let variables = [("RINGBOLT_WAIT".to_owned(), "efficient".to_owned()), ("HOME".into(), "/".into())];
+        sources.add_environment(variables.into_iter()).expect("valid");
+        assert_eq!(sources.get("wait"), Some(("efficient", &Origin::Environment("RINGBOLT_WAIT".into()))));
+        assert_eq!(sources.get("cores"), Some(("0,1", &Origin::File("a.toml".into()))));
+        assert_eq!(sources.get("name"), Some(("ringbolt", &Origin::Default)));
+        assert_eq!(sources.get("pid_file"), None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_closest_known_one() {
+        let mut sources = Sources::defaults();
+        let errors = sources.add_toml("outbox_byte_max = 3", Path::new("a.toml")).expect_err("unknown");
+        assert_eq!(
+            errors[0].to_string(),
+            "outbox_byte_max: is not a setting: did you mean outbox_bytes_max?"
+        );
+        let variables = [("RINGBOLT_WIAT".to_owned(), "latency".to_owned())];
+        let errors = sources.add_environment(variables.into_iter()).expect_err("unknown");
+        assert!(errors[0].to_string().contains("did you mean wait?"));
+    }
+}

@@ -1,0 +1,116 @@
+//! As much of HTTP/1.1 as three read-only paths need; parsing is httparse's.
+
+/// A request's head may not be longer.
+pub(super) const HEAD_BYTES_MAX: usize = 8192;
+const HEADERS_MAX: usize = 64;
+
+/// What a buffer that may hold a request means.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Parsed {
+    /// More bytes are needed.
+    Incomplete,
+    Request {
+        method: Method,
+        path: String,
+        keep_alive: bool,
+        head_bytes: usize,
+    },
+    /// Answer with this status and close.
+    Bad(u16),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Other,
+}
+
+pub(super) fn parse(buffer: &[u8]) -> Parsed {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let head_bytes = match request.parse(buffer) {
+        Ok(httparse::Status::Complete(bytes)) if bytes <= HEAD_BYTES_MAX => bytes,
+        Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES_MAX => return Parsed::Incomplete,
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Parsed::Bad(431),
+        Err(_) => return Parsed::Bad(400),
+    };
+    let value = |name: &str| {
+        let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
+    };
+    let has_body = value("transfer-encoding").is_some() || value("content-length").is_some_and(|v| v != b"0");
+    if has_body {
+        return Parsed::Bad(413);
+    }
+    let method = match request.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        _ => Method::Other,
+    };
+    let target = request.path.unwrap_or("/");
+    let path = target.split(['?', '#']).next().unwrap_or("/").to_owned();
+    let connection = value("connection").unwrap_or(b"").to_ascii_lowercase();
+    let keep_alive = match request.version {
+        Some(1) => connection != b"close",
+        _ => connection == b"keep-alive",
+    };
+    Parsed::Request { method, path, keep_alive, head_bytes }
+}
+
+pub(super) fn response(
+    (status, content_type, body): &(u16, &str, String),
+    method: Method,
+    keep_alive: bool,
+) -> Vec<u8> {
+    let reason = match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    };
+    let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let length = body.len();
+    let mut response = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
+         {allow}Connection: {connection}\r\n\r\n"
+    )
+    .into_bytes();
+    if method != Method::Head {
+        response.extend_from_slice(body.as_bytes());
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_from_any_split() {
+        let request = b"GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nrest";
+        let head_bytes = request.len() - 4;
+        for cut in 0..head_bytes {
+            assert_eq!(parse(&request[..cut]), Parsed::Incomplete, "{cut}");
+        }
+        let path = "/metrics".to_owned();
+        let whole = Parsed::Request { method: Method::Get, path, keep_alive: false, head_bytes };
+        assert_eq!(parse(request), whole);
+    }
+
+    #[test]
+    fn garbage_bodies_and_endless_heads_are_refused() {
+        assert_eq!(parse(b"\x16\x03\x01\x02\x00"), Parsed::Bad(400));
+        assert_eq!(parse(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"), Parsed::Bad(413));
+        let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        endless.resize(HEAD_BYTES_MAX, b'x');
+        assert_eq!(parse(&endless), Parsed::Bad(431));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(parse(many.as_bytes()), Parsed::Bad(431));
+    }
+}

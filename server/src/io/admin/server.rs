@@ -1,0 +1,144 @@
+//! The admin listener on its glommio executor.
+
+use super::AdminState;
+use super::http::{self, Method, Parsed};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use glommio::net::{TcpListener, TcpStream};
+use glommio::timer::{sleep, timeout};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A client may take this long for a request, and for the next on the same connection.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+const CONNECTIONS_MAX: u32 = 64;
+/// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
+const HEARTBEAT: Duration = Duration::from_millis(50);
+/// The executor's registered I/O memory: it moves no files, and RLIMIT_MEMLOCK may be small.
+const IO_MEMORY_BYTES: usize = 256 << 10;
+
+/// A running admin thread.
+#[derive(Debug)]
+pub struct AdminHandle {
+    thread: std::thread::JoinHandle<()>,
+    state: Arc<AdminState>,
+    pub address: SocketAddr,
+}
+
+impl AdminHandle {
+    /// Stops answering and joins the thread.
+    pub fn stop(self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+        // It ends within a heartbeat; a panic there was already reported.
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts answering on `address`. Returns once it is bound.
+pub fn spawn(address: SocketAddr, state: Arc<AdminState>) -> io::Result<AdminHandle> {
+    let (bound, answer) = mpsc::channel();
+    let served = Arc::clone(&state);
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .name("admin")
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(64)
+            .make();
+        let executor = match executor {
+            Ok(executor) => executor,
+            Err(error) => return drop(bound.send(Err(into_io(error)))),
+        };
+        executor.run(async move {
+            match TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                Ok((address, listener)) => {
+                    let _ = bound.send(Ok(address));
+                    serve(listener, served).await;
+                }
+                Err(error) => drop(bound.send(Err(into_io(error)))),
+            }
+        });
+    })?;
+    let ended = || io::Error::other("the admin thread ended before it listened");
+    let address = answer.recv().map_err(|_| ended())??;
+    Ok(AdminHandle { thread, state, address })
+}
+
+async fn serve(listener: TcpListener, state: Arc<AdminState>) {
+    let open = Rc::new(Cell::new(0));
+    let accepting = glommio::spawn_local({
+        let state = Arc::clone(&state);
+        async move {
+            loop {
+                let Ok(stream) = listener.accept().await else {
+                    sleep(HEARTBEAT).await;
+                    continue;
+                };
+                if open.get() >= CONNECTIONS_MAX {
+                    continue;
+                }
+                open.set(open.get() + 1);
+                let (state, open) = (Arc::clone(&state), Rc::clone(&open));
+                glommio::spawn_local(async move {
+                    converse(stream, &state).await;
+                    open.set(open.get() - 1);
+                })
+                .detach();
+            }
+        }
+    });
+    while !state.stop.load(Ordering::Relaxed) {
+        sleep(HEARTBEAT).await;
+    }
+    accepting.cancel().await;
+}
+
+async fn converse(mut stream: TcpStream, state: &AdminState) {
+    let mut buffer = Vec::new();
+    let mut chunk = [0; 2048];
+    loop {
+        let answer = match http::parse(&buffer) {
+            Parsed::Incomplete => {
+                let read = timeout(READ_TIME_MAX, async {
+                    stream.read(&mut chunk).await.map_err(GlommioError::<()>::from)
+                });
+                match read.await {
+                    Ok(bytes) if bytes > 0 => buffer.extend_from_slice(&chunk[..bytes]),
+                    _ => return,
+                }
+                continue;
+            }
+            Parsed::Bad(status) => {
+                let text = format!("status {status}\n");
+                (http::response(&(status, "text/plain", text), Method::Get, false), false)
+            }
+            Parsed::Request { method: Method::Other, .. } => {
+                let answer = (405, "text/plain", "only GET and HEAD\n".to_owned());
+                (http::response(&answer, Method::Get, false), false)
+            }
+            Parsed::Request { method, path, keep_alive, head_bytes } => {
+                buffer.drain(..head_bytes);
+                (http::response(&state.answer(&path), method, keep_alive), keep_alive)
+            }
+        };
+        let (bytes, keep_alive) = answer;
+        let written = timeout(READ_TIME_MAX, async {
+            stream.write_all(&bytes).await.map_err(GlommioError::<()>::from)
+        });
+        if written.await.is_err() || !keep_alive {
+            return;
+        }
+    }
+}
+
+fn into_io(error: GlommioError<()>) -> io::Error {
+    match error {
+        GlommioError::IoError(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}

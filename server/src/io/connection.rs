@@ -1,0 +1,114 @@
+//! A connection as the edge sees it: which operations the kernel holds, and how far its end has come.
+
+use crate::shard::{ConnectionId, Departure, Nanos};
+use ringbolt_ring::Slot;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receiving {
+    Idle,
+    Armed,
+    /// A cancel is on its way to an armed receive.
+    Cancelling,
+}
+
+/// The end of a connection, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    No,
+    /// Close when the outbox is empty.
+    Flushing {
+        until: Nanos,
+    },
+    /// Our side is shut; the peer's end of stream is awaited, so that it reads our last bytes.
+    Lingering {
+        until: Nanos,
+    },
+    /// Both sides are shut; closed when no operation is left in the kernel.
+    ShutDown,
+    /// The close itself is in the kernel.
+    Closing,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    pub id: ConnectionId,
+    pub receiving: Receiving,
+    /// The shard wants bytes; false while it holds the publisher back.
+    pub wanted: bool,
+    pub sending: bool,
+    pub ending: Ending,
+    pub departure: Departure,
+}
+
+impl Connection {
+    pub fn new(id: ConnectionId) -> Connection {
+        Connection {
+            id,
+            receiving: Receiving::Idle,
+            wanted: true,
+            sending: false,
+            ending: Ending::No,
+            departure: Departure::Ordinary,
+        }
+    }
+
+    /// Whether received bytes still concern the shard.
+    pub fn is_open(&self) -> bool {
+        self.ending == Ending::No
+    }
+
+    /// Whether the kernel holds nothing of this connection.
+    pub fn is_quiet(&self) -> bool {
+        self.receiving == Receiving::Idle && !self.sending
+    }
+
+    pub fn overdue(&self, now: Nanos) -> bool {
+        match self.ending {
+            Ending::Flushing { until } | Ending::Lingering { until } => now >= until,
+            _ => false,
+        }
+    }
+}
+
+/// All connections of a shard's edge, by slot.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<Connection>>,
+    generation: u32,
+    count: usize,
+}
+
+impl Connections {
+    pub fn open(&mut self, slot: Slot) -> ConnectionId {
+        let index = slot.0 as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, None);
+        }
+        assert!(self.slots[index].is_none(), "the kernel gave out a slot that is in use");
+        self.generation = self.generation.wrapping_add(1);
+        let id = ConnectionId { slot: slot.0, generation: self.generation };
+        self.slots[index] = Some(Connection::new(id));
+        self.count += 1;
+        id
+    }
+
+    pub fn remove(&mut self, slot: Slot) -> Option<Connection> {
+        let connection = self.slots.get_mut(slot.0 as usize)?.take()?;
+        self.count -= 1;
+        Some(connection)
+    }
+
+    #[inline]
+    pub fn at(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.slots.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    #[inline]
+    pub fn get(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.at(Slot(id.slot)).filter(|connection| connection.id == id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+}

@@ -1,0 +1,217 @@
+//! Whether this host can run the server, asked before anything starts: each obstacle is one sentence
+//! with its cure.
+
+use crate::config::Config;
+use crate::io::listener;
+use ringbolt_ring::{BufferRingConfig, Ring, RingConfig};
+use std::io;
+use std::net::SocketAddr;
+
+/// The oldest kernel with every ring feature the server is built on (`DEFER_TASKRUN`: 6.1).
+const KERNEL_MIN: (u32, u32) = (6, 1);
+/// glommio locks this much for its rings (docs/decisions/0002).
+const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+/// Descriptors beside connections, which are direct and need none.
+const DESCRIPTORS_A_SHARD: u64 = 16;
+const DESCRIPTORS_BASE: u64 = 64;
+
+/// What the check looks at; a plain value, so that tests can describe other hosts.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    pub kernel: String,
+    /// `/proc/sys/kernel/io_uring_disabled`; absent on kernels that cannot disable it.
+    pub io_uring_disabled: Option<u32>,
+    /// The error number of making a ring, if it failed.
+    pub ring_error: Option<i32>,
+    /// Soft limits; `u64::MAX` is unlimited.
+    pub memlock_bytes: u64,
+    pub open_files: u64,
+    pub cores_allowed: Vec<usize>,
+    /// Addresses that could not be bound, with the error.
+    pub unbindable: Vec<(&'static str, SocketAddr, String)>,
+}
+
+impl HostFacts {
+    /// Looks at this host, and tries the addresses of `config`.
+    pub fn gather(config: &Config) -> HostFacts {
+        let addresses = [("native", Some(config.native)), ("admin", config.admin)];
+        let unbindable = addresses
+            .into_iter()
+            .filter_map(|(key, address)| {
+                let address = address?;
+                let error = listener::bind_alone(address).err()?;
+                Some((key, address, error.to_string()))
+            })
+            .collect();
+        HostFacts {
+            kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|text| text.parse().ok()),
+            ring_error: probe_ring().err().map(|error| error.raw_os_error().unwrap_or(0)),
+            memlock_bytes: limit("Max locked memory"),
+            open_files: limit("Max open files"),
+            cores_allowed: crate::config::allowed_cores(),
+            unbindable,
+        }
+    }
+}
+
+/// Every obstacle, in words.
+pub fn obstacles(facts: &HostFacts, config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    if kernel_version(&facts.kernel).is_none_or(|version| version < KERNEL_MIN) {
+        let (major, minor) = KERNEL_MIN;
+        found.push(format!(
+            "the kernel is {}, and {major}.{minor} is the oldest that works: boot a newer one",
+            facts.kernel
+        ));
+    } else if let Some(obstacle) = ring_obstacle(facts) {
+        found.push(obstacle);
+    }
+    if facts.memlock_bytes < MEMLOCK_BYTES_MIN {
+        let (have, want) = (facts.memlock_bytes >> 10, MEMLOCK_BYTES_MIN >> 10);
+        found.push(format!(
+            "only {have} KiB of memory may be locked, and {want} KiB are needed: raise it with \
+             `ulimit -l {want}` or LimitMEMLOCK= in the service file"
+        ));
+    }
+    let descriptors = DESCRIPTORS_BASE + DESCRIPTORS_A_SHARD * config.cores.len() as u64;
+    if facts.open_files < descriptors {
+        found.push(format!(
+            "only {} files may be open, and {descriptors} are needed: raise it with `ulimit -n 65536` or \
+             LimitNOFILE= in the service file",
+            facts.open_files
+        ));
+    }
+    let missing: Vec<String> = config
+        .cores
+        .iter()
+        .filter(|core| !facts.cores_allowed.contains(core))
+        .map(usize::to_string)
+        .collect();
+    if !missing.is_empty() {
+        found.push(format!(
+            "core {} does not exist or is not allowed to this process: choose among {:?} with --cores",
+            missing.join(", "),
+            facts.cores_allowed
+        ));
+    }
+    for (key, address, error) in &facts.unbindable {
+        found.push(format!(
+            "{address} cannot be listened on ({error}): stop what uses it, or choose another with --{key}"
+        ));
+    }
+    found
+}
+
+fn ring_obstacle(facts: &HostFacts) -> Option<String> {
+    match (facts.io_uring_disabled, facts.ring_error) {
+        (_, None) => None,
+        (Some(2), Some(_)) => Some(
+            "io_uring is disabled by sysctl kernel.io_uring_disabled=2: set it to 0 with \
+             `sysctl -w kernel.io_uring_disabled=0`"
+                .to_owned(),
+        ),
+        (Some(1), Some(libc::EPERM)) => Some(
+            "io_uring is limited to a group by sysctl kernel.io_uring_disabled=1: join the group in \
+             kernel.io_uring_group, or set kernel.io_uring_disabled to 0"
+                .to_owned(),
+        ),
+        (_, Some(libc::EPERM | libc::EACCES)) => Some(
+            "io_uring is forbidden here, probably by a container's seccomp profile: allow io_uring_setup, \
+             io_uring_enter and io_uring_register"
+                .to_owned(),
+        ),
+        (_, Some(libc::ENOSYS)) => {
+            Some("this kernel was built without io_uring: use one with CONFIG_IO_URING=y".to_owned())
+        }
+        (_, Some(libc::ENOMEM)) => Some(
+            "io_uring could not get memory: raise the locked-memory limit with `ulimit -l` or \
+             LimitMEMLOCK="
+                .to_owned(),
+        ),
+        (_, Some(number)) => {
+            let error = io::Error::from_raw_os_error(number);
+            Some(format!("io_uring does not work ({error}): see whether the kernel or a sandbox forbids it"))
+        }
+    }
+}
+
+fn probe_ring() -> io::Result<()> {
+    let buffers = BufferRingConfig { buffer_bytes: 4096, buffers: 2, huge_pages: false };
+    Ring::new(RingConfig { entries: 8, completion_entries: 16, slots: 8, buffers }).map(drop)
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// A soft limit from `/proc/self/limits` (proc(5)).
+fn limit(name: &str) -> u64 {
+    let text = read("/proc/self/limits").unwrap_or_default();
+    let soft = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    soft.and_then(|value| value.parse().ok()).unwrap_or(u64::MAX)
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn good() -> HostFacts {
+        HostFacts {
+            kernel: "6.1.0-13-amd64".to_owned(),
+            io_uring_disabled: Some(0),
+            ring_error: None,
+            memlock_bytes: 8 << 20,
+            open_files: 1024,
+            cores_allowed: vec![0, 1],
+            unbindable: Vec::new(),
+        }
+    }
+
+    fn config(cores: &str) -> Config {
+        let mut sources = Sources::defaults();
+        sources.add_toml(&format!("cores = \"{cores}\""), std::path::Path::new("t")).expect("valid");
+        Config::from_sources(&sources).expect("valid")
+    }
+
+    #[test]
+    fn a_good_host_has_no_obstacles() {
+        assert_eq!(obstacles(&good(), &config("0,1")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_obstacle_is_one_sentence_with_its_cure() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 7700));
+        let cases: [(HostFacts, &str); 9] = [
+            (HostFacts { kernel: "5.15.0".into(), ..good() }, "boot a newer one"),
+            (
+                HostFacts { io_uring_disabled: Some(2), ring_error: Some(libc::EPERM), ..good() },
+                "kernel.io_uring_disabled=2: set it to 0",
+            ),
+            (
+                HostFacts { io_uring_disabled: Some(1), ring_error: Some(libc::EPERM), ..good() },
+                "kernel.io_uring_group",
+            ),
+            (HostFacts { ring_error: Some(libc::EPERM), ..good() }, "seccomp"),
+            (HostFacts { ring_error: Some(libc::ENOSYS), ..good() }, "CONFIG_IO_URING"),
+            (HostFacts { memlock_bytes: 64 << 10, ..good() }, "ulimit -l 512"),
+            (HostFacts { open_files: 32, ..good() }, "ulimit -n"),
+            (HostFacts { cores_allowed: vec![0], ..good() }, "core 1 does not exist"),
+            (
+                HostFacts { unbindable: vec![("native", address, "in use".into())], ..good() },
+                "choose another with --native",
+            ),
+        ];
+        for (facts, cure) in cases {
+            let found = obstacles(&facts, &config("0,1"));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(cure), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the kernel finished, told to the shard.
+
+use super::super::connection::{Ending, Receiving};
+use super::ShardLoop;
+use crate::shard::delivery::Segment;
+use crate::shard::metrics::Counter;
+use crate::shard::{Departure, Event, Nanos};
+use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, ReceivedBuffer, Slot};
+use std::io;
+
+/// Vectors of chunks kept for the next sends.
+const IDLE_CHUNKS_MAX: usize = 256;
+
+impl ShardLoop {
+    pub(super) fn completions(&mut self, now: Nanos) -> io::Result<bool> {
+        let mut worked = false;
+        while let Some(completion) = self.ring.next() {
+            worked = true;
+            match completion {
+                Completion::Received { slot, outcome } => self.received(now, slot, outcome)?,
+                Completion::Sent { slot, error, chunks, .. } => self.sent(now, slot, error, chunks)?,
+                Completion::Accepted { outcome, armed, .. } => {
+                    self.accepting = armed;
+                    self.accepted(now, outcome)?;
+                }
+                Completion::Closed { slot } => self.closed(now, slot)?,
+                // The reason for ringing is found where it was put; a shut-down socket reports the
+                // end of its receive by itself.
+                Completion::Doorbell | Completion::ShutDown { .. } => {}
+                Completion::Connected { .. } => unreachable!("the server connects to nobody"),
+            }
+        }
+        Ok(worked)
+    }
+
+    fn accepted(&mut self, now: Nanos, outcome: AcceptOutcome) -> io::Result<()> {
+        match outcome {
+            AcceptOutcome::Connection(slot) => {
+                let id = self.connections.open(slot);
+                self.handle(now, Event::Opened(id))?;
+                self.arm(slot)
+            }
+            AcceptOutcome::Ended(error) => {
+                if !self.draining {
+                    // Out of descriptors or slots: the next tick tries again.
+                    self.shard.counters_mut().add(Counter::ConnectionsRefused, 1);
+                    tracing::warn!(%error, "accepting paused until the next tick");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn received(&mut self, now: Nanos, slot: Slot, outcome: ReceiveOutcome) -> io::Result<()> {
+        match outcome {
+            ReceiveOutcome::Data { buffer, armed } => self.data(now, slot, buffer, armed),
+            ReceiveOutcome::BuffersExhausted => {
+                self.shard.counters_mut().add(Counter::ReceiveBufferExhausted, 1);
+                if let Some(connection) = self.connections.at(slot) {
+                    connection.receiving = Receiving::Idle;
+                    self.starved.push(slot);
+                }
+                Ok(())
+            }
+            ReceiveOutcome::Cancelled => {
+                if let Some(connection) = self.connections.at(slot) {
+                    connection.receiving = Receiving::Idle;
+                }
+                self.arm(slot)?;
+                self.advance_ending(now, slot)
+            }
+            ReceiveOutcome::EndOfStream => self.receive_ended(now, slot, Departure::Ordinary),
+            ReceiveOutcome::Failed(_) => self.receive_ended(now, slot, Departure::Failed),
+        }
+    }
+
+    #[inline]
+    fn data(&mut self, now: Nanos, slot: Slot, buffer: ReceivedBuffer, armed: bool) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else {
+            self.ring.recycle(buffer);
+            return Ok(());
+        };
+        if !armed {
+            connection.receiving = Receiving::Idle;
+        }
+        if connection.is_open() {
+            let id = connection.id;
+            let bytes = self.ring.bytes(&buffer);
+            self.shard.handle(now, Event::Bytes(id, bytes), &mut self.effects);
+            self.ring.recycle(buffer);
+            self.apply(now)?;
+        } else {
+            self.ring.recycle(buffer);
+        }
+        if !armed {
+            self.arm(slot)?;
+            self.advance_ending(now, slot)?;
+        }
+        Ok(())
+    }
+
+    fn receive_ended(&mut self, now: Nanos, slot: Slot, departure: Departure) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        connection.receiving = Receiving::Idle;
+        if connection.is_open() {
+            connection.departure = departure;
+        }
+        match connection.ending {
+            // Both ways are over: a peer that has shut its side reads no answer we would queue.
+            Ending::No | Ending::Flushing { .. } | Ending::Lingering { .. } => self.shut_down(now, slot),
+            Ending::ShutDown | Ending::Closing => self.advance_ending(now, slot),
+        }
+    }
+
+    fn sent(
+        &mut self,
+        now: Nanos,
+        slot: Slot,
+        error: Option<io::Error>,
+        mut chunks: Vec<Chunk>,
+    ) -> io::Result<()> {
+        for chunk in chunks.drain(..) {
+            self.shard.recycle(match chunk {
+                Chunk::Owned(bytes) => Segment::Copied(bytes),
+                Chunk::Shared(bytes) => Segment::Shared(bytes),
+            });
+        }
+        if self.idle_chunks.len() < IDLE_CHUNKS_MAX {
+            self.idle_chunks.push(chunks);
+        }
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        connection.sending = false;
+        let id = connection.id;
+        if error.is_some() {
+            if connection.is_open() {
+                connection.departure = Departure::Failed;
+            }
+            return self.shut_down(now, slot);
+        }
+        self.handle(now, Event::Sent(id))?;
+        self.advance_ending(now, slot)
+    }
+
+    fn closed(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
+        let Some(connection) = self.connections.remove(slot) else { return Ok(()) };
+        self.handle(now, Event::Closed(connection.id, connection.departure))
+    }
+}

@@ -1,0 +1,127 @@
+//! What the shard decided, done.
+
+use super::super::connection::{Ending, Receiving};
+use super::ShardLoop;
+use crate::shard::delivery::Segment;
+use crate::shard::metrics::Counter;
+use crate::shard::{Close, ConnectionId, Event, Nanos};
+use ringbolt_ring::{Chunk, Slot};
+use std::io;
+
+impl ShardLoop {
+    pub(super) fn handle(&mut self, now: Nanos, event: Event<'_>) -> io::Result<()> {
+        self.shard.handle(now, event, &mut self.effects);
+        self.apply(now)
+    }
+
+    /// Applies the effects in full and empties them.
+    pub(super) fn apply(&mut self, now: Nanos) -> io::Result<()> {
+        self.send.append(&mut self.effects.send);
+        self.links.append(&mut self.effects.mesh);
+        self.drained |= std::mem::take(&mut self.effects.drained);
+        if self.effects.is_empty() {
+            return Ok(());
+        }
+        for place in 0..self.effects.pause.len() {
+            self.pause(self.effects.pause[place])?;
+        }
+        for place in 0..self.effects.resume.len() {
+            let id = self.effects.resume[place];
+            if let Some(connection) = self.connections.get(id) {
+                connection.wanted = true;
+                self.arm(Slot(id.slot))?;
+            }
+        }
+        for place in 0..self.effects.close.len() {
+            let (id, close) = self.effects.close[place];
+            match close {
+                Close::Flush => self.flush_then_close(now, id)?,
+                Close::Now => self.shut_down(now, Slot(id.slot))?,
+            }
+        }
+        self.effects.clear();
+        Ok(())
+    }
+
+    /// Arms the receive of a connection unless it is armed, held back or ending.
+    pub(super) fn arm(&mut self, slot: Slot) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        let discarding = matches!(connection.ending, Ending::Flushing { .. } | Ending::Lingering { .. });
+        let wanted = (connection.is_open() && connection.wanted) || discarding;
+        if wanted && connection.receiving == Receiving::Idle {
+            connection.receiving = Receiving::Armed;
+            self.ring.receive(slot)?;
+        }
+        Ok(())
+    }
+
+    /// Receives that found no buffer; all of this turn's are back by now.
+    pub(super) fn rearm_starved(&mut self) -> io::Result<()> {
+        while let Some(slot) = self.starved.pop() {
+            self.arm(slot)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_links(&mut self, now: Nanos) -> io::Result<()> {
+        if self.links.is_empty() {
+            return Ok(());
+        }
+        for shard in std::mem::take(&mut self.links) {
+            let mut sent = false;
+            while self.mesh.has_room(shard) {
+                let Some(batch) = self.shard.take_batch(shard) else { break };
+                self.mesh.send(shard, batch);
+                sent = true;
+            }
+            if sent && self.mesh.sleepers[usize::from(shard)].wake() {
+                self.shard.counters_mut().add(Counter::Doorbells, 1);
+            }
+            if self.mesh.has_room(shard) {
+                self.handle(now, Event::MeshRoom(shard))?;
+            } else {
+                // Full: tried again next turn. The other shard is awake, or the ring would be empty.
+                self.links.push(shard);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_outboxes(&mut self, now: Nanos) -> io::Result<()> {
+        for place in 0..self.send.len() {
+            self.send_outbox(now, self.send[place])?;
+        }
+        self.send.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn send_outbox(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        if connection.sending || matches!(connection.ending, Ending::ShutDown | Ending::Closing) {
+            return Ok(());
+        }
+        let bytes = self.shard.take_segments(now, id, &mut self.segments);
+        if bytes == 0 {
+            return Ok(());
+        }
+        connection.sending = true;
+        let mut chunks = self.idle_chunks.pop().unwrap_or_default();
+        chunks.extend(self.segments.drain(..).map(|segment| match segment {
+            Segment::Copied(bytes) => Chunk::Owned(bytes),
+            Segment::Shared(bytes) => Chunk::Shared(bytes),
+        }));
+        self.shard.counters_mut().add(Counter::BytesOut, bytes as u64);
+        self.ring.send(Slot(id.slot), chunks)
+    }
+
+    fn pause(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        connection.wanted = false;
+        if connection.receiving == Receiving::Armed && connection.is_open() {
+            connection.receiving = Receiving::Cancelling;
+            self.ring.cancel_receive(Slot(id.slot))?;
+        }
+        Ok(())
+    }
+}

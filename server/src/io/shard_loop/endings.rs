@@ -1,0 +1,68 @@
+//! How a connection ends: flushed and lingering so that the peer reads our last words, or at once.
+
+use super::super::connection::Ending;
+use super::ShardLoop;
+use crate::shard::{ConnectionId, Nanos};
+use ringbolt_ring::Slot;
+use std::io;
+
+/// A peer gets this long to read what its outbox still held.
+const FLUSH_NANOS_MAX: u64 = 5_000_000_000;
+/// A peer gets this long to close its side after ours. Closing with bytes unread would reset the
+/// connection, and the peer could lose the frame that tells it why.
+const LINGER_NANOS_MAX: u64 = 1_000_000_000;
+
+impl ShardLoop {
+    pub(super) fn flush_then_close(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        if connection.ending != Ending::No {
+            return Ok(());
+        }
+        connection.ending = Ending::Flushing { until: Nanos(now.0 + FLUSH_NANOS_MAX) };
+        self.ending.push(id);
+        let slot = Slot(id.slot);
+        self.arm(slot)?;
+        self.advance_ending(now, slot)
+    }
+
+    /// Shuts both sides; what the kernel holds ends soon, and then the socket is closed.
+    pub(super) fn shut_down(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        if matches!(connection.ending, Ending::ShutDown | Ending::Closing) {
+            return self.advance_ending(now, slot);
+        }
+        connection.ending = Ending::ShutDown;
+        if !connection.is_quiet() {
+            self.ring.shut_down(slot)?;
+        }
+        self.advance_ending(now, slot)
+    }
+
+    /// Takes the next step of an ending whose turn has come.
+    pub(super) fn advance_ending(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        match connection.ending {
+            Ending::Flushing { .. } if !connection.sending && self.shard.is_flushed(connection.id) => {
+                connection.ending = Ending::Lingering { until: Nanos(now.0 + LINGER_NANOS_MAX) };
+                self.ring.shut_down_writes(slot)
+            }
+            Ending::ShutDown if connection.is_quiet() => {
+                connection.ending = Ending::Closing;
+                self.ring.close(slot)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn overdue_endings(&mut self, now: Nanos) -> io::Result<()> {
+        for id in std::mem::take(&mut self.ending) {
+            let Some(connection) = self.connections.get(id) else { continue };
+            if connection.overdue(now) {
+                self.shut_down(now, Slot(id.slot))?;
+            } else {
+                self.ending.push(id);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Every bound of a server, derived once from the configuration and not changed after.
+
+use crate::config::{Config, ConfigError};
+use crate::shard::identity::ShardSet;
+use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
+
+/// What happens to a message whose receiver's outbox is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlowConsumerPolicy {
+    /// The slow connection is closed; the others do not notice.
+    Disconnect,
+    /// What waits longest is dropped and counted.
+    DropOldest,
+    /// The new message is dropped and counted.
+    DropNewest,
+    /// The message is queued and its publisher is not read from until half the outbox is free.
+    PausePublisher,
+}
+
+impl SlowConsumerPolicy {
+    pub const NAMES: &'static [(&'static str, SlowConsumerPolicy)] = &[
+        ("disconnect", SlowConsumerPolicy::Disconnect),
+        ("drop-oldest", SlowConsumerPolicy::DropOldest),
+        ("drop-newest", SlowConsumerPolicy::DropNewest),
+        ("pause-publisher", SlowConsumerPolicy::PausePublisher),
+    ];
+}
+
+/// See the module. Names end in their unit.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub shards: usize,
+    /// Connections a shard.
+    pub connections_max: usize,
+    /// Subscriptions a connection.
+    pub subscriptions_max: usize,
+    /// Subject numbers a connection.
+    pub interned_subjects_max: usize,
+    /// Subjects in a shard's table.
+    pub subjects_max: usize,
+    pub payload_bytes_max: usize,
+    /// Queued for one connection.
+    pub outbox_bytes_max: usize,
+    pub slow_consumer: SlowConsumerPolicy,
+    pub outbox_segment_bytes: usize,
+    pub shared_payload_bytes_min: usize,
+    /// Waiting for one other shard.
+    pub mesh_pending_bytes_max: usize,
+    pub mesh_batch_bytes: usize,
+    /// Batches in one link.
+    pub mesh_ring_batches: usize,
+    pub receive_buffer_bytes: u32,
+    pub receive_buffers: u16,
+    pub ring_entries: u32,
+    pub hello_timeout_nanos: u64,
+    pub ping_interval_nanos: u64,
+    pub ping_outstanding_max: u8,
+    pub drain_nanos_max: u64,
+    pub send_stall_nanos_max: u64,
+    /// Idle outbox buffers a shard keeps.
+    pub buffer_pool_max: usize,
+}
+
+/// Entries of a shard's submission queue: a turn that needs more submits in several calls.
+const RING_ENTRIES: u32 = 1024;
+const BUFFER_POOL_MAX: usize = 1024;
+
+const _: () = assert!(RING_ENTRIES.is_power_of_two());
+const _: () = assert!((32 << 20) + 4 * SUBJECT_BYTES_MAX < FRAME_BODY_BYTES_CEILING as usize);
+
+impl Limits {
+    /// Derives and checks what no single setting can know.
+    pub fn derive(config: &Config) -> Result<Limits, ConfigError> {
+        let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });
+        if config.cores.is_empty() || config.cores.len() > ShardSet::SHARDS_MAX {
+            return error("cores", format!("a server has 1 to {} shards", ShardSet::SHARDS_MAX));
+        }
+        if config.outbox_bytes_max < 2 * config.payload_bytes_max {
+            let least = 2 * config.payload_bytes_max;
+            return error("outbox_bytes_max", format!("must hold two payloads: set it to {least} or more"));
+        }
+        if config.mesh_pending_bytes_max < 2 * config.payload_bytes_max {
+            let least = 2 * config.payload_bytes_max;
+            return error(
+                "mesh_pending_bytes_max",
+                format!("must hold two payloads: set it to {least} or more"),
+            );
+        }
+        Ok(Limits {
+            shards: config.cores.len(),
+            connections_max: config.connections_max,
+            subscriptions_max: config.subscriptions_max,
+            interned_subjects_max: config.interned_subjects_max,
+            subjects_max: config.subjects_max,
+            payload_bytes_max: config.payload_bytes_max,
+            outbox_bytes_max: config.outbox_bytes_max,
+            slow_consumer: config.slow_consumer,
+            outbox_segment_bytes: config.outbox_segment_bytes,
+            shared_payload_bytes_min: config.shared_payload_bytes_min,
+            mesh_pending_bytes_max: config.mesh_pending_bytes_max,
+            mesh_batch_bytes: config.mesh_batch_bytes,
+            mesh_ring_batches: config.mesh_ring_batches,
+            receive_buffer_bytes: config.receive_buffer_bytes as u32,
+            receive_buffers: config.receive_buffers as u16,
+            ring_entries: RING_ENTRIES,
+            hello_timeout_nanos: config.hello_timeout_nanos,
+            ping_interval_nanos: config.ping_interval_nanos,
+            ping_outstanding_max: config.ping_outstanding_max as u8,
+            drain_nanos_max: config.drain_nanos_max,
+            send_stall_nanos_max: config.send_stall_nanos_max,
+            buffer_pool_max: BUFFER_POOL_MAX,
+        })
+    }
+}

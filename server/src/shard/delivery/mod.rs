@@ -1,0 +1,335 @@
+//! From a route to bytes on their way: sessions with their outboxes, links to the other shards, and
+//! what happens when one of them is full.
+
+pub mod outbox;
+pub mod pool;
+pub mod slow_consumer;
+
+pub use outbox::{Outbox, Segment};
+pub use pool::BufferPool;
+
+use super::event::Effects;
+use super::identity::{ConnectionId, PublisherId, ShardId};
+use super::mesh::batch::MeshPayload;
+use super::mesh::{Link, Record};
+use super::metrics::{Counter, Counters};
+use super::router::Target;
+use super::router::subjects::SubjectId;
+use super::session::{Session, Sessions, Stage};
+use crate::limits::{Limits, SlowConsumerPolicy};
+use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
+use ringbolt_protocol::native::control::{Control, encode_control};
+use ringbolt_protocol::native::encode;
+use slab::Slab;
+use slow_consumer::Admission;
+
+/// Most bytes a DELIVER frame has before its subject, reply and payload: header and three varints.
+const DELIVER_HEAD_BYTES_MAX: usize = 24 + 5 + 5 + 5;
+/// Room for a control frame whose size is not known before it is written.
+const CONTROL_BYTES_TYPICAL: usize = 256;
+
+/// One subscription of this shard.
+#[derive(Debug)]
+pub struct Subscription {
+    pub slot: u32,
+    /// The client's number for it.
+    pub client_id: u32,
+    /// No wildcard: every delivery has the pattern as its subject.
+    pub exact: bool,
+    pub policy: SlowConsumerPolicy,
+    pub delivered: u64,
+    pub deliveries_max: u64,
+    pub pattern: Box<str>,
+    pub group: Option<Box<str>>,
+}
+
+/// A message on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub publisher: PublisherId,
+    pub flags: Flags,
+    pub timestamp_nanos: u64,
+    pub correlation_id: u64,
+    pub subject: &'a str,
+    pub subject_id: SubjectId,
+    pub reply: Option<&'a [u8]>,
+    pub payload: MeshPayload<'a>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Delivery {
+    pub own: ShardId,
+    pub limits: Limits,
+    pub sessions: Sessions,
+    pub subscriptions: Slab<Subscription>,
+    pub links: Vec<Link>,
+    pub pool: BufferPool,
+    pub counters: Counters,
+    /// Subject numbers held by all connections.
+    pub interned_subjects: u64,
+    /// Publishers of this shard held back now.
+    pub paused_publishers: u64,
+    /// Subscriptions that had their last delivery, to be removed after the event.
+    pub expired: Vec<u32>,
+    /// Connections cut for slowness, to be closed after the event.
+    pub cut: Vec<ConnectionId>,
+}
+
+impl Delivery {
+    pub fn new(own: ShardId, limits: Limits) -> Delivery {
+        Delivery {
+            own,
+            sessions: Sessions::default(),
+            subscriptions: Slab::new(),
+            links: (0..limits.shards).map(|_| Link::default()).collect(),
+            pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
+            counters: Counters::default(),
+            interned_subjects: 0,
+            paused_publishers: 0,
+            expired: Vec::new(),
+            cut: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Puts one message into one outbox. Returns whether it was taken.
+    #[inline]
+    pub fn deliver(&mut self, target: Target, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let Some(session) = self.sessions.at(target.slot) else { return false };
+        if session.stage == Stage::Closing || subscription.delivered >= subscription.deliveries_max {
+            return false;
+        }
+        let payload_bytes = message.payload.bytes().len();
+        if session.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
+            let (slot, policy) = (target.slot, subscription.policy);
+            if !self.admit_over_limit(slot, policy, message, effects) {
+                return false;
+            }
+        }
+        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let Some(session) = self.sessions.at(target.slot) else { return false };
+        let subject = match (&session.interned, subscription.exact) {
+            (_, true) => SubjectRef::Interned(0),
+            (Some(interned), false) => match interned.number(message.subject_id) {
+                Some(number) => SubjectRef::Interned(number),
+                None => SubjectRef::Literal(message.subject.as_bytes()),
+            },
+            (None, false) => SubjectRef::Literal(message.subject.as_bytes()),
+        };
+        let mut deliver = Deliver {
+            flags: message.flags,
+            timestamp_nanos: message.timestamp_nanos,
+            correlation_id: message.correlation_id,
+            subscription_id: subscription.client_id,
+            subject,
+            reply: message.reply,
+            payload: &[],
+        };
+        let texts = message.subject.len() + message.reply.map_or(0, <[u8]>::len);
+        let head_bytes_max = DELIVER_HEAD_BYTES_MAX + texts;
+        let segment_bytes = self.limits.outbox_segment_bytes;
+        let written = match message.payload {
+            MeshPayload::Copied(payload) => {
+                let frame_bytes = head_bytes_max + payload.len();
+                let tail = session.outbox.tail(frame_bytes, segment_bytes, &mut self.pool);
+                let before = tail.len();
+                deliver.payload = payload;
+                encode::deliver(tail, &deliver);
+                tail.len() - before
+            }
+            MeshPayload::Shared(payload) => {
+                let tail = session.outbox.tail(head_bytes_max, segment_bytes, &mut self.pool);
+                let before = tail.len();
+                encode::deliver_head(tail, &deliver, payload.len());
+                let head_bytes = tail.len() - before;
+                session.outbox.share(payload.clone());
+                head_bytes
+            }
+        };
+        if session.outbox.wrote(written) {
+            effects.send.push(session.id);
+        }
+        subscription.delivered += 1;
+        if subscription.delivered == subscription.deliveries_max {
+            self.expired.push(target.subscription);
+        }
+        self.counters.add(Counter::MessagesOut, 1);
+        true
+    }
+
+    /// Hands one message to a link. Returns whether it was taken.
+    pub fn forward(&mut self, shard: ShardId, record: &Record<'_>, effects: &mut Effects) -> bool {
+        let Record::Publish(publish) = record else { unreachable!("only messages are forwarded") };
+        let publisher = PublisherId { shard: publish.publisher_shard, connection: publish.publisher };
+        let link = &mut self.links[usize::from(shard)];
+        let pending_bytes = link.pending_bytes();
+        if pending_bytes > self.limits.mesh_pending_bytes_max {
+            // Holding the publisher back takes effect a turn later: what it already sent still fits
+            // under the hard limit, unless it is not this shard's to hold back.
+            if pending_bytes > 2 * self.limits.mesh_pending_bytes_max {
+                self.counters.add(Counter::DropsMeshFull, 1);
+                return false;
+            }
+            if publisher.shard == self.own && !link.paused.contains(&publisher.connection) {
+                link.paused.push(publisher.connection);
+                self.hold_back(publisher.connection, effects);
+            }
+        }
+        self.counters.add(Counter::MeshMessagesOut, 1);
+        self.push(shard, record, effects);
+        true
+    }
+
+    /// Appends a record to a link whatever its length: control records are few and small.
+    pub fn push(&mut self, shard: ShardId, record: &Record<'_>, effects: &mut Effects) {
+        if self.links[usize::from(shard)].push(record, self.limits.mesh_batch_bytes) {
+            effects.mesh.push(shard);
+        }
+    }
+
+    pub fn broadcast(&mut self, record: &Record<'_>, effects: &mut Effects) {
+        for shard in 0..self.limits.shards as ShardId {
+            if shard != self.own {
+                self.push(shard, record, effects);
+            }
+        }
+    }
+
+    pub fn send_control(&mut self, id: ConnectionId, frame: &Control<'_>, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.stage == Stage::Closing {
+            return;
+        }
+        // Answers nobody reads are bounded like deliveries nobody reads.
+        if session.outbox.queued_bytes() > self.limits.outbox_bytes_max + CONTROL_SLACK_BYTES {
+            return self.cut(id);
+        }
+        let segment_bytes = self.limits.outbox_segment_bytes;
+        let tail = session.outbox.tail(CONTROL_BYTES_TYPICAL, segment_bytes, &mut self.pool);
+        let before = tail.len();
+        encode_control(frame, tail);
+        let written = tail.len() - before;
+        if session.outbox.wrote(written) {
+            effects.send.push(id);
+        }
+    }
+
+    /// Stops receiving from a publisher of this shard, for one more reason.
+    pub fn hold_back(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.pauses += 1;
+        if session.pauses == 1 {
+            self.counters.add(Counter::PublisherPauses, 1);
+            self.paused_publishers += 1;
+            effects.pause.push(id);
+        }
+    }
+
+    /// One reason less.
+    pub fn let_go(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.pauses == 0 {
+            return;
+        }
+        session.pauses -= 1;
+        if session.pauses == 0 {
+            self.paused_publishers -= 1;
+            if session.stage != Stage::Closing {
+                effects.resume.push(id);
+            }
+        }
+    }
+
+    pub fn resume_publishers(&mut self, publishers: &[PublisherId], effects: &mut Effects) {
+        for publisher in publishers {
+            if publisher.shard == self.own {
+                self.let_go(publisher.connection, effects);
+            } else {
+                let record = Record::Resume { publisher: publisher.connection };
+                self.push(publisher.shard, &record, effects);
+            }
+        }
+    }
+
+    /// Takes a connection out at once; its interest is forgotten after the event.
+    fn cut(&mut self, id: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.stage == Stage::Closing {
+            return;
+        }
+        session.stage = Stage::Closing;
+        session.outbox.discard(&mut self.pool);
+        self.counters.add(Counter::ConnectionsClosedSlowConsumer, 1);
+        self.cut.push(id);
+    }
+
+    /// Cuts a connection whose send does not progress.
+    pub fn cut_stalled(&mut self, id: ConnectionId) {
+        self.cut(id);
+    }
+
+    /// The outbox of `slot` is full. Returns whether the message goes in all the same.
+    #[cold]
+    fn admit_over_limit(
+        &mut self,
+        slot: u32,
+        policy: SlowConsumerPolicy,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(session) = self.sessions.at(slot) else { return false };
+        let id = session.id;
+        let queued = session.outbox.queued_bytes() + message.payload.bytes().len();
+        match slow_consumer::decide(policy, queued, &self.limits) {
+            Admission::Cut => self.cut(id),
+            Admission::DropNewest => self.counters.add(Counter::DropsSlowConsumerNewest, 1),
+            Admission::DropHardLimit => self.counters.add(Counter::DropsOutboxHardLimit, 1),
+            Admission::DropOldest => {
+                return make_room(session, &mut self.pool, &mut self.counters, &self.limits, message);
+            }
+            Admission::PausePublisher => {
+                self.pause_for(slot, message.publisher, effects);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn pause_for(&mut self, slot: u32, publisher: PublisherId, effects: &mut Effects) {
+        let Some(session) = self.sessions.at(slot) else { return };
+        if session.outbox.paused.contains(&publisher) {
+            return;
+        }
+        session.outbox.paused.push(publisher);
+        if publisher.shard == self.own {
+            self.hold_back(publisher.connection, effects);
+        } else {
+            let record = Record::Pause { publisher: publisher.connection };
+            self.push(publisher.shard, &record, effects);
+        }
+    }
+}
+
+/// What control frames may add to a full outbox.
+const CONTROL_SLACK_BYTES: usize = 1 << 20;
+
+fn make_room(
+    session: &mut Session,
+    pool: &mut BufferPool,
+    counters: &mut Counters,
+    limits: &Limits,
+    message: &Message<'_>,
+) -> bool {
+    let payload_bytes = message.payload.bytes().len();
+    while session.outbox.queued_bytes() + payload_bytes > limits.outbox_bytes_max {
+        let dropped = session.outbox.drop_oldest(pool);
+        counters.add(Counter::DropsSlowConsumerOldest, dropped);
+        if dropped == 0 {
+            counters.add(Counter::DropsSlowConsumerNewest, 1);
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,253 @@
+//! What waits to be sent to one connection.
+//!
+//! One send is in flight at a time; what is produced meanwhile gathers behind it and leaves in the
+//! next. Frames are copied into segments; a large payload is a segment of its own, shared with the
+//! other receivers.
+
+use super::pool::BufferPool;
+use crate::shard::identity::{Nanos, PublisherId};
+use bytes::Bytes;
+use ringbolt_protocol::native::{self, header::FrameType};
+use std::collections::VecDeque;
+
+/// Segments that leave in one send.
+pub const SEGMENTS_A_SEND_MAX: usize = 64;
+/// Bytes after which a send takes no further segment: a send should not outlive a turn by far.
+pub const BYTES_A_SEND_MAX: usize = 1 << 20;
+
+/// A run of bytes to send.
+#[derive(Debug)]
+pub enum Segment {
+    /// Whole frames, the last of which may continue in a `Shared` segment behind.
+    Copied(Vec<u8>),
+    /// The payload of the frame that the segment before ends with.
+    Shared(Bytes),
+}
+
+impl Segment {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Segment::Copied(bytes) => bytes,
+            Segment::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// See the module. `queued_bytes` is the sum over `queue`; `flight_bytes` left it with the last take.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: VecDeque<Segment>,
+    queued_bytes: usize,
+    flight_bytes: usize,
+    /// When the send in flight was taken.
+    flight_since: Nanos,
+    /// The edge was told to send and has not come for it yet.
+    announced: bool,
+    /// Publishers held back until this outbox is half empty.
+    pub paused: Vec<PublisherId>,
+}
+
+impl Outbox {
+    /// The buffer that `bytes` more bytes of frame go to.
+    #[inline]
+    pub fn tail(&mut self, bytes: usize, segment_bytes: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
+        let fits = match self.queue.back() {
+            Some(Segment::Copied(last)) => last.len() + bytes <= segment_bytes,
+            _ => false,
+        };
+        if !fits {
+            self.queue.push_back(Segment::Copied(pool.take()));
+        }
+        match self.queue.back_mut() {
+            Some(Segment::Copied(last)) => last,
+            _ => unreachable!("the last segment was just checked or pushed"),
+        }
+    }
+
+    /// Accounts for bytes written to the tail. Returns whether the edge must be told to send.
+    #[inline]
+    #[must_use = "the edge sends only what it is told of"]
+    pub fn wrote(&mut self, bytes: usize) -> bool {
+        self.queued_bytes += bytes;
+        let tell = !self.announced && self.flight_bytes == 0;
+        self.announced |= tell;
+        tell
+    }
+
+    /// The payload of the frame whose head was just written.
+    pub fn share(&mut self, payload: Bytes) {
+        self.queued_bytes += payload.len();
+        self.queue.push_back(Segment::Shared(payload));
+    }
+
+    /// Moves the next send out; empty if one is in flight or nothing is queued.
+    pub fn take(&mut self, now: Nanos, into: &mut Vec<Segment>) -> usize {
+        self.announced = false;
+        if self.flight_bytes > 0 {
+            return 0;
+        }
+        let mut bytes = 0;
+        while into.len() < SEGMENTS_A_SEND_MAX && bytes < BYTES_A_SEND_MAX {
+            let Some(segment) = self.queue.pop_front() else { break };
+            bytes += segment.bytes().len();
+            into.push(segment);
+        }
+        self.queued_bytes -= bytes;
+        self.flight_bytes = bytes;
+        self.flight_since = now;
+        bytes
+    }
+
+    /// The send in flight left whole. Returns whether there is more to send.
+    #[must_use = "the edge sends only what it is told of"]
+    pub fn sent(&mut self) -> bool {
+        self.flight_bytes = 0;
+        if self.queue.is_empty() {
+            // An idle connection keeps no memory for its queue.
+            self.queue = VecDeque::new();
+            return false;
+        }
+        let tell = !self.announced;
+        self.announced = true;
+        tell
+    }
+
+    /// Forgets what is queued; the send in flight stays the edge's.
+    pub fn discard(&mut self, pool: &mut BufferPool) {
+        for segment in std::mem::take(&mut self.queue) {
+            if let Segment::Copied(buffer) = segment {
+                pool.give(buffer);
+            }
+        }
+        self.queued_bytes = 0;
+    }
+
+    /// Drops the oldest deliveries of the first segment that has any; control frames stay. Returns
+    /// how many were dropped.
+    pub fn drop_oldest(&mut self, pool: &mut BufferPool) -> u64 {
+        for place in 0..self.queue.len() {
+            let Segment::Copied(frames) = &self.queue[place] else { continue };
+            let mut kept = pool.take();
+            let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
+            while offset < frames.len() {
+                let (frame_type, frame_bytes) =
+                    native::peek_frame(&frames[offset..]).expect("an outbox holds whole frames");
+                let end = (offset + frame_bytes).min(frames.len());
+                if frame_type == FrameType::Deliver {
+                    dropped += 1;
+                    drops_shared = offset + frame_bytes > frames.len();
+                } else {
+                    kept.extend_from_slice(&frames[offset..end]);
+                }
+                offset = end;
+            }
+            if dropped == 0 {
+                pool.give(kept);
+                continue;
+            }
+            self.queued_bytes -= frames.len() - kept.len();
+            if drops_shared {
+                let shared = self.queue.remove(place + 1).expect("the payload follows its frame's head");
+                self.queued_bytes -= shared.bytes().len();
+            }
+            let old = if kept.is_empty() {
+                pool.give(kept);
+                self.queue.remove(place)
+            } else {
+                Some(std::mem::replace(&mut self.queue[place], Segment::Copied(kept)))
+            };
+            if let Some(Segment::Copied(old)) = old {
+                pool.give(old);
+            }
+            return dropped;
+        }
+        0
+    }
+
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queued_bytes == 0 && self.flight_bytes == 0
+    }
+
+    /// Nanoseconds the send in flight has been under way.
+    pub fn flight_nanos(&self, now: Nanos) -> u64 {
+        if self.flight_bytes == 0 { 0 } else { now.since(self.flight_since) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
+    use ringbolt_protocol::native::control::{Control, Pong};
+    use ringbolt_protocol::native::{control::encode_control, encode};
+
+    const SEGMENT: usize = 256;
+
+    fn deliver(payload: &[u8]) -> Deliver<'_> {
+        Deliver {
+            flags: Flags::default(),
+            timestamp_nanos: 1,
+            correlation_id: 0,
+            subscription_id: 1,
+            subject: SubjectRef::Interned(0),
+            reply: None,
+            payload,
+        }
+    }
+
+    fn push(outbox: &mut Outbox, pool: &mut BufferPool, write: impl Fn(&mut Vec<u8>)) -> bool {
+        let mut frame = Vec::new();
+        write(&mut frame);
+        outbox.tail(frame.len(), SEGMENT, pool).extend_from_slice(&frame);
+        outbox.wrote(frame.len())
+    }
+
+    #[test]
+    fn one_send_is_in_flight_and_the_next_gathers_behind_it() {
+        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::new(8, SEGMENT));
+        assert!(push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"one"))));
+        assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"two"))));
+        let mut segments = Vec::new();
+        let first = outbox.take(Nanos(5), &mut segments);
+        assert!(first > 0 && segments.len() == 1);
+        assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"three"))));
+        assert_eq!(outbox.take(Nanos(6), &mut Vec::new()), 0, "one send at a time");
+        assert_eq!(outbox.flight_nanos(Nanos(9)), 4);
+        assert!(outbox.sent(), "more waits");
+        assert!(outbox.take(Nanos(7), &mut segments) > 0);
+        assert!(!outbox.sent());
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn dropping_the_oldest_keeps_control_frames_and_whole_frames() {
+        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::new(8, SEGMENT));
+        let mut tell = push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(&[1; 60])));
+        let pong = Control::Pong(Pong { correlation_id: 7 });
+        tell |= push(&mut outbox, &mut pool, |out| encode_control(&pong, out));
+        let payload = Bytes::from(vec![9; 5000]);
+        let mut head = Vec::new();
+        encode::deliver_head(&mut head, &deliver(b""), payload.len());
+        tell |= {
+            outbox.tail(head.len(), SEGMENT, &mut pool).extend_from_slice(&head);
+            outbox.wrote(head.len())
+        };
+        outbox.share(payload);
+        tell |= push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(&[2; 60])));
+        assert!(tell);
+        assert_eq!(outbox.drop_oldest(&mut pool), 2, "the first and the shared one");
+        let mut segments = Vec::new();
+        let bytes = outbox.take(Nanos(0), &mut segments);
+        let sent: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes().to_vec()).collect();
+        assert_eq!(sent.len(), bytes);
+        let mut expected = Vec::new();
+        encode_control(&pong, &mut expected);
+        encode::deliver(&mut expected, &deliver(&[2; 60]));
+        assert_eq!(sent, expected);
+        assert_eq!(outbox.queued_bytes(), 0);
+    }
+}

@@ -1,0 +1,79 @@
+//! All that can happen to a shard, and all it can ask of its edge.
+
+use super::identity::{ConnectionId, ShardId};
+use super::mesh::MeshBatch;
+
+/// The only way in.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The edge accepted a connection.
+    Opened(ConnectionId),
+    /// Bytes of a connection, in order, cut anywhere.
+    Bytes(ConnectionId, &'a [u8]),
+    /// The segments last taken from this connection's outbox have left.
+    Sent(ConnectionId),
+    /// The edge has let go of the connection; its slot may come back under a new generation.
+    Closed(ConnectionId, Departure),
+    /// A batch from another shard. Batches of one shard arrive in the order they were taken.
+    Mesh(ShardId, &'a MeshBatch),
+    /// The batch last taken for this shard is on its way: there is room for the next.
+    MeshRoom(ShardId),
+    /// Time passed. Wanted about every [`super::TICK_NANOS`].
+    Tick,
+    /// Refuse new work, deliver what was accepted, then close.
+    Drain,
+}
+
+/// Who ended a connection, as the edge saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Departure {
+    /// The peer closed, or the shard had asked for it.
+    Ordinary,
+    /// The socket failed.
+    Failed,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Close {
+    /// Stop receiving, send what the outbox holds, then close.
+    Flush,
+    /// Drop what is queued.
+    Now,
+}
+
+/// What the edge must do, in full, before the next event. The order within each list is kept.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Outboxes that turned from idle to ready: send at the end of the turn.
+    pub send: Vec<ConnectionId>,
+    /// Stop receiving from these.
+    pub pause: Vec<ConnectionId>,
+    /// Receive from these again.
+    pub resume: Vec<ConnectionId>,
+    pub close: Vec<(ConnectionId, Close)>,
+    /// Links that turned from idle to ready: take a batch at the end of the turn.
+    pub mesh: Vec<ShardId>,
+    /// Every connection is gone and nothing more can arrive: the shard may stop.
+    pub drained: bool,
+}
+
+impl Effects {
+    pub fn is_empty(&self) -> bool {
+        self.send.is_empty()
+            && self.pause.is_empty()
+            && self.resume.is_empty()
+            && self.close.is_empty()
+            && self.mesh.is_empty()
+            && !self.drained
+    }
+
+    pub fn clear(&mut self) {
+        self.send.clear();
+        self.pause.clear();
+        self.resume.clear();
+        self.close.clear();
+        self.mesh.clear();
+        self.drained = false;
+    }
+}

@@ -1,0 +1,79 @@
+//! Names of things: shards, connections, moments.
+
+/// Index of a shard, `0..Limits::shards`.
+pub type ShardId = u16;
+
+/// Nanoseconds on the edge's monotonic clock (or the simulator's). Only the edge mints it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    pub fn since(self, earlier: Nanos) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A connection of one shard. The slot is re-used; the generation tells the uses apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// A connection anywhere on this server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PublisherId {
+    pub shard: ShardId,
+    pub connection: ConnectionId,
+}
+
+/// A set of shards. 128 shards is the bound of [`crate::limits::Limits::shards`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ShardSet(u128);
+
+impl ShardSet {
+    pub const SHARDS_MAX: usize = 128;
+
+    pub fn insert(&mut self, shard: ShardId) {
+        self.0 |= 1 << shard;
+    }
+
+    pub fn remove(&mut self, shard: ShardId) {
+        self.0 &= !(1 << shard);
+    }
+
+    pub fn union(self, other: ShardSet) -> ShardSet {
+        ShardSet(self.0 | other.0)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn contains(self, shard: ShardId) -> bool {
+        self.0 & (1 << shard) != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = ShardId> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| rest.trailing_zeros() as ShardId)?;
+            rest &= rest - 1;
+            Some(next)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ShardSet;
+
+    #[test]
+    fn a_shard_set_iterates_its_members_in_order() {
+        let mut set = ShardSet::default();
+        [5, 0, 127, 64].into_iter().for_each(|shard| set.insert(shard));
+        set.remove(5);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 64, 127]);
+        assert!(set.contains(64) && !set.contains(5));
+    }
+}

@@ -1,0 +1,97 @@
+//! The barrier of interest: an answer that promises "your subscriptions are in force" waits until
+//! every other shard has said so.
+
+use crate::shard::identity::{ConnectionId, ShardId};
+use std::collections::VecDeque;
+
+/// An answer held back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    Subscribed { id: u32, correlation_id: u64 },
+    Pong { correlation_id: u64 },
+}
+
+/// Sequence numbers of the interest this shard announced, and who confirmed how far.
+#[derive(Debug)]
+pub struct Interest {
+    announced: u64,
+    /// By shard; this shard's own place is always up to date.
+    in_force: Vec<u64>,
+    waiting: VecDeque<(u64, ConnectionId, Answer)>,
+}
+
+impl Interest {
+    pub fn new(shards: usize, own: ShardId) -> Interest {
+        let mut in_force = vec![0; shards];
+        in_force[usize::from(own)] = u64::MAX;
+        Interest { announced: 0, in_force, waiting: VecDeque::new() }
+    }
+
+    /// The sequence number of the next announcement.
+    pub fn announce(&mut self) -> u64 {
+        self.announced += 1;
+        self.announced
+    }
+
+    pub fn confirm(&mut self, shard: ShardId, sequence: u64) {
+        let known = &mut self.in_force[usize::from(shard)];
+        debug_assert!(sequence >= *known, "a link is first in, first out");
+        *known = sequence;
+    }
+
+    /// Whether an answer may leave at once; otherwise it waits here, in order.
+    #[must_use = "an answer that need not wait must be given"]
+    pub fn ready(&mut self, connection: ConnectionId, answer: Answer) -> bool {
+        if self.settled() >= self.announced {
+            return true;
+        }
+        self.waiting.push_back((self.announced, connection, answer));
+        false
+    }
+
+    /// The next answer whose wait is over.
+    pub fn release(&mut self) -> Option<(ConnectionId, Answer)> {
+        let settled = self.settled();
+        let &(sequence, connection, answer) = self.waiting.front()?;
+        if sequence > settled {
+            return None;
+        }
+        self.waiting.pop_front();
+        Some((connection, answer))
+    }
+
+    /// Answers held back.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn settled(&self) -> u64 {
+        self.in_force.iter().copied().min().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ConnectionId = ConnectionId { slot: 1, generation: 1 };
+
+    #[test]
+    fn answers_wait_for_every_shard_and_keep_their_order() {
+        let mut interest = Interest::new(3, 1);
+        let pong = |correlation_id| Answer::Pong { correlation_id };
+        assert!(interest.ready(CLIENT, pong(0)), "nothing announced, nothing to wait for");
+        assert_eq!(interest.announce(), 1);
+        assert!(!interest.ready(CLIENT, pong(1)));
+        assert_eq!(interest.announce(), 2);
+        assert!(!interest.ready(CLIENT, pong(2)));
+        interest.confirm(0, 2);
+        assert_eq!(interest.release(), None);
+        interest.confirm(2, 1);
+        assert_eq!(interest.release(), Some((CLIENT, pong(1))));
+        assert_eq!(interest.release(), None);
+        interest.confirm(2, 2);
+        assert_eq!(interest.release(), Some((CLIENT, pong(2))));
+        assert_eq!(interest.waiting(), 0);
+    }
+}

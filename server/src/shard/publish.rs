@@ -1,0 +1,221 @@
+//! The hot path: a publish is routed and delivered, here and to the shards that want it.
+
+use super::delivery::{Delivery, Message};
+use super::identity::PublisherId;
+use super::mesh::Record;
+use super::mesh::batch::{MeshPayload, MeshPublish};
+use super::metrics::Counter;
+use super::random::Random;
+use super::router::subjects::SubjectId;
+use super::router::{GroupRoute, Route};
+use super::session::Stage;
+use super::{ConnectionId, Effects, Nanos, Shard, ShardId};
+use bytes::Bytes;
+use ringbolt_protocol::command::{Publish, SubjectRef};
+use ringbolt_protocol::native::control::RefusalCode;
+use ringbolt_protocol::native::header::FrameType;
+use ringbolt_protocol::subject::Subject;
+
+/// Shards a queue group's message may be passed on to when its member has just left.
+pub(super) const HOPS_MAX: u8 = 4;
+
+impl Shard {
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        _now: Nanos,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) {
+        self.delivery.counters.add(Counter::MessagesIn, 1);
+        let subject_id = match self.acceptable(id, publish) {
+            Ok(subject_id) => subject_id,
+            Err((code, message)) => return self.refuse_publish(id, publish, code, message, effects),
+        };
+        let (subject, subject_hash, route) = self.subjects.route(subject_id, &self.router);
+        if route.is_empty() {
+            return self.no_responders(id, publish, effects);
+        }
+        let shared_from = self.delivery.limits.shared_payload_bytes_min;
+        let shared = (publish.payload.len() >= shared_from).then(|| match backing {
+            Some(whole) => whole.slice_ref(publish.payload),
+            None => Bytes::copy_from_slice(publish.payload),
+        });
+        let payload = match &shared {
+            Some(bytes) => MeshPayload::Shared(bytes),
+            None => MeshPayload::Copied(publish.payload),
+        };
+        let message = Message {
+            publisher: PublisherId { shard: self.id, connection: id },
+            flags: publish.flags.without_subject_bits(),
+            timestamp_nanos: publish.timestamp_nanos,
+            correlation_id: publish.correlation_id,
+            subject,
+            subject_id,
+            reply: publish.reply,
+            payload,
+        };
+        let mut fan_out =
+            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        if !fan_out.everyone(route, &message, effects) {
+            self.no_responders(id, publish, effects);
+        }
+    }
+
+    /// The subject of a publish that may be routed.
+    #[inline]
+    fn acceptable(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<SubjectId, (RefusalCode, &'static str)> {
+        let Some(session) = self.delivery.sessions.at(id.slot) else {
+            return Err((RefusalCode::Internal, "the connection is gone"));
+        };
+        if session.stage == Stage::AwaitingHello {
+            return Err((RefusalCode::NotReady, "the first frame must be HELLO"));
+        }
+        if self.drain.draining() {
+            self.delivery.counters.add(Counter::DropsDraining, 1);
+            return Err((RefusalCode::ShuttingDown, "the server is shutting down"));
+        }
+        if publish.payload.len() > self.delivery.limits.payload_bytes_max {
+            return Err((RefusalCode::PayloadTooLarge, "the payload exceeds payload_bytes_max"));
+        }
+        if publish.reply.is_some_and(|reply| Subject::new(reply).is_err()) {
+            return Err((RefusalCode::InvalidSubject, "the reply subject is not a subject"));
+        }
+        match publish.subject {
+            SubjectRef::Interned(number) => session
+                .interned
+                .as_ref()
+                .and_then(|interned| interned.subject(number))
+                .ok_or((RefusalCode::UnknownInternedSubject, "no INTERN gave this number a subject")),
+            SubjectRef::Literal(text) => match Subject::new(text) {
+                Ok(subject) => Ok(self.subjects.resolve(subject)),
+                Err(_) => Err((RefusalCode::InvalidSubject, "the subject is not valid")),
+            },
+        }
+    }
+
+    #[cold]
+    fn refuse_publish(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        code: RefusalCode,
+        message: &str,
+        effects: &mut Effects,
+    ) {
+        if code == RefusalCode::NotReady {
+            return self.violation(id, message, effects);
+        }
+        self.refuse(id, code, FrameType::Publish, (publish.correlation_id, 0), message, effects);
+    }
+
+    fn no_responders(&mut self, id: ConnectionId, publish: &Publish<'_>, effects: &mut Effects) {
+        if publish.reply.is_some() {
+            self.delivery.counters.add(Counter::NoResponders, 1);
+            let message = "nobody is subscribed to the subject of this request";
+            let (code, about) = (RefusalCode::NoResponders, (publish.correlation_id, 0));
+            self.refuse(id, code, FrameType::Publish, about, message, effects);
+        }
+    }
+}
+
+/// One message meeting its route.
+pub(super) struct FanOut<'s> {
+    pub delivery: &'s mut Delivery,
+    pub random: &'s mut Random,
+    pub subject_hash: u64,
+    pub hops: u8,
+}
+
+impl FanOut<'_> {
+    /// To every plain subscription, every shard that has some, and one member of every queue group.
+    /// Returns whether anyone took it.
+    #[inline]
+    pub fn everyone(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let mut taken = self.plain(route, message, effects);
+        for shard in route.remote.iter() {
+            taken |= self.forward(shard, true, None, message, effects);
+        }
+        for group in &route.groups {
+            taken |= self.member(group, message, effects);
+        }
+        taken
+    }
+
+    /// To the plain subscriptions of this shard.
+    #[inline]
+    pub fn plain(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let mut taken = false;
+        for &target in &route.plain {
+            taken |= self.delivery.deliver(target, message, effects);
+        }
+        taken
+    }
+
+    /// To one member of a queue group, wherever it is; every member is as likely.
+    fn member(&mut self, group: &GroupRoute, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let choice = self.random.below(group.members());
+        match group.remote_shard(choice) {
+            Some(shard) => self.forward(shard, false, Some(&group.name), message, effects),
+            None => self.local_member(group, choice, message, effects),
+        }
+    }
+
+    /// To a member of this shard, beginning with `choice`: one that cannot take it is passed over. If
+    /// none can, another shard with members gets it.
+    pub fn local_member(
+        &mut self,
+        group: &GroupRoute,
+        choice: u32,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let members = group.local.len();
+        for step in 0..members {
+            let target = group.local[(choice as usize + step) % members];
+            if self.delivery.deliver(target, message, effects) {
+                return true;
+            }
+        }
+        let remote: u32 = group.remote.iter().map(|&(_, count)| count).sum();
+        if remote == 0 || self.hops >= HOPS_MAX {
+            self.delivery.counters.add(Counter::DropsNoQueueMember, 1);
+            return false;
+        }
+        self.hops += 1;
+        let number = members as u32 + self.random.below(remote);
+        let shard = group.remote_shard(number).expect("behind the local members are the remote ones");
+        self.forward(shard, false, Some(&group.name), message, effects)
+    }
+
+    fn forward(
+        &mut self,
+        shard: ShardId,
+        plain: bool,
+        group: Option<&str>,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let record = Record::Publish(MeshPublish {
+            flags: message.flags.0,
+            plain,
+            hops: self.hops,
+            publisher_shard: message.publisher.shard,
+            publisher: message.publisher.connection,
+            timestamp_nanos: message.timestamp_nanos,
+            correlation_id: message.correlation_id,
+            subject_hash: self.subject_hash,
+            subject: message.subject,
+            reply: message.reply,
+            group,
+            payload: message.payload,
+        });
+        self.delivery.forward(shard, &record, effects)
+    }
+}

@@ -1,0 +1,156 @@
+//! The interest in one pattern, and its union over all patterns a subject matches: the route.
+
+use crate::shard::identity::{ShardId, ShardSet};
+use std::rc::Rc;
+
+/// One subscription, as routing needs it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Target {
+    /// Key in the shard's table of subscriptions.
+    pub subscription: u32,
+    /// Slot of its connection.
+    pub slot: u32,
+}
+
+/// Interest in one pattern.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    plain: Vec<Target>,
+    remote: ShardSet,
+    groups: Vec<Group>,
+}
+
+/// One queue group of one pattern.
+#[derive(Debug)]
+struct Group {
+    name: Rc<str>,
+    local: Vec<Target>,
+    remote: Vec<(ShardId, u32)>,
+}
+
+impl Entry {
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+
+    pub(super) fn add_local(&mut self, group: Option<&str>, target: Target) -> u32 {
+        let targets = match group {
+            None => &mut self.plain,
+            Some(name) => &mut self.group(name).local,
+        };
+        debug_assert!(!targets.contains(&target), "a subscription is added once");
+        targets.push(target);
+        targets.len() as u32
+    }
+
+    pub(super) fn remove_local(&mut self, group: Option<&str>, target: Target) -> u32 {
+        let targets = match group {
+            None => &mut self.plain,
+            Some(name) => &mut self.group(name).local,
+        };
+        let place = targets.iter().position(|&other| other == target).expect("the subscription was added");
+        // Order of subscription is the order of delivery: no swap_remove.
+        targets.remove(place);
+        let left = targets.len() as u32;
+        self.prune();
+        left
+    }
+
+    pub(super) fn set_remote(&mut self, group: Option<&str>, shard: ShardId, count: u32) {
+        match group {
+            None if count > 0 => self.remote.insert(shard),
+            None => self.remote.remove(shard),
+            Some(name) => {
+                let remote = &mut self.group(name).remote;
+                remote.retain(|&(other, _)| other != shard);
+                if count > 0 {
+                    remote.push((shard, count));
+                    remote.sort_unstable();
+                }
+                self.prune();
+            }
+        }
+    }
+
+    fn group(&mut self, name: &str) -> &mut Group {
+        let place = self.groups.iter().position(|group| &*group.name == name).unwrap_or_else(|| {
+            self.groups.push(Group { name: name.into(), local: Vec::new(), remote: Vec::new() });
+            self.groups.len() - 1
+        });
+        &mut self.groups[place]
+    }
+
+    fn prune(&mut self) {
+        self.groups.retain(|group| !group.local.is_empty() || !group.remote.is_empty());
+    }
+}
+
+/// Everyone a message on one subject goes to.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// Every one of these gets a copy.
+    pub plain: Vec<Target>,
+    /// Every one of these shards gets a copy for its own plain subscriptions.
+    pub remote: ShardSet,
+    /// One member of each of these gets a copy.
+    pub groups: Vec<GroupRoute>,
+}
+
+/// A queue group over all patterns the subject matches: members of one name are one group.
+#[derive(Debug)]
+pub struct GroupRoute {
+    pub name: Rc<str>,
+    pub local: Vec<Target>,
+    pub remote: Vec<(ShardId, u32)>,
+}
+
+impl GroupRoute {
+    /// Members on all shards.
+    pub fn members(&self) -> u32 {
+        self.local.len() as u32 + self.remote.iter().map(|&(_, count)| count).sum::<u32>()
+    }
+
+    /// The shard that holds the member `number`, counted behind this shard's own.
+    pub fn remote_shard(&self, number: u32) -> Option<ShardId> {
+        let mut rest = number.checked_sub(self.local.len() as u32)?;
+        for &(shard, count) in &self.remote {
+            if rest < count {
+                return Some(shard);
+            }
+            rest -= count;
+        }
+        None
+    }
+}
+
+impl Route {
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.plain.clear();
+        self.remote = ShardSet::default();
+        self.groups.clear();
+    }
+
+    pub(super) fn merge(&mut self, entry: &Entry) {
+        self.plain.extend_from_slice(&entry.plain);
+        self.remote = self.remote.union(entry.remote);
+        for group in &entry.groups {
+            let place = self.groups.iter().position(|known| known.name == group.name).unwrap_or_else(|| {
+                let name = Rc::clone(&group.name);
+                self.groups.push(GroupRoute { name, local: Vec::new(), remote: Vec::new() });
+                self.groups.len() - 1
+            });
+            let merged = &mut self.groups[place];
+            merged.local.extend_from_slice(&group.local);
+            for &(shard, count) in &group.remote {
+                match merged.remote.iter_mut().find(|(known, _)| *known == shard) {
+                    Some((_, total)) => *total += count,
+                    None => merged.remote.push((shard, count)),
+                }
+            }
+        }
+    }
+}

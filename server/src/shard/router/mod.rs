@@ -1,0 +1,97 @@
+//! Who wants a subject: this shard's subscriptions and the other shards' interest.
+//!
+//! Patterns without wildcards live in one hash table (the exact-match fast path), the others in a
+//! trie of tokens. What a subject matches is cached with the subject (`subjects`), so the structures
+//! here are walked once a subject, not once a message.
+
+pub mod entry;
+pub mod subjects;
+pub mod trie;
+
+pub use entry::{GroupRoute, Route, Target};
+
+use super::identity::ShardId;
+use entry::Entry;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use ringbolt_protocol::subject::{Pattern, Subject};
+use trie::Trie;
+
+/// All interest known to one shard.
+#[derive(Debug)]
+pub struct Router {
+    exact: HashMap<Box<str>, Entry, FixedState>,
+    wildcards: Trie,
+    /// Bumped by every change of a wildcard: cached routes of older generations are stale.
+    generation: u64,
+}
+
+/// Which cached routes a change made stale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stale {
+    /// Only the route of the subject equal to the pattern.
+    One,
+    /// Any.
+    All,
+}
+
+impl Router {
+    pub fn new(seed: u64) -> Router {
+        let state = FixedState::with_seed(seed);
+        Router { exact: HashMap::with_hasher(state.clone()), wildcards: Trie::new(state), generation: 1 }
+    }
+
+    /// Adds a subscription of this shard; returns how many it now has for that pattern and group.
+    pub fn subscribe(&mut self, pattern: Pattern<'_>, group: Option<&str>, target: Target) -> u32 {
+        self.change(pattern, |entry| entry.add_local(group, target))
+    }
+
+    /// Removes one; returns how many are left.
+    pub fn unsubscribe(&mut self, pattern: Pattern<'_>, group: Option<&str>, target: Target) -> u32 {
+        self.change(pattern, |entry| entry.remove_local(group, target))
+    }
+
+    /// Another shard has `count` subscriptions of that pattern and group.
+    pub fn set_remote(&mut self, pattern: Pattern<'_>, group: Option<&str>, shard: ShardId, count: u32) {
+        self.change(pattern, |entry| entry.set_remote(group, shard, count));
+    }
+
+    /// Computes the route of a subject into `route`, which is cleared first.
+    pub fn match_into(&self, subject: Subject<'_>, route: &mut Route) {
+        route.clear();
+        if let Some(entry) = self.exact.get(subject.as_str()) {
+            route.merge(entry);
+        }
+        self.wildcards.matches(subject, |entry| route.merge(entry));
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Patterns known, for tests and bounds.
+    pub fn patterns(&self) -> usize {
+        self.exact.len() + self.wildcards.patterns()
+    }
+
+    pub fn staleness(pattern: Pattern<'_>) -> Stale {
+        if pattern.has_wildcard() { Stale::All } else { Stale::One }
+    }
+
+    fn change<R>(&mut self, pattern: Pattern<'_>, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        if pattern.has_wildcard() {
+            self.generation += 1;
+            return self.wildcards.change(pattern, edit);
+        }
+        let text = pattern.as_str();
+        if !self.exact.contains_key(text) {
+            self.exact.insert(text.into(), Entry::default());
+        }
+        let entry = self.exact.get_mut(text).expect("inserted above");
+        let result = edit(entry);
+        if entry.is_empty() {
+            self.exact.remove(text);
+        }
+        result
+    }
+}

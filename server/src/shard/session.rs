@@ -1,0 +1,156 @@
+//! One connection as its shard knows it: stage, unfinished frame, outbox, subscriptions, subjects.
+
+use super::delivery::Outbox;
+use super::identity::{ConnectionId, Nanos};
+use super::router::subjects::SubjectId;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Connected; only HELLO is acceptable.
+    AwaitingHello,
+    Ready,
+    /// Told to close: input is ignored, nothing new is queued.
+    Closing,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    pub id: ConnectionId,
+    pub stage: Stage,
+    /// Never cut for being slow: a subscription asked for drops instead.
+    pub lenient: bool,
+    pub pings_outstanding: u8,
+    /// Reasons for which the edge was told not to receive: full outboxes and links.
+    pub pauses: u32,
+    pub opened_at: Nanos,
+    pub received_at: Nanos,
+    /// The beginning of a frame whose rest has not arrived.
+    pub partial: Vec<u8>,
+    pub outbox: Outbox,
+    /// The client's subscription number → key in the shard's table. Made with the first.
+    pub subscriptions: Option<Box<HashMap<u32, u32, FixedState>>>,
+    pub interned: Option<Box<Interned>>,
+}
+
+impl Session {
+    pub fn new(id: ConnectionId, now: Nanos, lenient: bool) -> Session {
+        Session {
+            id,
+            stage: Stage::AwaitingHello,
+            lenient,
+            pings_outstanding: 0,
+            pauses: 0,
+            opened_at: now,
+            received_at: now,
+            partial: Vec::new(),
+            outbox: Outbox::default(),
+            subscriptions: None,
+            interned: None,
+        }
+    }
+
+    pub fn subscription(&self, client_id: u32) -> Option<u32> {
+        self.subscriptions.as_ref()?.get(&client_id).copied()
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |map| map.len())
+    }
+}
+
+/// Subjects a connection gave numbers to, both ways.
+#[derive(Debug, Default)]
+pub struct Interned {
+    by_number: Vec<Option<SubjectId>>,
+    by_subject: HashMap<SubjectId, u32, FixedState>,
+}
+
+impl Interned {
+    /// Defines a number, and returns the subject it stood for before.
+    pub fn define(&mut self, number: u32, subject: SubjectId) -> Option<SubjectId> {
+        let place = number as usize;
+        if self.by_number.len() <= place {
+            self.by_number.resize(place + 1, None);
+        }
+        let before = self.by_number[place].replace(subject);
+        if let Some(before) = before {
+            if self.by_subject.get(&before) == Some(&number) {
+                self.by_subject.remove(&before);
+            }
+        }
+        self.by_subject.insert(subject, number);
+        before
+    }
+
+    #[inline]
+    pub fn subject(&self, number: u32) -> Option<SubjectId> {
+        self.by_number.get(number as usize).copied().flatten()
+    }
+
+    #[inline]
+    pub fn number(&self, subject: SubjectId) -> Option<u32> {
+        self.by_subject.get(&subject).copied()
+    }
+
+    pub fn subjects(&self) -> impl Iterator<Item = SubjectId> {
+        self.by_number.iter().copied().flatten()
+    }
+}
+
+/// All connections of a shard, by slot.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+    count: usize,
+}
+
+impl Sessions {
+    pub fn insert(&mut self, session: Session) {
+        let slot = session.id.slot as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        assert!(self.slots[slot].is_none(), "the edge re-used a slot before it reported the close");
+        self.slots[slot] = Some(Box::new(session));
+        self.count += 1;
+    }
+
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Session>> {
+        self.get(id)?;
+        self.count -= 1;
+        self.slots[id.slot as usize].take()
+    }
+
+    pub fn get(&self, id: ConnectionId) -> Option<&Session> {
+        self.slots.get(id.slot as usize)?.as_deref().filter(|session| session.id == id)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|session| session.id == id)
+    }
+
+    /// By slot alone, for subscriptions, which never outlive their connection.
+    #[inline]
+    pub fn at(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+        self.slots.iter().flatten().map(|session| session.id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().flatten().map(|session| &**session)
+    }
+}
