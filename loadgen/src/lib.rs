@@ -1,1 +1,20 @@
-//! Load generator.
+//! The load generator: thread-per-core on io_uring, open-loop, every delivery checked.
+
+pub mod ab;
+pub mod args;
+pub mod cli;
+pub mod compare;
+pub mod demo;
+pub mod dialect;
+pub mod engine;
+pub mod find_max;
+pub mod histogram;
+pub mod host;
+pub mod judge;
+pub mod output;
+pub mod payload;
+pub mod progress;
+pub mod result;
+pub mod sequence;
+pub mod server_process;
+pub mod workload;

@@ -1,0 +1,325 @@
+//! The command line, and the workload it describes.
+
+use crate::dialect::Dialect;
+use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Open-loop load generator for ringbolt, NATS and Redis.
+///
+/// Without --address it starts ringbolt-server itself, on the first core, and drives it from the last.
+/// Latency counts from the time a message was due, not from when the generator got to send it. Every
+/// delivery is checked for loss, duplication, order and content. Exit status: 0 pass, 1 fail, 2 usage.
+#[derive(Parser, Debug)]
+#[command(version, name = "ringbolt-loadgen", args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Sub>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Sub {
+    /// Compares runs: quantile differences with confidence, beside the hosts' differences.
+    Compare(crate::compare::CompareArgs),
+    /// Runs two variants in ABBA rounds and gives one verdict.
+    Ab(crate::ab::AbArgs),
+    /// Builds the server and compares it before and after tuning the host; writes an HTML report.
+    Demo(crate::demo::DemoArgs),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum KindName {
+    Pubsub,
+    Request,
+    Fanout,
+    Queue,
+    Churn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Arrival {
+    /// Evenly spaced.
+    Constant,
+    /// Independent arrivals.
+    Poisson,
+}
+
+/// Connections × messages a second × payload of the S47 stress rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Preset {
+    /// 1 000 connections, 10 000 msg/s, 1024 bytes
+    #[value(name = "s47-1000")]
+    Connections1000,
+    /// 5 000 connections, 50 000 msg/s, 512 bytes
+    #[value(name = "s47-5000")]
+    Connections5000,
+    /// 10 000 connections, 100 000 msg/s, 256 bytes
+    #[value(name = "s47-10000")]
+    Connections10000,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Server to drive; starts ringbolt-server itself if unset
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
+    pub address: Option<String>,
+    #[arg(long, value_enum, default_value = "native", help_heading = "Server")]
+    pub dialect: Dialect,
+    /// Report CPU time and memory of this process
+    #[arg(long, value_name = "PID", help_heading = "Server")]
+    pub server_pid: Option<u32>,
+    /// Flags for the server it starts, as one string
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        default_value = "",
+        allow_hyphen_values = true,
+        help_heading = "Server"
+    )]
+    pub server_flags: String,
+    /// Cores of the server it starts
+    #[arg(long, value_name = "LIST", default_value = "0", help_heading = "Server")]
+    pub server_cores: String,
+
+    #[arg(long, value_enum, default_value = "pubsub", help_heading = "Workload")]
+    pub workload: KindName,
+    /// Name of the run in reports
+    #[arg(long, value_name = "TEXT", help_heading = "Workload")]
+    pub name: Option<String>,
+    /// Publishers, requesters or churners
+    #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = "Workload")]
+    pub publishers: u32,
+    /// Subscribers, responders or members of the group
+    #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = "Workload")]
+    pub subscribers: u32,
+    /// Subjects, dealt out in turn; default: as many as publishers
+    #[arg(short = 'k', long, value_name = "N", help_heading = "Workload")]
+    pub subjects: Option<u32>,
+    /// Share of subscribers with a wildcard pattern, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Workload")]
+    pub wildcard_share: f64,
+    /// Payload bytes: 128, 64..4096 (uniform) or 16:90,4096:10 (weighted)
+    #[arg(long, value_name = "SIZES", default_value = "128", help_heading = "Workload")]
+    pub payload: Sizes,
+    /// A stress row: sets connections, rate and payload
+    #[arg(long, value_enum, help_heading = "Workload")]
+    pub preset: Option<Preset>,
+
+    /// Messages a second, by a schedule that waits for nothing (open loop)
+    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, default_value = "50k", help_heading = "Pacing")]
+    pub rate: f64,
+    /// Rising rate instead: FROM..TO:TIME, like 0..100k:30s
+    #[arg(long, value_name = "RAMP", value_parser = parse_ramp, conflicts_with = "closed", help_heading = "Pacing")]
+    pub ramp: Option<Ramp>,
+    #[arg(long, value_enum, default_value = "constant", help_heading = "Pacing")]
+    pub arrival: Arrival,
+    /// Send as fast as answers come, --window messages outstanding a publisher (closed loop)
+    #[arg(long, help_heading = "Pacing")]
+    pub closed: bool,
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "closed", help_heading = "Pacing")]
+    pub window: u32,
+
+    /// Not measured, before the measured part
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "2s", help_heading = "Length")]
+    pub warm_up: Duration,
+    /// The measured part
+    #[arg(short, long, value_name = "TIME", value_parser = parse_time, default_value = "10s", help_heading = "Length")]
+    pub duration: Duration,
+    /// Stop after this many messages
+    #[arg(short, long, value_name = "N", help_heading = "Length")]
+    pub count: Option<u64>,
+    /// Cores of the generator, one thread each; default: the last one allowed
+    #[arg(long, value_name = "LIST", help_heading = "Length")]
+    pub driver_cores: Option<String>,
+
+    /// Find the highest rate whose response P99 stays under --slo
+    #[arg(long, conflicts_with_all = ["closed", "ramp"], help_heading = "Judging")]
+    pub find_max: bool,
+    /// Response P99 to hold; without --find-max the run fails above it
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Judging")]
+    pub slo: Option<Duration>,
+
+    /// Write run.json, run.hlog, run.hgrm and report.html there
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Only the final table
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl RunArgs {
+    /// The workload, against `address`.
+    pub fn workload(&self, address: SocketAddr) -> Result<Workload, String> {
+        let mut args = self.clone();
+        if let Some(preset) = args.preset {
+            args.apply(preset);
+        }
+        let kind = match args.workload {
+            KindName::Pubsub => Kind::PubSub,
+            KindName::Request => Kind::Request,
+            KindName::Fanout => Kind::FanOut,
+            KindName::Queue => Kind::Queue,
+            KindName::Churn => Kind::Churn,
+        };
+        if kind == Kind::FanOut {
+            (args.publishers, args.subjects) = (1, Some(1));
+        }
+        let workload = Workload {
+            name: args.name.clone().unwrap_or_else(|| kind.name().to_owned()),
+            kind,
+            dialect: args.dialect,
+            address,
+            publishers: args.publishers,
+            subscribers: args.subscribers,
+            subjects: args.subjects.unwrap_or(args.publishers),
+            wildcard_share: args.wildcard_share,
+            payload: args.payload.clone(),
+            pacing: args.pacing(),
+            warm_up: args.warm_up,
+            duration: args.duration,
+            count: args.count,
+            driver_cores: args.cores()?,
+        };
+        check(&workload)?;
+        Ok(workload)
+    }
+
+    /// The address to drive; `None` if the generator starts the server.
+    pub fn remote(&self) -> Result<Option<SocketAddr>, String> {
+        let Some(text) = &self.address else { return Ok(None) };
+        let full =
+            if text.contains(':') { text.clone() } else { format!("{text}:{}", self.dialect.default_port()) };
+        let found = full.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        found.map(Some).ok_or(format!("'{text}' is not an address: write HOST:PORT"))
+    }
+
+    pub fn cores(&self) -> Result<Vec<usize>, String> {
+        let allowed: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        match &self.driver_cores {
+            None => Ok(vec![allowed.last().copied().unwrap_or(0)]),
+            Some(text) => parse_cores(text),
+        }
+    }
+
+    fn pacing(&self) -> Pacing {
+        if self.closed {
+            return Pacing::Closed { window: self.window };
+        }
+        let rate = self.ramp.unwrap_or(Ramp::constant(self.rate));
+        Pacing::Open { rate, poisson: self.arrival == Arrival::Poisson }
+    }
+
+    fn apply(&mut self, preset: Preset) {
+        let (connections, rate, payload) = match preset {
+            Preset::Connections1000 => (1_000, 10_000.0, 1024),
+            Preset::Connections5000 => (5_000, 50_000.0, 512),
+            Preset::Connections10000 => (10_000, 100_000.0, 256),
+        };
+        (self.publishers, self.subscribers) = (connections / 2, connections / 2);
+        self.subjects = Some(connections / 2);
+        self.rate = rate;
+        self.payload = Sizes::Fixed(payload);
+        self.name.get_or_insert(format!("s47-{connections}"));
+    }
+}
+
+fn check(workload: &Workload) -> Result<(), String> {
+    let fail = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
+    fail(workload.publishers == 0, "--publishers: at least one")?;
+    fail(workload.subscribers == 0 && workload.kind != Kind::Churn, "--subscribers: at least one")?;
+    fail(workload.subjects == 0, "--subjects: at least one")?;
+    fail(workload.publishers > 65_535, "--publishers: at most 65535, their number travels in 16 bits")?;
+    fail(!(0.0..=1.0).contains(&workload.wildcard_share), "--wildcard-share: from 0 to 1")?;
+    fail(workload.duration.is_zero(), "--duration: longer than nothing")?;
+    fail(workload.duration > Duration::from_secs(86_400), "--duration: at most a day")?;
+    let redis = workload.dialect == Dialect::Redis;
+    let plain = matches!(workload.kind, Kind::PubSub | Kind::FanOut);
+    fail(redis && !plain, "Redis has no requests, groups or greetings: choose --workload pubsub or fanout")?;
+    let churn = workload.kind == Kind::Churn;
+    fail(churn && workload.dialect == Dialect::Redis, "--workload churn wants --dialect native or nats")?;
+    let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;
+    fail(introduced, "--subjects: at most 4096 a publisher")
+}
+
+/// `0,1` or `0-3`.
+pub fn parse_cores(text: &str) -> Result<Vec<usize>, String> {
+    let wrong = || format!("'{text}' is not a list of cores: write 0,1 or 0-3");
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: usize = first.trim().parse().map_err(|_| wrong())?;
+        let last: usize = last.trim().parse().map_err(|_| wrong())?;
+        if first > last || last > 4096 {
+            return Err(wrong());
+        }
+        cores.extend(first..=last);
+    }
+    Ok(cores)
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let (number, factor) = match text.trim_end_matches("/s") {
+        text if text.ends_with(['k', 'K']) => (&text[..text.len() - 1], 1e3),
+        text if text.ends_with(['m', 'M']) => (&text[..text.len() - 1], 1e6),
+        text => (text, 1.0),
+    };
+    let rate: f64 = number.parse().map_err(|_| format!("'{text}' is not a rate: write 5000, 50k or 2.5M"))?;
+    let rate = rate * factor;
+    if (0.0..=1e9).contains(&rate) { Ok(rate) } else { Err(format!("'{text}' is out of bounds: 0 to 1000M")) }
+}
+
+fn parse_ramp(text: &str) -> Result<Ramp, String> {
+    let wrong = || format!("'{text}' is not a ramp: write FROM..TO:TIME, like 0..100k:30s");
+    let (rates, over) = text.split_once(':').ok_or_else(wrong)?;
+    let (start, end) = rates.split_once("..").ok_or_else(wrong)?;
+    Ok(Ramp { start: parse_rate(start)?, end: parse_rate(end)?, over: parse_time(over)? })
+}
+
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time: write 250us, 500ms, 10s or 2m");
+    let place = text.find(|letter: char| letter.is_ascii_alphabetic() || letter == 'µ').ok_or_else(wrong)?;
+    let number: f64 = text[..place].parse().map_err(|_| wrong())?;
+    let seconds = match &text[place..] {
+        "us" | "µs" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" | "min" => number * 60.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_ramps_and_times_are_read() {
+        assert_eq!(parse_rate("50k"), Ok(50_000.0));
+        assert_eq!(parse_rate("2.5M"), Ok(2_500_000.0));
+        assert_eq!(parse_time("250us"), Ok(Duration::from_micros(250)));
+        let ramp = parse_ramp("0..100k:30s").expect("valid");
+        assert_eq!((ramp.start, ramp.end, ramp.over), (0.0, 100_000.0, Duration::from_secs(30)));
+        assert!(parse_time("10").is_err() && parse_rate("fast").is_err() && parse_ramp("1..2").is_err());
+    }
+
+    #[test]
+    fn a_preset_sets_its_row() {
+        let cli = Cli::parse_from(["x", "--preset", "s47-5000"]);
+        let workload = cli.run.workload(([127, 0, 0, 1], 1).into()).expect("valid");
+        assert_eq!(workload.connections(), 5_000);
+        assert_eq!(workload.payload, Sizes::Fixed(512));
+        assert_eq!(workload.pacing, Pacing::Open { rate: Ramp::constant(50_000.0), poisson: false });
+    }
+}

@@ -1,0 +1,182 @@
+//! From what was measured to a result: counts, rates, verdict.
+
+use crate::engine::Outcome;
+use crate::histogram::quantile;
+use crate::host::Fingerprint;
+use crate::result::{
+    Counts, Histograms, Interval, Rates, RunResult, SCHEMA_VERSION, ServerUsage, Usage, Verdict,
+    WorkloadSummary, encode,
+};
+use crate::workload::{Pacing, Workload};
+
+/// A run that sent less than this share of what was asked missed its rate.
+const RATE_SHARE_MIN: f64 = 0.99;
+/// Above this share of the response P99.9, the generator's own lateness explains the tail.
+const LATENESS_SHARE_MAX: f64 = 0.2;
+
+/// What a run must hold beside its rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Target {
+    /// The response P99 must stay under it, in nanoseconds.
+    pub slo_p99_nanos: Option<u64>,
+}
+
+pub fn judge(workload: &Workload, outcome: &Outcome, target: Target) -> RunResult {
+    let recorder = &outcome.recorder;
+    let seconds = (outcome.window.stop - outcome.window.start) as f64 / 1e9;
+    let counts = Counts {
+        sent: recorder.sent,
+        expected: recorder.expected,
+        delivered: recorder.delivered,
+        lost: recorder.expected.saturating_sub(recorder.delivered),
+        duplicated: recorder.faults.duplicated,
+        reordered: recorder.faults.reordered,
+        corrupted: recorder.faults.corrupted,
+        refused: recorder.refused,
+        disconnects: recorder.disconnects,
+        overflow: recorder.total.overflow,
+        negative: recorder.total.negative,
+    };
+    let rates = Rates {
+        sent_per_second: recorder.sent_measured as f64 / seconds,
+        delivered_per_second: recorder.delivered_measured as f64 / seconds,
+        delivered_bytes_per_second: recorder.delivered_bytes_measured as f64 / seconds,
+        seconds,
+    };
+    let verdict = verdict(workload, outcome, &counts, &rates, target);
+    RunResult {
+        schema_version: SCHEMA_VERSION,
+        name: workload.name.clone(),
+        started_unix_millis: outcome.started_unix_millis,
+        command_line: std::env::args().collect(),
+        workload: summary(workload),
+        counts,
+        rates,
+        verdict,
+        latency: Histograms::of(&recorder.total),
+        intervals: intervals(outcome),
+        usage: usage(outcome),
+        host: Fingerprint::gather(),
+    }
+}
+
+fn verdict(
+    workload: &Workload,
+    outcome: &Outcome,
+    counts: &Counts,
+    rates: &Rates,
+    target: Target,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut fail = |wrong: bool, reason: String| {
+        if wrong {
+            verdict.reasons.push(reason);
+        }
+    };
+    let words = outcome.recorder.last_words.as_deref().unwrap_or("no reason given");
+    fail(counts.lost > 0, format!("{} of {} deliveries were lost", counts.lost, counts.expected));
+    fail(counts.duplicated > 0, format!("{} deliveries were duplicates", counts.duplicated));
+    fail(counts.reordered > 0, format!("{} deliveries were out of order", counts.reordered));
+    fail(counts.corrupted > 0, format!("{} payloads were not as sent", counts.corrupted));
+    fail(counts.refused > 0, format!("the server refused {} times: {words}", counts.refused));
+    fail(counts.disconnects > 0, format!("{} connections were lost: {words}", counts.disconnects));
+    fail(counts.delivered == 0, "nothing was delivered".to_owned());
+    fail(counts.overflow > 0, format!("{} latencies exceed what a histogram holds", counts.overflow));
+    if let (Pacing::Open { rate, .. }, None) = (workload.pacing, workload.count) {
+        let asked = mean_rate(rate, outcome);
+        let missed = rates.sent_per_second < RATE_SHARE_MIN * asked;
+        fail(missed, format!("sent {:.0} messages a second of {asked:.0} asked", rates.sent_per_second));
+    }
+    let response = &outcome.recorder.total.response;
+    if let Some(slo) = target.slo_p99_nanos {
+        let p99 = quantile(response, 0.99);
+        let missed = p99.is_none_or(|p99| p99 > slo);
+        let seen = p99.map_or("not resolvable".to_owned(), |p99| format!("{:.1} µs", p99 as f64 / 1e3));
+        fail(missed, format!("response P99 is {seen}, and {:.1} µs was asked", slo as f64 / 1e3));
+    }
+    verdict.pass = verdict.reasons.is_empty();
+    let lateness = quantile(&outcome.recorder.total.lateness, 0.999);
+    if let (Some(lateness), Some(response)) = (lateness, quantile(response, 0.999)) {
+        if lateness as f64 > LATENESS_SHARE_MAX * response as f64 {
+            verdict.warnings.push(format!(
+                "the generator was the bottleneck in the tail: its own lateness P99.9 is {:.1} µs of {:.1} µs response",
+                lateness as f64 / 1e3,
+                response as f64 / 1e3
+            ));
+        }
+    }
+    if counts.negative > 0 {
+        verdict
+            .warnings
+            .push(format!("{} messages arrived before they were sent: clocks differ", counts.negative));
+    }
+    verdict
+}
+
+/// The mean of the asked rate over the measured part.
+fn mean_rate(rate: crate::workload::Ramp, outcome: &Outcome) -> f64 {
+    const STEPS: u32 = 1000;
+    let (start, stop) = (outcome.window.start as f64 / 1e9, outcome.window.stop as f64 / 1e9);
+    let at = |step: u32| start + (stop - start) * (f64::from(step) + 0.5) / f64::from(STEPS);
+    (0..STEPS).map(|step| rate.at(at(step))).sum::<f64>() / f64::from(STEPS)
+}
+
+fn summary(workload: &Workload) -> WorkloadSummary {
+    let (pacing, rate_asked, window) = match workload.pacing {
+        Pacing::Open { rate, .. } => ("open", Some(rate.end), None),
+        Pacing::Closed { window } => ("closed", None, Some(window)),
+    };
+    WorkloadSummary {
+        kind: workload.kind.name().to_owned(),
+        dialect: workload.dialect,
+        address: workload.address.to_string(),
+        connections: workload.connections(),
+        publishers: workload.publishers,
+        subscribers: workload.subscribers,
+        subjects: workload.subjects,
+        wildcard_share: workload.wildcard_share,
+        payload: workload.payload.to_string(),
+        pacing: pacing.to_owned(),
+        rate_asked,
+        window,
+        warm_up_seconds: workload.warm_up.as_secs_f64(),
+        seconds: workload.duration.as_secs_f64(),
+        driver_cores: workload.driver_cores.clone(),
+    }
+}
+
+fn intervals(outcome: &Outcome) -> Vec<Interval> {
+    let window = outcome.window;
+    let slices = outcome.recorder.slices.iter().zip(&outcome.activity);
+    slices
+        .enumerate()
+        .map(|(place, (slice, activity))| {
+            let start = place as u64 * window.interval;
+            let length = window.interval.min(window.stop - window.start - start);
+            Interval {
+                start_seconds: start as f64 / 1e9,
+                seconds: length as f64 / 1e9,
+                response: encode(&slice.response),
+                gaps: slice.gaps,
+                gap_nanos_max: slice.gap_nanos_max,
+                interrupts: activity.interrupts,
+                context_switches: activity.context_switches,
+            }
+        })
+        .collect()
+}
+
+fn usage(outcome: &Outcome) -> Usage {
+    let (before, after) = &outcome.generator;
+    let delivered = outcome.recorder.delivered_measured.max(1) as f64;
+    let server = outcome.server.as_ref().map(|(before, after)| {
+        let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+        ServerUsage {
+            cpu_seconds,
+            cpu_nanos_per_message: cpu_seconds * 1e9 / delivered,
+            resident_bytes: after.resident_bytes,
+            resident_bytes_growth: after.resident_bytes as i64 - before.resident_bytes as i64,
+        }
+    });
+    Usage { generator_cpu_seconds: after.cpu_seconds - before.cpu_seconds, server }
+}
