@@ -1,7 +1,61 @@
-//! Two variants in ABBA rounds.
-use std::process::ExitCode;
+//! `cargo demo`: builds the server, drives it before and after tuning the host, shows the difference.
+
+use crate::ab::{Variant, finish, rounds};
+use crate::args::Cli;
+use crate::progress::Reporter;
+use crate::tuning;
+use clap::Parser;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// Builds the server and compares it before and after tuning the host; writes an HTML report
 #[derive(clap::Args, Debug)]
-pub struct DemoArgs {}
-pub fn run(_args: &DemoArgs) -> Result<ExitCode, String> {
-    Ok(ExitCode::SUCCESS)
+pub struct DemoArgs {
+    /// Pairs of runs
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub rounds: u32,
+    /// Where the report goes
+    #[arg(short, long, value_name = "DIR", default_value = "report")]
+    pub out: PathBuf,
+}
+
+/// The canonical workload, for a demonstration of two minutes.
+const SECONDS: u64 = 10;
+
+pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
+    build_server()?;
+    let profile = tuning::is_root() && tuning::find().is_ok();
+    let variants = if profile {
+        println!(
+            "comparing this host as it is with ringbolt-tune's latency profile; it is put back after every round"
+        );
+        let plain = Variant { label: "as it is".to_owned(), ..Variant::parse("")? };
+        let tuned = Variant {
+            label: "profile latency".to_owned(),
+            profile: Some("latency".to_owned()),
+            ..Variant::parse("")?
+        };
+        [plain, tuned]
+    } else {
+        println!("not root, so the host is not tuned: comparing --wait balanced with --wait latency instead");
+        [Variant::parse("--wait balanced")?, Variant::parse("--wait latency")?]
+    };
+    let mut workload = Cli::parse_from(["ringbolt-loadgen"]).run;
+    workload.duration = Duration::from_secs(SECONDS);
+    let groups = rounds(&workload, &variants, args.rounds, &mut Reporter::new(false))?;
+    let passed = groups.iter().flat_map(|group| &group.runs).all(|run| run.verdict.pass);
+    finish(&groups, Some(&args.out))?;
+    println!("open {} in a browser", args.out.join("index.html").display());
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Cargo names itself in CARGO when it runs a program; without it the server must be built already.
+fn build_server() -> Result<(), String> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--package", "ringbolt-server"])
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if built.success() { Ok(()) } else { Err("the server does not build: see above".to_owned()) }
 }

@@ -17,4 +17,5 @@ pub mod progress;
 pub mod result;
 pub mod sequence;
 pub mod server_process;
+pub mod tuning;
 pub mod workload;

@@ -6,7 +6,7 @@ use crate::sequence::Faults;
 use hdrhistogram::Histogram;
 
 /// A turn without work that took longer than this was interrupted by the machine.
-const GAP_NANOS_MIN: u64 = 5_000;
+pub const GAP_NANOS_MIN: u64 = 5_000;
 
 /// The measured part, in nanoseconds since the run's epoch.
 #[derive(Clone, Copy, Debug)]

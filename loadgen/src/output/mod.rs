@@ -1,30 +1,22 @@
-//! What a run leaves behind.
+//! What a run leaves behind: a table, JSON, HdrHistogram files, an HTML report.
+
+pub mod hgrm;
+pub mod hlog;
+pub mod html;
+pub mod plot;
+mod table;
+
+pub use table::{grouped, micros, table};
 
 use crate::result::RunResult;
 use std::io;
 use std::path::Path;
 
-pub fn table(run: &RunResult) -> String {
-    let set = run.latency.decode().expect("own");
-    let q = |h: &hdrhistogram::Histogram<u64>, q| {
-        crate::histogram::quantile(h, q).map_or(0.0, |n| n as f64 / 1e3)
-    };
-    format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\nresponse p50 {:.1} p99 {:.1} p99.9 {:.1} max {:.1}; late p50 {:.1} p99 {:.1}\n",
-        run.counts,
-        run.rates,
-        run.usage,
-        run.verdict,
-        q(&set.response, 0.5),
-        q(&set.response, 0.99),
-        q(&set.response, 0.999),
-        set.response.max() as f64 / 1e3,
-        q(&set.lateness, 0.5),
-        q(&set.lateness, 0.99)
-    )
-}
-
+/// Writes `run.json`, `run.hlog`, `run.hgrm` (response times) and `report.html`.
 pub fn write_all(directory: &Path, run: &RunResult) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    run.save(&directory.join("run.json"))
+    run.save(&directory.join("run.json"))?;
+    std::fs::write(directory.join("run.hlog"), hlog::render(run)?)?;
+    std::fs::write(directory.join("run.hgrm"), hgrm::render(&run.latency.decode()?.response))?;
+    std::fs::write(directory.join("report.html"), html::runs(&[run])?)
 }

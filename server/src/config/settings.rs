@@ -45,7 +45,8 @@ pub const SETTINGS: &[Setting] = &[
         "wait",
         "MODE",
         "balanced",
-        "How a shard waits: latency (never sleeps, a whole core), balanced (spins briefly, then sleeps), efficient (sleeps at once).",
+        "How a shard waits: latency (never sleeps, a whole core), balanced (spins briefly, then sleeps), \
+         efficient (sleeps at once).",
     ),
     row("native", "ADDR", "127.0.0.1:7700", "Address of the native protocol. Port 0: any free port."),
     row("admin", "ADDR|off", "127.0.0.1:9090", "Address of /healthz, /readyz and /metrics, or off."),
@@ -65,7 +66,8 @@ pub const SETTINGS: &[Setting] = &[
         "slow_consumer",
         "POLICY",
         "disconnect",
-        "What happens when an outbox is full: disconnect, drop-oldest, drop-newest, or pause-publisher. A subscription may choose its own.",
+        "What happens when an outbox is full: disconnect, drop-oldest, drop-newest, or pause-publisher. \
+         A subscription may choose its own.",
     ),
     row(
         "shared_payload_bytes_min",

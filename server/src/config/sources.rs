@@ -3,6 +3,7 @@
 use super::ConfigError;
 use super::settings::{SETTINGS, Setting};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -55,30 +56,32 @@ impl Sources {
         let error = |message: String| vec![ConfigError { key: path.display().to_string(), message }];
         let text = std::fs::read_to_string(path)
             .map_err(|cause| error(format!("cannot be read ({cause}): name an existing TOML file")))?;
-        self.add_toml(&text, path).map_err(|mut errors| {
-            if errors.len() == 1 && errors[0].key.is_empty() {
-                errors[0].key = path.display().to_string();
-            }
-            errors
-        })
+        self.add_toml(&text, path)
     }
 
     pub fn add_toml(&mut self, text: &str, path: &Path) -> Result<(), Vec<ConfigError>> {
         let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
-            let message = format!("is not valid TOML: {}", cause.to_string().trim().replace('\n', " "));
-            vec![ConfigError { key: String::new(), message }]
+            let line = cause.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            let what = cause.message();
+            let message = format!("is not valid TOML ({what}): correct line {line}");
+            vec![ConfigError { key: path.display().to_string(), message }]
         })?;
         let mut errors = Vec::new();
         for (key, value) in &table {
             let Some(setting) = Setting::find(key) else {
-                errors.push(unknown(key));
+                errors.push(unknown(key, path.display()));
                 continue;
             };
             match plain_text(value) {
                 Some(text) => self.set(setting, text, Origin::File(path.to_owned())),
                 None => errors.push(ConfigError {
                     key: key.clone(),
-                    message: format!("takes {}, not a {}", setting.value, value.type_str()),
+                    message: format!(
+                        "takes {}, not a {} (from {})",
+                        setting.value,
+                        value.type_str(),
+                        path.display()
+                    ),
                 }),
             }
         }
@@ -88,16 +91,22 @@ impl Sources {
     /// Reads `RINGBOLT_…`; an unknown one is reported, because a typo there would go unseen.
     pub fn add_environment(
         &mut self,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<(), Vec<ConfigError>> {
         let mut errors = Vec::new();
         for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
             let Some(key) = name.strip_prefix("RINGBOLT_") else { continue };
-            match Setting::find(&key.to_lowercase()) {
-                Some(setting) => self.set(setting, value, Origin::Environment(name)),
+            let setting = Setting::find(&key.to_lowercase());
+            match (setting, value.into_string()) {
+                (Some(setting), Ok(value)) => self.set(setting, value, Origin::Environment(name)),
+                (Some(setting), Err(_)) => {
+                    let message = format!("takes {}: write it as UTF-8", setting.value);
+                    errors.push(ConfigError { key: name, message });
+                }
                 // Variables of the tools beside the server.
-                None if NOT_SETTINGS.contains(&key) => {}
-                None => errors.push(unknown(&name)),
+                (None, _) if NOT_SETTINGS.contains(&key) => {}
+                (None, _) => errors.push(unknown(&name, "the environment")),
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -120,7 +129,7 @@ fn plain_text(value: &toml::Value) -> Option<String> {
     }
 }
 
-fn unknown(key: &str) -> ConfigError {
+fn unknown(key: &str, origin: impl fmt::Display) -> ConfigError {
     let bare = key.strip_prefix("RINGBOLT_").unwrap_or(key).to_lowercase();
     let closest = SETTINGS
         .iter()
@@ -128,8 +137,8 @@ fn unknown(key: &str) -> ConfigError {
         .min()
         .filter(|&(distance, _)| distance <= 4);
     let message = match closest {
-        Some((_, near)) => format!("is not a setting: did you mean {near}?"),
-        None => "is not a setting: print-config lists all of them".to_owned(),
+        Some((_, near)) => format!("is not a setting (from {origin}): did you mean {near}?"),
+        None => format!("is not a setting (from {origin}): print-config lists all of them"),
     };
     ConfigError { key: key.to_owned(), message }
 }
@@ -158,7 +167,7 @@ mod tests {
     fn a_later_layer_wins_and_keeps_its_origin() {
         let mut sources = Sources::defaults();
         sources.add_toml("wait = \"latency\"\ncores = [0, 1]\n", Path::new("a.toml")).expect("valid");
-        let variables = [("RINGBOLT_WAIT".to_owned(), "efficient".to_owned()), ("HOME".into(), "/".into())];
+        let variables = [("RINGBOLT_WAIT".into(), "efficient".into()), ("HOME".into(), "/".into())];
         sources.add_environment(variables.into_iter()).expect("valid");
         assert_eq!(sources.get("wait"), Some(("efficient", &Origin::Environment("RINGBOLT_WAIT".into()))));
         assert_eq!(sources.get("cores"), Some(("0,1", &Origin::File("a.toml".into()))));
@@ -172,9 +181,9 @@ mod tests {
         let errors = sources.add_toml("outbox_byte_max = 3", Path::new("a.toml")).expect_err("unknown");
         assert_eq!(
             errors[0].to_string(),
-            "outbox_byte_max: is not a setting: did you mean outbox_bytes_max?"
+            "outbox_byte_max: is not a setting (from a.toml): did you mean outbox_bytes_max?"
         );
-        let variables = [("RINGBOLT_WIAT".to_owned(), "latency".to_owned())];
+        let variables = [("RINGBOLT_WIAT".into(), "latency".into())];
         let errors = sources.add_environment(variables.into_iter()).expect_err("unknown");
         assert!(errors[0].to_string().contains("did you mean wait?"));
     }

@@ -23,12 +23,13 @@ pub struct HostFacts {
     pub io_uring_disabled: Option<u32>,
     /// The error number of making a ring, if it failed.
     pub ring_error: Option<i32>,
-    /// Soft limits; `u64::MAX` is unlimited.
+    /// Soft limit; `u64::MAX` is unlimited.
     pub memlock_bytes: u64,
-    pub open_files: u64,
+    /// Hard limit, to which the server raises its soft one; `u64::MAX` is unlimited.
+    pub open_files_max: u64,
     pub cores_allowed: Vec<usize>,
-    /// Addresses that could not be bound, with the error.
-    pub unbindable: Vec<(&'static str, SocketAddr, String)>,
+    /// Addresses that could not be bound, with the kind of the error and its text.
+    pub unbindable: Vec<(&'static str, SocketAddr, io::ErrorKind, String)>,
 }
 
 impl HostFacts {
@@ -40,15 +41,15 @@ impl HostFacts {
             .filter_map(|(key, address)| {
                 let address = address?;
                 let error = listener::bind_alone(address).err()?;
-                Some((key, address, error.to_string()))
+                Some((key, address, error.kind(), error.to_string()))
             })
             .collect();
         HostFacts {
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
             io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|text| text.parse().ok()),
             ring_error: probe_ring().err().map(|error| error.raw_os_error().unwrap_or(0)),
-            memlock_bytes: limit("Max locked memory"),
-            open_files: limit("Max open files"),
+            memlock_bytes: limit("Max locked memory", Column::Soft),
+            open_files_max: limit("Max open files", Column::Hard),
             cores_allowed: crate::config::allowed_cores(),
             unbindable,
         }
@@ -75,32 +76,36 @@ pub fn obstacles(facts: &HostFacts, config: &Config) -> Vec<String> {
         ));
     }
     let descriptors = DESCRIPTORS_BASE + DESCRIPTORS_A_SHARD * config.cores.len() as u64;
-    if facts.open_files < descriptors {
+    if facts.open_files_max < descriptors {
         found.push(format!(
-            "only {} files may be open, and {descriptors} are needed: raise it with `ulimit -n 65536` or \
-             LimitNOFILE= in the service file",
-            facts.open_files
+            "only {} files may be open, and {descriptors} are needed: raise the hard limit with \
+             `ulimit -Hn 65536` as root or LimitNOFILE= in the service file",
+            facts.open_files_max
         ));
     }
-    let missing: Vec<String> = config
-        .cores
-        .iter()
-        .filter(|core| !facts.cores_allowed.contains(core))
-        .map(usize::to_string)
-        .collect();
+    let missing: Vec<usize> =
+        config.cores.iter().copied().filter(|core| !facts.cores_allowed.contains(core)).collect();
     if !missing.is_empty() {
         found.push(format!(
-            "core {} does not exist or is not allowed to this process: choose among {:?} with --cores",
-            missing.join(", "),
-            facts.cores_allowed
+            "core {} does not exist or is not allowed to this process: choose among {} with --cores",
+            join(&missing),
+            join(&facts.cores_allowed)
         ));
     }
-    for (key, address, error) in &facts.unbindable {
-        found.push(format!(
-            "{address} cannot be listened on ({error}): stop what uses it, or choose another with --{key}"
-        ));
+    for (key, address, kind, error) in &facts.unbindable {
+        let cure = match kind {
+            io::ErrorKind::AddrInUse => "stop what listens there",
+            io::ErrorKind::AddrNotAvailable => "give this host that address",
+            io::ErrorKind::PermissionDenied => "grant CAP_NET_BIND_SERVICE, which ports below 1024 need",
+            _ => "see whether the host has that kind of address",
+        };
+        found.push(format!("{address} cannot be listened on ({error}): {cure}, or choose another with --{key}"));
     }
     found
+}
+
+fn join(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn ring_obstacle(facts: &HostFacts) -> Option<String> {
@@ -146,11 +151,22 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// A soft limit from `/proc/self/limits` (proc(5)).
-fn limit(name: &str) -> u64 {
+/// Where a line of `/proc/self/limits` holds what.
+#[derive(Clone, Copy)]
+enum Column {
+    Soft = 0,
+    Hard = 1,
+}
+
+/// A limit from `/proc/self/limits` (proc(5)); unlimited if it is not told.
+fn limit(name: &str, column: Column) -> u64 {
     let text = read("/proc/self/limits").unwrap_or_default();
-    let soft = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
-    soft.and_then(|value| value.parse().ok()).unwrap_or(u64::MAX)
+    limit_in(&text, name, column).unwrap_or(u64::MAX)
+}
+
+fn limit_in(text: &str, name: &str, column: Column) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().nth(column as usize)?.parse().ok()
 }
 
 fn read(path: &str) -> Option<String> {
@@ -168,7 +184,7 @@ mod tests {
             io_uring_disabled: Some(0),
             ring_error: None,
             memlock_bytes: 8 << 20,
-            open_files: 1024,
+            open_files_max: 1024,
             cores_allowed: vec![0, 1],
             unbindable: Vec::new(),
         }
@@ -187,8 +203,11 @@ mod tests {
 
     #[test]
     fn each_obstacle_is_one_sentence_with_its_cure() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 7700));
-        let cases: [(HostFacts, &str); 9] = [
+        let unbindable = |kind: io::ErrorKind| {
+            let address = SocketAddr::from(([127, 0, 0, 1], 7700));
+            HostFacts { unbindable: vec![("native", address, kind, kind.to_string())], ..good() }
+        };
+        let cases: [(HostFacts, &str); 11] = [
             (HostFacts { kernel: "5.15.0".into(), ..good() }, "boot a newer one"),
             (
                 HostFacts { io_uring_disabled: Some(2), ring_error: Some(libc::EPERM), ..good() },
@@ -201,17 +220,36 @@ mod tests {
             (HostFacts { ring_error: Some(libc::EPERM), ..good() }, "seccomp"),
             (HostFacts { ring_error: Some(libc::ENOSYS), ..good() }, "CONFIG_IO_URING"),
             (HostFacts { memlock_bytes: 64 << 10, ..good() }, "ulimit -l 512"),
-            (HostFacts { open_files: 32, ..good() }, "ulimit -n"),
+            (HostFacts { open_files_max: 32, ..good() }, "ulimit -Hn"),
             (HostFacts { cores_allowed: vec![0], ..good() }, "core 1 does not exist"),
-            (
-                HostFacts { unbindable: vec![("native", address, "in use".into())], ..good() },
-                "choose another with --native",
-            ),
+            (unbindable(io::ErrorKind::AddrInUse), "stop what listens there, or choose another with --native"),
+            (unbindable(io::ErrorKind::PermissionDenied), "CAP_NET_BIND_SERVICE"),
+            (unbindable(io::ErrorKind::AddrNotAvailable), "give this host that address"),
         ];
         for (facts, cure) in cases {
             let found = obstacles(&facts, &config("0,1"));
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains(cure), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn several_obstacles_are_all_named() {
+        let facts = HostFacts { memlock_bytes: 0, open_files_max: 3, cores_allowed: vec![7], ..good() };
+        assert_eq!(obstacles(&facts, &config("0,1")).len(), 3);
+    }
+
+    #[test]
+    fn limits_and_kernels_are_read_as_the_kernel_writes_them() {
+        let limits = "Max open files            1024                 524288               files     \n\
+                      Max locked memory         unlimited            unlimited            bytes     \n";
+        assert_eq!(limit_in(limits, "Max open files", Column::Soft), Some(1024));
+        assert_eq!(limit_in(limits, "Max open files", Column::Hard), Some(524_288));
+        assert_eq!(limit_in(limits, "Max locked memory", Column::Soft), None);
+        for (release, version) in
+            [("6.18.44-fc", Some((6, 18))), ("6.1", Some((6, 1))), ("6", None), ("", None), ("x.y", None)]
+        {
+            assert_eq!(kernel_version(release), version, "{release}");
         }
     }
 }

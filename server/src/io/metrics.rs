@@ -18,6 +18,8 @@ pub struct SharedCounters {
     values: [AtomicU64; Counter::COUNT],
     turns: [AtomicU64; TURN_BUCKETS],
     turn_sum_nanos: AtomicU64,
+    /// How often the shard published: a shard that lives does so every tick.
+    published: AtomicU64,
 }
 
 impl Default for SharedCounters {
@@ -26,6 +28,7 @@ impl Default for SharedCounters {
             values: std::array::from_fn(|_| AtomicU64::new(0)),
             turns: std::array::from_fn(|_| AtomicU64::new(0)),
             turn_sum_nanos: AtomicU64::new(0),
+            published: AtomicU64::new(0),
         }
     }
 }
@@ -40,6 +43,13 @@ impl SharedCounters {
             shared.store(count, Ordering::Relaxed);
         }
         self.turn_sum_nanos.store(counters.turns.sum_nanos, Ordering::Relaxed);
+        // One writer: no read-modify-write is needed.
+        self.published.store(self.published() + 1, Ordering::Relaxed);
+    }
+
+    /// How often `publish` was called: the shard's heartbeat.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     pub fn load(&self) -> Counters {
@@ -129,7 +139,7 @@ impl Collector for ShardCollector {
             let buckets: Vec<(f64, u64)> = (0..TURN_BUCKETS)
                 .map(|bucket| {
                     let bound = TurnHistogram::bound_nanos(bucket);
-                    (bound.map_or(f64::MAX, |nanos| nanos as f64 / 1e9), turns.counts[bucket])
+                    (bound.map_or(f64::INFINITY, |nanos| nanos as f64 / 1e9), turns.counts[bucket])
                 })
                 .collect();
             let count = turns.counts.iter().sum();
@@ -152,5 +162,63 @@ impl Collector for ShardCollector {
             encoder.encode_descriptor("build_info", "The version that runs", None, MetricType::Gauge)?;
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
         ConstGauge::new(1i64).encode(metric.encode_family(&labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::registry::Registry;
+
+    fn scrape(shards: &[Arc<SharedCounters>]) -> String {
+        let mut registry = Registry::with_prefix("ringbolt");
+        registry.register_collector(Box::new(ShardCollector::new(shards.to_vec())));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        text
+    }
+
+    #[test]
+    fn what_a_shard_publishes_is_what_a_reader_loads() {
+        let mut counters = Counters::default();
+        for (place, &counter) in Counter::ALL.iter().enumerate() {
+            counters.set(counter, place as u64 + 1);
+        }
+        counters.observe_turn(300);
+        let shared = SharedCounters::default();
+        assert_eq!(shared.published(), 0);
+        shared.publish(&counters);
+        let loaded = shared.load();
+        assert!(Counter::ALL.iter().all(|&counter| loaded.get(counter) == counters.get(counter)));
+        assert_eq!(loaded.turns, counters.turns);
+        assert_eq!(shared.published(), 1);
+    }
+
+    #[test]
+    fn drops_are_told_apart_by_shard_and_reason() {
+        let shards = [Arc::<SharedCounters>::default(), Arc::default()];
+        let mut counters = Counters::default();
+        counters.add(Counter::DropsMeshFull, 7);
+        shards[1].publish(&counters);
+        let text = scrape(&shards);
+        for (shard, drops) in [(0, 0), (1, 7)] {
+            let labels = format!("{{shard=\"{shard}\",reason=\"mesh_full\"}}");
+            let line = format!("ringbolt_messages_dropped_total{labels} {drops}\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        assert!(text.contains("ringbolt_build_info{version="), "{text}");
+    }
+
+    #[test]
+    fn every_family_is_declared_once_and_its_turns_end_in_infinity() {
+        let text = scrape(&[Arc::default()]);
+        let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let declared = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), declared, "a family stands apart from its rows in the table");
+        let last = "ringbolt_turn_duration_seconds_bucket{le=\"+Inf\",shard=\"0\"} 0\n";
+        assert!(text.contains(last), "{text}");
+        assert!(text.ends_with("# EOF\n"));
     }
 }

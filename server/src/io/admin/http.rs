@@ -50,10 +50,14 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
     };
     let target = request.path.unwrap_or("/");
     let path = target.split(['?', '#']).next().unwrap_or("/").to_owned();
-    let connection = value("connection").unwrap_or(b"").to_ascii_lowercase();
+    let connection = value("connection").unwrap_or(b"");
+    let asks_for = |token: &str| {
+        let mut tokens = connection.split(|&byte| byte == b',');
+        tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
     let keep_alive = match request.version {
-        Some(1) => connection != b"close",
-        _ => connection == b"keep-alive",
+        Some(1) => !asks_for("close"),
+        _ => asks_for("keep-alive"),
     };
     Parsed::Request { method, path, keep_alive, head_bytes }
 }
@@ -101,6 +105,26 @@ mod tests {
         let path = "/metrics".to_owned();
         let whole = Parsed::Request { method: Method::Get, path, keep_alive: false, head_bytes };
         assert_eq!(parse(request), whole);
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_its_version_and_header_ask() {
+        for (line, kept) in [
+            ("HTTP/1.1\r\n", true),
+            ("HTTP/1.1\r\nConnection: Keep-Alive, Close\r\n", false),
+            ("HTTP/1.0\r\n", false),
+            ("HTTP/1.0\r\nconnection: keep-alive\r\n", true),
+        ] {
+            let parsed = parse(format!("GET / {line}\r\n").as_bytes());
+            assert!(matches!(parsed, Parsed::Request { keep_alive, .. } if keep_alive == kept), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_head_has_no_body_but_its_length() {
+        let answer = (200, "text/plain", "ok\n".to_owned());
+        let text = String::from_utf8(response(&answer, Method::Head, true)).expect("ASCII");
+        assert!(text.contains("Content-Length: 3\r\n") && text.ends_with("\r\n\r\n"), "{text}");
     }
 
     #[test]

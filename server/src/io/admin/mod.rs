@@ -3,19 +3,25 @@
 //! It reads what the shards copied out and never touches them.
 
 mod http;
+mod pulse;
 mod server;
 
 pub use server::{AdminHandle, spawn};
 
 use super::metrics::{ShardCollector, SharedCounters};
 use prometheus_client::registry::Registry;
+use pulse::Pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the admin address answers from.
 #[derive(Debug)]
 pub struct AdminState {
     registry: Registry,
+    counters: Vec<Arc<SharedCounters>>,
     /// All shards serve.
     pub ready: AtomicBool,
     pub draining: AtomicBool,
@@ -25,20 +31,44 @@ pub struct AdminState {
 impl AdminState {
     pub fn new(counters: Vec<Arc<SharedCounters>>) -> AdminState {
         let mut registry = Registry::with_prefix("ringbolt");
-        registry.register_collector(Box::new(ShardCollector::new(counters)));
+        registry.register_collector(Box::new(ShardCollector::new(counters.clone())));
         AdminState {
             registry,
+            counters,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
     }
 
+    fn pulse(&self) -> Pulse {
+        Pulse::new(self.counters.len(), Instant::now())
+    }
+
+    /// Takes every shard's pulse. Before they serve they have none.
+    fn observe(&self, pulse: &mut Pulse) {
+        if self.ready.load(Ordering::Relaxed) {
+            pulse.observe(self.counters.iter().map(|counters| counters.published()), Instant::now());
+        } else {
+            *pulse = self.pulse();
+        }
+    }
+
+    /// Whether a restart would help. While draining, a shard that is done falls silent before the
+    /// others are, and `drain_time_max` bounds the whole.
+    fn health(&self, pulse: &Pulse) -> (u16, &'static str, String) {
+        match pulse.silent(Instant::now()) {
+            Some(shard) if !self.draining.load(Ordering::Relaxed) => {
+                (503, TEXT, format!("shard {shard} does not turn\n"))
+            }
+            _ => (200, TEXT, "ok\n".to_owned()),
+        }
+    }
+
     /// Status, content type and body of a path.
-    fn answer(&self, path: &str) -> (u16, &'static str, String) {
-        const TEXT: &str = "text/plain; charset=utf-8";
+    fn answer(&self, path: &str, pulse: &Pulse) -> (u16, &'static str, String) {
         match path {
-            "/healthz" => (200, TEXT, "ok\n".to_owned()),
+            "/healthz" => self.health(pulse),
             "/readyz" if self.draining.load(Ordering::Relaxed) => (503, TEXT, "draining\n".to_owned()),
             "/readyz" if self.ready.load(Ordering::Relaxed) => (200, TEXT, "ready\n".to_owned()),
             "/readyz" => (503, TEXT, "starting\n".to_owned()),

@@ -2,21 +2,23 @@
 
 use super::AdminState;
 use super::http::{self, Method, Parsed};
+use super::pulse::Pulse;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::{sleep, timeout};
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A client may take this long for a request, and for the next on the same connection.
-const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// A client may take this long for a whole request, counted from the answer before, and as long again
+/// to read the answer.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS_MAX: u32 = 64;
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -70,52 +72,44 @@ pub fn spawn(address: SocketAddr, state: Arc<AdminState>) -> io::Result<AdminHan
 }
 
 async fn serve(listener: TcpListener, state: Arc<AdminState>) {
-    let open = Rc::new(Cell::new(0));
-    let accepting = glommio::spawn_local({
-        let state = Arc::clone(&state);
-        async move {
-            loop {
-                let Ok(stream) = listener.accept().await else {
-                    sleep(HEARTBEAT).await;
-                    continue;
-                };
-                if open.get() >= CONNECTIONS_MAX {
-                    continue;
-                }
-                open.set(open.get() + 1);
-                let (state, open) = (Arc::clone(&state), Rc::clone(&open));
-                glommio::spawn_local(async move {
-                    converse(stream, &state).await;
-                    open.set(open.get() - 1);
-                })
-                .detach();
-            }
-        }
-    });
+    let pulse = Rc::new(RefCell::new(state.pulse()));
+    let accepting = glommio::spawn_local(accept(listener, Arc::clone(&state), Rc::clone(&pulse)));
     while !state.stop.load(Ordering::Relaxed) {
+        state.observe(&mut pulse.borrow_mut());
         sleep(HEARTBEAT).await;
     }
     accepting.cancel().await;
 }
 
-async fn converse(mut stream: TcpStream, state: &AdminState) {
-    let mut buffer = Vec::new();
-    let mut chunk = [0; 2048];
+async fn accept(listener: TcpListener, state: Arc<AdminState>, pulse: Rc<RefCell<Pulse>>) {
+    let open = Rc::new(Cell::new(0));
     loop {
-        let answer = match http::parse(&buffer) {
-            Parsed::Incomplete => {
-                let read = timeout(READ_TIME_MAX, async {
-                    stream.read(&mut chunk).await.map_err(GlommioError::<()>::from)
-                });
-                match read.await {
-                    Ok(bytes) if bytes > 0 => buffer.extend_from_slice(&chunk[..bytes]),
-                    _ => return,
-                }
-                continue;
-            }
+        let Ok(stream) = listener.accept().await else {
+            // Out of descriptors, most likely: it would fail again at once.
+            sleep(HEARTBEAT).await;
+            continue;
+        };
+        if open.get() >= CONNECTIONS_MAX {
+            continue;
+        }
+        open.set(open.get() + 1);
+        let (state, pulse, open) = (Arc::clone(&state), Rc::clone(&pulse), Rc::clone(&open));
+        glommio::spawn_local(async move {
+            converse(stream, &state, &pulse).await;
+            open.set(open.get() - 1);
+        })
+        .detach();
+    }
+}
+
+async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pulse>) {
+    let mut buffer = Vec::new();
+    loop {
+        let (answer, keep_alive) = match read_request(&mut stream, &mut buffer).await {
+            Parsed::Incomplete => return,
             Parsed::Bad(status) => {
-                let text = format!("status {status}\n");
-                (http::response(&(status, "text/plain", text), Method::Get, false), false)
+                let answer = (status, "text/plain", format!("status {status}\n"));
+                (http::response(&answer, Method::Get, false), false)
             }
             Parsed::Request { method: Method::Other, .. } => {
                 let answer = (405, "text/plain", "only GET and HEAD\n".to_owned());
@@ -123,15 +117,34 @@ async fn converse(mut stream: TcpStream, state: &AdminState) {
             }
             Parsed::Request { method, path, keep_alive, head_bytes } => {
                 buffer.drain(..head_bytes);
-                (http::response(&state.answer(&path), method, keep_alive), keep_alive)
+                let answer = state.answer(&path, &pulse.borrow());
+                (http::response(&answer, method, keep_alive), keep_alive)
             }
         };
-        let (bytes, keep_alive) = answer;
-        let written = timeout(READ_TIME_MAX, async {
-            stream.write_all(&bytes).await.map_err(GlommioError::<()>::from)
+        let written = timeout(REQUEST_TIME_MAX, async {
+            stream.write_all(&answer).await.map_err(GlommioError::<()>::from)
         });
         if written.await.is_err() || !keep_alive {
             return;
+        }
+    }
+}
+
+/// The next request in `buffer`; `Incomplete` if the client went away or took too long.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Parsed {
+    let deadline = Instant::now() + REQUEST_TIME_MAX;
+    let mut chunk = [0; 2048];
+    loop {
+        match http::parse(buffer) {
+            Parsed::Incomplete => {}
+            parsed => return parsed,
+        }
+        let read = timeout(deadline.saturating_duration_since(Instant::now()), async {
+            stream.read(&mut chunk).await.map_err(GlommioError::<()>::from)
+        });
+        match read.await {
+            Ok(bytes) if bytes > 0 => buffer.extend_from_slice(&chunk[..bytes]),
+            _ => return Parsed::Incomplete,
         }
     }
 }
