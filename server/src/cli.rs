@@ -53,14 +53,11 @@ fn flag(setting: &'static Setting) -> Arg {
 
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
-    let sources = match sources(&matches) {
-        Ok(sources) => sources,
-        Err(errors) => return config_errors(&errors),
-    };
+    let (sources, errors) = sources(&matches);
     if matches.subcommand_name() == Some("print-config") {
         print!("{}", print_config(&sources));
     }
-    let (config, limits) = match checked(&sources) {
+    let (config, limits) = match checked(&sources, errors) {
         Ok(checked) => checked,
         Err(errors) => return config_errors(&errors),
     };
@@ -116,28 +113,35 @@ fn set_up_log(config: &Config) {
     }
 }
 
-/// Defaults, then the file, the environment, the flags.
-fn sources(matches: &ArgMatches) -> Result<Sources, Vec<ConfigError>> {
+/// Defaults, then the file, the environment, the flags; what could be read, and what was wrong.
+fn sources(matches: &ArgMatches) -> (Sources, Vec<ConfigError>) {
     let matches = matches.subcommand().map_or(matches, |(_, below)| below);
     let mut sources = Sources::defaults();
+    let mut errors = Vec::new();
     if let Some(path) = matches.get_one::<String>("config") {
-        sources.add_file(Path::new(path))?;
+        errors.extend(sources.add_file(Path::new(path)).err().into_iter().flatten());
     }
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    sources.add_environment(variables)?;
+    errors.extend(sources.add_environment(std::env::vars_os()).err().into_iter().flatten());
     for setting in SETTINGS {
         if let Some(value) = matches.get_one::<String>(setting.key) {
             sources.set(setting, value.clone(), Origin::Flag(setting.flag()));
         }
     }
-    Ok(sources)
+    (sources, errors)
 }
 
-fn checked(sources: &Sources) -> Result<(Config, Limits), Vec<ConfigError>> {
-    let config = Config::from_sources(sources)?;
-    let limits = Limits::derive(&config).map_err(|error| vec![error])?;
-    Ok((config, limits))
+/// The meaning of what was read; adds to `errors`, so that one run names everything that is wrong.
+fn checked(sources: &Sources, mut errors: Vec<ConfigError>) -> Result<(Config, Limits), Vec<ConfigError>> {
+    let derived = Config::from_sources(sources).and_then(|config| {
+        let limits = Limits::derive(&config).map_err(|error| vec![error])?;
+        Ok((config, limits))
+    });
+    match derived {
+        Ok(derived) if errors.is_empty() => return Ok(derived),
+        Ok(_) => {}
+        Err(more) => errors.extend(more),
+    }
+    Err(errors)
 }
 
 fn config_errors(errors: &[ConfigError]) -> ExitCode {
@@ -153,7 +157,7 @@ fn print_config(sources: &Sources) -> String {
     for setting in SETTINGS {
         let line = match sources.get(setting.key) {
             Some((value, origin)) => format!("{} = {}  # {origin}\n", setting.key, quoted(value)),
-            None => format!("# {} =  # not set\n", setting.key),
+            None => format!("# {} is not set\n", setting.key),
         };
         text += &line;
     }

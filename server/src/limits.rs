@@ -64,6 +64,8 @@ pub struct Limits {
 /// Entries of a shard's submission queue: a turn that needs more submits in several calls.
 const RING_ENTRIES: u32 = 1024;
 const BUFFER_POOL_MAX: usize = 1024;
+/// Receive buffers of one shard, prefaulted: more is a typing error and would only fail to be mapped.
+const RECEIVE_BYTES_MAX: usize = 4 << 30;
 
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!((32 << 20) + 4 * SUBJECT_BYTES_MAX < FRAME_BODY_BYTES_CEILING as usize);
@@ -84,6 +86,14 @@ impl Limits {
             return error(
                 "mesh_pending_bytes_max",
                 format!("must hold two payloads: set it to {least} or more"),
+            );
+        }
+        let receive_bytes = config.receive_buffers * config.receive_buffer_bytes;
+        if receive_bytes > RECEIVE_BYTES_MAX {
+            let most = RECEIVE_BYTES_MAX / config.receive_buffer_bytes;
+            return error(
+                "receive_buffers",
+                format!("a shard's receive buffers may take 4GiB in all: set it to {most} or less"),
             );
         }
         Ok(Limits {

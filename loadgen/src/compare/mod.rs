@@ -3,7 +3,7 @@
 mod args;
 mod statistics;
 
-pub use args::{CompareArgs, run};
+pub use args::{CompareArgs, gate, run};
 
 use crate::histogram::{new_histogram, quantile};
 use crate::output::html;

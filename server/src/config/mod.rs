@@ -89,6 +89,8 @@ impl Config {
     pub fn from_sources(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
         let mut read = Reader::new(sources);
         let cores = read.cores();
+        let (native, admin) = (read.address("native"), read.optional_address("admin"));
+        read.apart(native, admin);
         let config = Config {
             cores,
             wait: read.choice(
@@ -99,10 +101,10 @@ impl Config {
                     ("efficient", WaitMode::Efficient),
                 ],
             ),
-            native: read.address("native"),
-            admin: read.optional_address("admin"),
-            server_name: read.text("name"),
-            log: read.text("log"),
+            native,
+            admin,
+            server_name: read.name("name"),
+            log: read.log_filter("log"),
             log_format: read.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             pid_file: read.path("pid_file"),
             ports_file: read.path("ports_file"),

@@ -4,6 +4,12 @@ use super::cores::parse_cores;
 use super::{Config, ConfigError, Sources};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+const NAME_BYTES_MAX: usize = 128;
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Times beyond this are typing errors, and sums of times below it cannot overflow.
+const DURATION_NANOS_MAX: u64 = 24 * 3_600_000_000_000;
 
 /// Reads settings one by one. A wrong one is noted and stands in as its type's zero until `finish`.
 pub(super) struct Reader<'s> {
@@ -22,6 +28,28 @@ impl<'s> Reader<'s> {
 
     pub(super) fn text(&self, key: &str) -> String {
         self.value(key).unwrap_or("").to_owned()
+    }
+
+    /// A name that fits the control frame it is sent in.
+    pub(super) fn name(&mut self, key: &str) -> String {
+        let name = self.text(key);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            self.fail(key, format!("is not a name: write 1 to {NAME_BYTES_MAX} bytes of text on one line"));
+        }
+        name
+    }
+
+    pub(super) fn log_filter(&mut self, key: &str) -> String {
+        let filter = self.text(key);
+        // A lone word that is no level would silently be taken for the name of a module.
+        let understood = filter.split(',').map(str::trim).all(|part| {
+            part.contains(['=', '[']) || LOG_LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level))
+        });
+        if !understood || EnvFilter::try_new(&filter).is_err() {
+            let levels = LOG_LEVELS.join(", ");
+            self.fail(key, format!("'{filter}' is not a log filter: write {levels}, or module=level"));
+        }
+        filter
     }
 
     pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
@@ -54,12 +82,21 @@ impl<'s> Reader<'s> {
         (self.value(key) != Some("off")).then(|| self.address(key))
     }
 
+    /// Two listeners that share their port would share its connections too.
+    pub(super) fn apart(&mut self, native: SocketAddr, admin: Option<SocketAddr>) {
+        let Some(admin) = admin else { return };
+        let any_host = native.ip().is_unspecified() || admin.ip().is_unspecified();
+        if native.port() != 0 && native.port() == admin.port() && (any_host || native.ip() == admin.ip()) {
+            self.fail("admin", format!("{admin} is also the native address: choose another port"));
+        }
+    }
+
     pub(super) fn count(&mut self, key: &str, least: usize, most: usize) -> usize {
         let text = self.value(key).unwrap_or("");
         match text.replace('_', "").parse() {
             Ok(number) if (least..=most).contains(&number) => number,
             _ => {
-                self.fail(key, format!("'{text}' is not a number from {least} to {most}"));
+                self.fail(key, format!("'{text}' does not fit: write a number from {least} to {most}"));
                 least
             }
         }
@@ -69,7 +106,7 @@ impl<'s> Reader<'s> {
         let number = self.count(key, least, most);
         if !number.is_power_of_two() {
             let near = number.next_power_of_two();
-            self.fail(key, format!("{number} is not a power of two: {near} is the next"));
+            self.fail(key, format!("{number} is not a power of two: write {near}"));
         }
         number
     }
@@ -79,7 +116,8 @@ impl<'s> Reader<'s> {
         match parse_size(text) {
             Some(bytes) if (least..=most).contains(&bytes) => bytes,
             Some(_) => {
-                self.fail(key, format!("{text} is out of bounds: {least} to {most} bytes are allowed"));
+                let (least_text, most_text) = (size_text(least), size_text(most));
+                self.fail(key, format!("{text} is out of bounds: write {least_text} to {most_text}"));
                 least
             }
             None => {
@@ -92,9 +130,9 @@ impl<'s> Reader<'s> {
     pub(super) fn duration(&mut self, key: &str) -> u64 {
         let text = self.value(key).unwrap_or("");
         match parse_duration(text) {
-            Some(nanos) if nanos > 0 => nanos,
+            Some(nanos) if (1..=DURATION_NANOS_MAX).contains(&nanos) => nanos,
             _ => {
-                self.fail(key, format!("'{text}' is not a time above zero: write 500ms, 10s or 2m"));
+                self.fail(key, format!("'{text}' is not a time up to 24h: write 500ms, 10s or 2m"));
                 1
             }
         }
@@ -115,18 +153,18 @@ impl<'s> Reader<'s> {
         match (named, count) {
             (Some(cores), Some(count)) if cores.len() != count => {
                 let message =
-                    format!("{count} shards do not fit {} cores: one shard runs on a core", cores.len());
+                    format!("{count} shards do not fit {} cores: name one core a shard", cores.len());
                 self.fail("shards", message);
                 cores
             }
             (Some(cores), _) if cores.len() > 128 => {
-                self.fail("cores", "more than 128 cores: a server has at most 128 shards".to_owned());
+                self.fail("cores", "a server has at most 128 shards: name fewer cores".to_owned());
                 cores
             }
             (Some(cores), _) => cores,
             (None, Some(count)) if count > allowed.len() => {
                 let message =
-                    format!("{count} shards want {count} cores, and this process may use {}", allowed.len());
+                    format!("{count} shards want as many cores: this process may use {}", allowed.len());
                 self.fail("shards", message);
                 allowed
             }
@@ -153,6 +191,15 @@ pub fn allowed_cores() -> Vec<usize> {
             parse_cores(line.trim()).ok()
         })
         .unwrap_or_else(|| vec![0])
+}
+
+/// The largest unit that is exact.
+fn size_text(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|&(unit, _)| bytes >= unit && bytes % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 fn parse_size(text: &str) -> Option<usize> {
@@ -226,5 +273,52 @@ mod tests {
         sources.add_toml("cores = \"0,1\"\nshards = 3", Path::new("a.toml")).expect("valid syntax");
         let errors = Config::from_sources(&sources).expect_err("disagree");
         assert!(errors[0].message.contains("3 shards do not fit 2 cores"), "{errors:?}");
+    }
+
+    /// The one error of a file with this text.
+    fn error(text: &str) -> String {
+        let mut sources = Sources::defaults();
+        sources.add_toml(text, Path::new("a.toml")).expect("valid syntax");
+        let errors = Config::from_sources(&sources).expect_err(text);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors[0].to_string()
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_told_their_bounds() {
+        for (text, told) in [
+            (
+                "payload_bytes_max = '1GiB'",
+                "payload_bytes_max: 1GiB is out of bounds: write 16 bytes to 32MiB",
+            ),
+            ("connections_max = 0", "connections_max: '0' does not fit: write a number from 1 to 1000000"),
+            ("receive_buffers = 100", "receive_buffers: 100 is not a power of two: write 128"),
+            ("ping_interval = '48h'", "ping_interval: '48h' is not a time up to 24h"),
+            ("hello_timeout = '0s'", "hello_timeout: '0s' is not a time"),
+            ("cores = '0,x'", "cores: 'x' is not a core"),
+            ("name = ''", "name: is not a name"),
+            ("native = '127.0.0.1'", "native: '127.0.0.1' is not an address: write HOST:PORT"),
+        ] {
+            assert!(error(text).starts_with(told), "{}", error(text));
+        }
+    }
+
+    #[test]
+    fn a_log_filter_that_would_log_nothing_by_mistake_is_refused() {
+        assert!(error("log = 'inof'").contains("'inof' is not a log filter: write off, error,"));
+        assert!(error("log = 'info,a=b=c'").contains("is not a log filter"));
+        let mut sources = Sources::defaults();
+        sources.add_toml("log = 'warn, ringbolt_server=debug'", Path::new("a.toml")).expect("valid syntax");
+        assert!(Config::from_sources(&sources).is_ok());
+    }
+
+    #[test]
+    fn the_native_and_the_admin_address_are_not_one() {
+        let same = "native = '0.0.0.0:7700'\nadmin = '127.0.0.1:7700'";
+        assert!(error(same).contains("is also the native address"), "{}", error(same));
+        let mut sources = Sources::defaults();
+        let any = "native = '127.0.0.1:0'\nadmin = '127.0.0.1:0'";
+        sources.add_toml(any, Path::new("a.toml")).expect("valid syntax");
+        assert!(Config::from_sources(&sources).is_ok(), "two free ports differ");
     }
 }

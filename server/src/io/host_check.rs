@@ -99,7 +99,9 @@ pub fn obstacles(facts: &HostFacts, config: &Config) -> Vec<String> {
             io::ErrorKind::PermissionDenied => "grant CAP_NET_BIND_SERVICE, which ports below 1024 need",
             _ => "see whether the host has that kind of address",
         };
-        found.push(format!("{address} cannot be listened on ({error}): {cure}, or choose another with --{key}"));
+        found.push(format!(
+            "{address} cannot be listened on ({error}): {cure}, or choose another with --{key}"
+        ));
     }
     found
 }
@@ -222,7 +224,10 @@ mod tests {
             (HostFacts { memlock_bytes: 64 << 10, ..good() }, "ulimit -l 512"),
             (HostFacts { open_files_max: 32, ..good() }, "ulimit -Hn"),
             (HostFacts { cores_allowed: vec![0], ..good() }, "core 1 does not exist"),
-            (unbindable(io::ErrorKind::AddrInUse), "stop what listens there, or choose another with --native"),
+            (
+                unbindable(io::ErrorKind::AddrInUse),
+                "stop what listens there, or choose another with --native",
+            ),
             (unbindable(io::ErrorKind::PermissionDenied), "CAP_NET_BIND_SERVICE"),
             (unbindable(io::ErrorKind::AddrNotAvailable), "give this host that address"),
         ];
