@@ -10,19 +10,25 @@ pub struct Pacer {
     share: f64,
     poisson: bool,
     next_nanos: f64,
+    /// Of the next message: how much of a mean gap is still to go.
+    due: f64,
+    /// Whether `next_nanos` is a message's moment, or a step on the way to one.
+    is_message: bool,
     random: u64,
 }
 
-/// While a ramp begins at nothing, the schedule looks again this often.
-const ZERO_RATE_STEP_NANOS: f64 = 1_000_000.0;
+/// Longest step over which the rate is taken as constant.
+const STEP_NANOS: f64 = 1_000_000.0;
 
 impl Pacer {
     pub fn new(rate: Ramp, share: f64, poisson: bool, seed: u64) -> Pacer {
-        let mut pacer = Pacer { rate, share, poisson, next_nanos: 0.0, random: seed | 1 };
+        let mut pacer =
+            Pacer { rate, share, poisson, next_nanos: 0.0, due: 1.0, is_message: true, random: seed | 1 };
         // Drivers start at different phases, not all at once.
         let phase = pacer.uniform();
         let gap = pacer.mean_gap();
         pacer.next_nanos = gap * phase;
+        pacer.is_message = gap > 0.0;
         pacer
     }
 
@@ -32,21 +38,20 @@ impl Pacer {
         self.next_nanos as u64
     }
 
-    /// Moves on to the message after. Returns whether the one left behind is to be sent: at a rate of
-    /// zero the schedule only moves.
+    /// Moves on. Returns whether the moment left behind is a message's: while the rate is low the
+    /// schedule goes in steps between messages, so that a rising rate is not overslept.
     #[inline]
     pub fn advance(&mut self) -> bool {
         let rate = self.rate.at(self.next_nanos / 1e9) * self.share;
-        if rate < 1e-3 {
-            self.next_nanos += ZERO_RATE_STEP_NANOS;
-            return false;
-        }
-        let mut gap = 1e9 / rate;
-        if self.poisson {
-            gap *= -self.uniform().ln();
+        let gap = self.due * 1e9 / rate.max(1e-9);
+        if gap > STEP_NANOS {
+            self.due -= rate * STEP_NANOS / 1e9;
+            self.next_nanos += STEP_NANOS;
+            return std::mem::replace(&mut self.is_message, false);
         }
         self.next_nanos += gap;
-        true
+        self.due = if self.poisson { -self.uniform().ln() } else { 1.0 };
+        std::mem::replace(&mut self.is_message, true)
     }
 
     fn mean_gap(&self) -> f64 {
