@@ -150,7 +150,7 @@ fn once(args: &RunArgs, variant: &Variant, reporter: &mut Reporter) -> Result<Ru
     let server = match &variant.server {
         Server::Ringbolt { flags } => {
             args.dialect = Dialect::Native;
-            ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, flags)?
+            ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, flags, args.unix)?
         }
         Server::Command { dialect, address, line } => {
             args.dialect = *dialect;
@@ -158,7 +158,7 @@ fn once(args: &RunArgs, variant: &Variant, reporter: &mut Reporter) -> Result<Ru
         }
     };
     args.name = Some(variant.label.clone());
-    let workload = args.workload(server.address)?;
+    let workload = args.workload(server.address.clone())?;
     let outcome = engine::run(&workload, Some(server.pid()), reporter)?;
     let slo_p99_nanos = args.slo.map(|slo| slo.as_nanos() as u64);
     Ok(judge(&workload, &outcome, Target { slo_p99_nanos }))

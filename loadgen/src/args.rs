@@ -3,7 +3,8 @@
 use crate::dialect::Dialect;
 use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::{SocketAddr, ToSocketAddrs};
+use ringbolt_ring::Address;
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,13 +66,16 @@ pub enum Preset {
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Server to drive; starts ringbolt-server itself if unset
-    #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
+    #[arg(long, value_name = "HOST:PORT|unix:PATH", help_heading = "Server")]
     pub address: Option<String>,
     #[arg(long, value_enum, default_value = "native", help_heading = "Server")]
     pub dialect: Dialect,
     /// Report CPU time and memory of this process
     #[arg(long, value_name = "PID", help_heading = "Server")]
     pub server_pid: Option<u32>,
+    /// Drive the server it starts over a Unix socket
+    #[arg(long, conflicts_with = "address", help_heading = "Server")]
+    pub unix: bool,
     /// Flags for the server it starts, as one string
     #[arg(
         long,
@@ -110,10 +114,23 @@ pub struct RunArgs {
     pub preset: Option<Preset>,
 
     /// Messages a second, by a schedule that waits for nothing (open loop)
-    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, default_value = "50k", help_heading = "Pacing")]
+    #[arg(
+        short,
+        long,
+        value_name = "RATE",
+        value_parser = parse_rate,
+        default_value = "50k",
+        help_heading = "Pacing"
+    )]
     pub rate: f64,
     /// Rising rate instead: FROM..TO:TIME, like 0..100k:30s
-    #[arg(long, value_name = "RAMP", value_parser = parse_ramp, conflicts_with = "closed", help_heading = "Pacing")]
+    #[arg(
+        long,
+        value_name = "RAMP",
+        value_parser = parse_ramp,
+        conflicts_with = "closed",
+        help_heading = "Pacing"
+    )]
     pub ramp: Option<Ramp>,
     #[arg(long, value_enum, default_value = "constant", help_heading = "Pacing")]
     pub arrival: Arrival,
@@ -124,10 +141,23 @@ pub struct RunArgs {
     pub window: u32,
 
     /// Not measured, before the measured part
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "2s", help_heading = "Length")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_time,
+        default_value = "2s",
+        help_heading = "Length"
+    )]
     pub warm_up: Duration,
     /// The measured part
-    #[arg(short, long, value_name = "TIME", value_parser = parse_time, default_value = "10s", help_heading = "Length")]
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        value_parser = parse_time,
+        default_value = "10s",
+        help_heading = "Length"
+    )]
     pub duration: Duration,
     /// Stop after this many messages
     #[arg(short, long, value_name = "N", help_heading = "Length")]
@@ -153,7 +183,7 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// The workload, against `address`.
-    pub fn workload(&self, address: SocketAddr) -> Result<Workload, String> {
+    pub fn workload(&self, address: Address) -> Result<Workload, String> {
         let mut args = self.clone();
         if let Some(preset) = args.preset {
             args.apply(preset);
@@ -189,12 +219,17 @@ impl RunArgs {
     }
 
     /// The address to drive; `None` if the generator starts the server.
-    pub fn remote(&self) -> Result<Option<SocketAddr>, String> {
+    pub fn remote(&self) -> Result<Option<Address>, String> {
         let Some(text) = &self.address else { return Ok(None) };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Some(Address::Unix(path.into())));
+        }
         let full =
             if text.contains(':') { text.clone() } else { format!("{text}:{}", self.dialect.default_port()) };
         let found = full.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-        found.map(Some).ok_or(format!("'{text}' is not an address: write HOST:PORT"))
+        found
+            .map(|address| Some(address.into()))
+            .ok_or(format!("'{text}' is not an address: write HOST:PORT or unix:PATH"))
     }
 
     pub fn cores(&self) -> Result<Vec<usize>, String> {
@@ -317,7 +352,7 @@ mod tests {
     #[test]
     fn a_preset_sets_its_row() {
         let cli = Cli::parse_from(["x", "--preset", "s47-5000"]);
-        let workload = cli.run.workload(([127, 0, 0, 1], 1).into()).expect("valid");
+        let workload = cli.run.workload(Address::Unix("x".into())).expect("valid");
         assert_eq!(workload.connections(), 5_000);
         assert_eq!(workload.payload, Sizes::Fixed(512));
         assert_eq!(workload.pacing, Pacing::Open { rate: Ramp::constant(50_000.0), poisson: false });

@@ -49,8 +49,8 @@ pub fn measure(args: &RunArgs, reporter: &mut Reporter) -> Result<RunResult, Str
                 return Err("--address: which server speaks that dialect?".to_owned());
             }
             let flags: Vec<String> = args.server_flags.split_whitespace().map(str::to_owned).collect();
-            let server = ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, &flags)?;
-            let address = server.address;
+            let server = ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, &flags, args.unix)?;
+            let address = server.address.clone();
             (Some(server), address)
         }
     };

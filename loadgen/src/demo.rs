@@ -28,7 +28,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let profile = tuning::is_root() && tuning::find().is_ok();
     let variants = if profile {
         println!(
-            "comparing this host as it is with ringbolt-tune's latency profile; it is put back after every round"
+            "comparing this host as it is with ringbolt-tune's latency profile; \
+             it is put back after every round"
         );
         let plain = Variant { label: "as it is".to_owned(), ..Variant::parse("")? };
         let tuned = Variant {

@@ -99,7 +99,8 @@ fn verdict(
     if let (Some(lateness), Some(response)) = (lateness, quantile(response, 0.999)) {
         if lateness as f64 > LATENESS_SHARE_MAX * response as f64 {
             verdict.warnings.push(format!(
-                "the generator was the bottleneck in the tail: its own lateness P99.9 is {:.1} µs of {:.1} µs response",
+                "the generator was the bottleneck in the tail: its own lateness P99.9 is {:.1} µs of \
+                 {:.1} µs response",
                 lateness as f64 / 1e3,
                 response as f64 / 1e3
             ));

@@ -1,6 +1,7 @@
 //! Servers the generator starts itself: pinned, awaited, and stopped whatever happens.
 
 use crate::args::parse_cores;
+use ringbolt_ring::Address;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,13 +17,19 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct ServerProcess {
     child: Child,
-    pub address: SocketAddr,
+    /// TCP, or the Unix socket if that was asked for.
+    pub address: Address,
     ports_file: Option<PathBuf>,
 }
 
 impl ServerProcess {
-    /// Starts ringbolt-server on `cores`, on a free port.
-    pub fn ringbolt(program: &Path, cores: &str, flags: &[String]) -> Result<ServerProcess, String> {
+    /// Starts ringbolt-server on `cores`, on a free port, and on a Unix socket if `unix`.
+    pub fn ringbolt(
+        program: &Path,
+        cores: &str,
+        flags: &[String],
+        unix: bool,
+    ) -> Result<ServerProcess, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let ports_file = std::env::temp_dir().join(format!("ringbolt-{}-{number}.ports", std::process::id()));
@@ -30,12 +37,19 @@ impl ServerProcess {
         let mut command = Command::new(program);
         command.args(["--cores", cores, "--native", "127.0.0.1:0", "--admin", "off", "--log", "warn"]);
         command.arg("--ports-file").arg(&ports_file).args(flags).stdin(Stdio::null()).stdout(Stdio::null());
+        let socket = ports_file.with_extension("socket");
+        if unix {
+            command.arg("--native-unix").arg(&socket);
+        }
         let child = command.spawn().map_err(|error| {
             format!("cannot start {} ({error}): build it with `cargo build --release`", program.display())
         })?;
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = Address::Unix(socket);
         let mut server = ServerProcess { child, address, ports_file: Some(ports_file.clone()) };
-        server.address = server.await_until(|| read_ports(&ports_file))?;
+        let tcp = server.await_until(|| read_ports(&ports_file))?;
+        if !unix {
+            server.address = tcp.into();
+        }
         Ok(server)
     }
 
@@ -51,7 +65,7 @@ impl ServerProcess {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child =
             spawn_pinned(command, &cores).map_err(|error| format!("cannot start {program}: {error}"))?;
-        let mut server = ServerProcess { child, address, ports_file: None };
+        let mut server = ServerProcess { child, address: address.into(), ports_file: None };
         server.await_until(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())?;
         Ok(server)
     }

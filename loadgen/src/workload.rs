@@ -1,8 +1,8 @@
 //! What is run: roles, subjects, sizes, pacing; and the plan of connections that follows.
 
 use crate::dialect::Dialect;
+use ringbolt_ring::Address;
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ pub struct Workload {
     pub name: String,
     pub kind: Kind,
     pub dialect: Dialect,
-    pub address: SocketAddr,
+    pub address: Address,
     pub publishers: u32,
     pub subscribers: u32,
     pub subjects: u32,
@@ -279,7 +279,7 @@ mod tests {
             name: "t".into(),
             kind: Kind::PubSub,
             dialect: Dialect::Native,
-            address: ([127, 0, 0, 1], 1).into(),
+            address: Address::Inet(([127, 0, 0, 1], 1).into()),
             publishers,
             subscribers,
             subjects,

@@ -128,7 +128,6 @@ struct Shape {
     rest_not_last: bool,
 }
 
-/// One pass over the bytes: characters, tokens, wildcards.
 #[inline]
 fn validate(text: &[u8]) -> Result<(&str, Shape), SubjectError> {
     if text.is_empty() {
@@ -137,6 +136,66 @@ fn validate(text: &[u8]) -> Result<(&str, Shape), SubjectError> {
     if text.len() > SUBJECT_BYTES_MAX {
         return Err(SubjectError::TooLong { bytes: text.len() });
     }
+    let shape = if is_ordinary(text) { Shape::default() } else { inspect(text)? };
+    let text = std::str::from_utf8(text).map_err(|_| SubjectError::NotUtf8)?;
+    Ok((text, shape))
+}
+
+const WORD_BYTES: usize = 8;
+/// Shorter texts cannot have too many tokens without having an empty one.
+const ORDINARY_BYTES_MAX: usize = 2 * TOKENS_MAX;
+
+/// Whether the text is surely right and without wildcards, looked at eight bytes at a time. Most
+/// subjects are; no is no judgement.
+#[inline]
+fn is_ordinary(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk::<WORD_BYTES>() else { return false };
+    if text.len() > ORDINARY_BYTES_MAX {
+        return false;
+    }
+    let (words, _) = text.as_chunks::<WORD_BYTES>();
+    // As if a dot stood before the text: it may not begin with one.
+    let (mut odd, mut dot_before) = (0, 0x80);
+    for word in words {
+        let word = Word(u64::from_le_bytes(*word));
+        let dots = word.places_of(b'.');
+        odd |= word.odd_places() | dots & (dots << 8 | dot_before);
+        dot_before = dots >> 56;
+    }
+    // The rest, and again some bytes before it, so that it is a whole word too.
+    let word = Word(u64::from_le_bytes(*last));
+    let dots = word.places_of(b'.');
+    odd |= word.odd_places() | dots & dots << 8 | dots & 0x80 << 56;
+    odd == 0
+}
+
+/// Eight bytes, the first of the text lowest. Places are the top bits of bytes.
+#[derive(Clone, Copy)]
+struct Word(u64);
+
+impl Word {
+    const ONES: u64 = u64::MAX / 0xff;
+    const TOPS: u64 = Word::ONES << 7;
+
+    /// Where the byte is not ASCII, a blank, a control character or could be a wildcard.
+    #[inline]
+    fn odd_places(self) -> u64 {
+        let from_blank = (self.0 | Word::TOPS).wrapping_sub(Word::ONES * (b' ' as u64 + 1));
+        let wildcards = self.places_of(b'*') | self.places_of(b'>');
+        (self.0 | !from_blank) & Word::TOPS | self.places_of(0x7f) | wildcards
+    }
+
+    /// Where the byte is `byte`; right if all are ASCII.
+    #[inline]
+    fn places_of(self, byte: u8) -> u64 {
+        let others = self.0 ^ (Word::ONES * u64::from(byte));
+        !((others | Word::TOPS) - Word::ONES) & Word::TOPS
+    }
+}
+
+/// Token by token: what is wrong, or where the wildcards are.
+#[cold]
+fn inspect(text: &[u8]) -> Result<Shape, SubjectError> {
     let mut shape = Shape::default();
     let (mut token_start, mut tokens) = (0, 0);
     for (place, &byte) in text.iter().enumerate() {
@@ -152,8 +211,7 @@ fn validate(text: &[u8]) -> Result<(&str, Shape), SubjectError> {
     if tokens + 1 > TOKENS_MAX {
         return Err(SubjectError::TooManyTokens);
     }
-    let text = std::str::from_utf8(text).map_err(|_| SubjectError::NotUtf8)?;
-    Ok((text, shape))
+    Ok(shape)
 }
 
 impl Shape {

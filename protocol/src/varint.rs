@@ -26,24 +26,26 @@ fn decode_long(input: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     if input.len() >= VARINT_BYTES_MAX { Err(DecodeError::Varint) } else { Ok(None) }
 }
 
-/// Writes a varint to the start of `out`; returns its length.
+/// Bytes of a varint.
 #[inline]
-pub fn write(mut value: u32, out: &mut [u8]) -> usize {
-    let mut length = 0;
-    while value >= 0x80 {
-        out[length] = value as u8 | 0x80;
-        value >>= 7;
-        length += 1;
+pub fn length(value: u32) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        0x20_0000..0x1000_0000 => 4,
+        _ => VARINT_BYTES_MAX,
     }
-    out[length] = value as u8;
-    length + 1
 }
 
 /// Appends a varint.
-pub fn encode(value: u32, out: &mut Vec<u8>) {
-    let mut bytes = [0; VARINT_BYTES_MAX];
-    let length = write(value, &mut bytes);
-    out.extend_from_slice(&bytes[..length]);
+#[inline]
+pub fn encode(mut value: u32, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Every bound of a server, derived once from the configuration and not changed after.
 
 use crate::config::{Config, ConfigError};
-use crate::shard::identity::ShardSet;
 use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
 
 /// What happens to a message whose receiver's outbox is full.
@@ -61,6 +60,8 @@ pub struct Limits {
     pub buffer_pool_max: usize,
 }
 
+/// Shards of one server.
+pub const SHARDS_MAX: usize = 128;
 /// Entries of a shard's submission queue: a turn that needs more submits in several calls.
 const RING_ENTRIES: u32 = 1024;
 const BUFFER_POOL_MAX: usize = 1024;
@@ -74,8 +75,8 @@ impl Limits {
     /// Derives and checks what no single setting can know.
     pub fn derive(config: &Config) -> Result<Limits, ConfigError> {
         let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });
-        if config.cores.is_empty() || config.cores.len() > ShardSet::SHARDS_MAX {
-            return error("cores", format!("a server has 1 to {} shards", ShardSet::SHARDS_MAX));
+        if config.cores.is_empty() || config.cores.len() > SHARDS_MAX {
+            return error("cores", format!("a server has 1 to {SHARDS_MAX} shards"));
         }
         if config.outbox_bytes_max < 2 * config.payload_bytes_max {
             let least = 2 * config.payload_bytes_max;

@@ -6,7 +6,9 @@ use super::shared::Shared;
 use super::state::State;
 use crate::histogram::quantile;
 use crate::workload::{Kind, Pacing, Role};
-use ringbolt_ring::{BufferRingConfig, Chunk, Completion, ReceiveOutcome, Ring, RingConfig, Slot, Wait};
+use ringbolt_ring::{
+    Address, BufferRingConfig, Chunk, Completion, ReceiveOutcome, Ring, RingConfig, Slot, Wait,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::sync::Arc;
@@ -258,7 +260,7 @@ impl Driver {
                 }
             }
             Completion::Connected { slot, error: Some(error) } => {
-                let address = self.state.workload.address;
+                let address = &self.state.workload.address;
                 let churn = self.state.workload.kind == Kind::Churn;
                 if churn && self.measuring {
                     self.lost(slot, Some(error))?;
@@ -393,9 +395,15 @@ impl Driver {
     }
 
     fn open(&mut self, index: u32) -> io::Result<()> {
-        let address = self.state.workload.address;
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
+        let address = &self.state.workload.address;
+        let socket = match address {
+            Address::Inet(inet) => {
+                let socket = Socket::new(Domain::for_address(*inet), Type::STREAM, Some(Protocol::TCP))?;
+                socket.set_tcp_nodelay(true)?;
+                socket
+            }
+            Address::Unix(_) => Socket::new(Domain::UNIX, Type::STREAM, None)?,
+        };
         if self.state.workload.kind == Kind::Churn {
             // Closing resets: a port in TIME_WAIT for every connection would run out of ports.
             socket.set_linger(Some(Duration::ZERO))?;

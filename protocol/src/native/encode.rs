@@ -1,108 +1,113 @@
-//! Publishes and deliveries to bytes. The head of a frame is built on the stack and appended at once.
+//! Publishes and deliveries to bytes. Each part is written where it stays.
 
 use super::header::{FrameType, Header};
 use crate::command::{Deliver, Flags, Publish, SubjectRef};
-use crate::limits::{HEADER_BYTES, VARINT_BYTES_MAX};
+use crate::limits::HEADER_BYTES;
 use crate::varint;
 
 /// Appends a whole PUBLISH frame.
 #[inline]
 pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
-    publish_head(out, publish, publish.payload.len());
-    out.extend_from_slice(publish.payload);
+    append(out, &Head::of_publish(publish), publish.payload.len(), publish.payload);
 }
 
 /// Appends a PUBLISH frame up to its payload of `payload_bytes`, which the caller sends behind it.
 #[inline]
 pub fn publish_head(out: &mut Vec<u8>, publish: &Publish<'_>, payload_bytes: usize) {
-    let header = HeaderFields {
-        frame_type: FrameType::Publish,
-        flags: publish.flags,
-        timestamp_nanos: publish.timestamp_nanos,
-        correlation_id: publish.correlation_id,
-    };
-    head(out, &header, None, publish.subject, publish.reply, payload_bytes);
+    append(out, &Head::of_publish(publish), payload_bytes, &[]);
 }
 
 /// Appends a whole DELIVER frame.
 #[inline]
 pub fn deliver(out: &mut Vec<u8>, deliver: &Deliver<'_>) {
-    deliver_head(out, deliver, deliver.payload.len());
-    out.extend_from_slice(deliver.payload);
+    append(out, &Head::of_deliver(deliver), deliver.payload.len(), deliver.payload);
 }
 
 /// Appends a DELIVER frame up to its payload of `payload_bytes`, which the caller sends behind it.
 #[inline]
 pub fn deliver_head(out: &mut Vec<u8>, deliver: &Deliver<'_>, payload_bytes: usize) {
-    let header = HeaderFields {
-        frame_type: FrameType::Deliver,
-        flags: deliver.flags,
-        timestamp_nanos: deliver.timestamp_nanos,
-        correlation_id: deliver.correlation_id,
-    };
-    head(out, &header, Some(deliver.subscription_id), deliver.subject, deliver.reply, payload_bytes);
+    append(out, &Head::of_deliver(deliver), payload_bytes, &[]);
 }
 
-struct HeaderFields {
+/// All of a message but its payload.
+struct Head<'a> {
     frame_type: FrameType,
     flags: Flags,
     timestamp_nanos: u64,
     correlation_id: u64,
+    subscription_id: Option<u32>,
+    subject: SubjectRef<'a>,
+    reply: Option<&'a [u8]>,
 }
 
-/// Header and up to three varints: everything of fixed bound before the texts.
-const FIXED_BYTES: usize = HEADER_BYTES + 3 * VARINT_BYTES_MAX;
-
-#[inline]
-fn head(
-    out: &mut Vec<u8>,
-    fields: &HeaderFields,
-    subscription_id: Option<u32>,
-    subject: SubjectRef<'_>,
-    reply: Option<&[u8]>,
-    payload_bytes: usize,
-) {
-    let mut fixed = [0u8; FIXED_BYTES];
-    let mut length = HEADER_BYTES;
-    if let Some(id) = subscription_id {
-        length += varint::write(id, &mut fixed[length..]);
+impl<'a> Head<'a> {
+    #[inline]
+    fn of_publish(publish: &Publish<'a>) -> Head<'a> {
+        Head {
+            frame_type: FrameType::Publish,
+            flags: publish.flags,
+            timestamp_nanos: publish.timestamp_nanos,
+            correlation_id: publish.correlation_id,
+            subscription_id: None,
+            subject: publish.subject,
+            reply: publish.reply,
+        }
     }
-    let mut flags = fields.flags.without_subject_bits().0;
-    let mut text: &[u8] = &[];
-    match subject {
+
+    #[inline]
+    fn of_deliver(deliver: &Deliver<'a>) -> Head<'a> {
+        Head {
+            frame_type: FrameType::Deliver,
+            flags: deliver.flags,
+            timestamp_nanos: deliver.timestamp_nanos,
+            correlation_id: deliver.correlation_id,
+            subscription_id: Some(deliver.subscription_id),
+            subject: deliver.subject,
+            reply: deliver.reply,
+        }
+    }
+}
+
+/// Appends a head that announces `payload_bytes`, and as much of that payload as is `payload`: all or
+/// nothing. Room is made for what is appended only, because a shared payload lies elsewhere.
+#[inline]
+fn append(out: &mut Vec<u8>, head: &Head<'_>, payload_bytes: usize, payload: &[u8]) {
+    debug_assert!(payload.is_empty() || payload.len() == payload_bytes, "all of the payload or nothing");
+    let mut flags = head.flags.without_subject_bits().0;
+    let (subject_number, subject) = match head.subject {
         SubjectRef::Interned(number) => {
             flags |= Flags::INTERNED;
-            length += varint::write(number, &mut fixed[length..]);
+            (number, &[][..])
         }
-        SubjectRef::Literal(bytes) => {
-            length += varint::write(bytes.len() as u32, &mut fixed[length..]);
-            text = bytes;
-        }
-    }
-    let mut reply_bytes = 0;
-    let mut reply_length = [0u8; VARINT_BYTES_MAX];
-    let mut reply_length_bytes = 0;
-    if let Some(reply) = reply {
-        flags |= Flags::REPLY;
-        reply_length_bytes = varint::write(reply.len() as u32, &mut reply_length);
-        reply_bytes = reply_length_bytes + reply.len();
-    }
-    let body_bytes = length - HEADER_BYTES + text.len() + reply_bytes + payload_bytes;
-    let header = Header {
-        frame_type: fields.frame_type,
-        flags: Flags(flags),
-        body_bytes: u32::try_from(body_bytes).expect("a frame is far below 4 GiB"),
-        timestamp_nanos: fields.timestamp_nanos,
-        correlation_id: fields.correlation_id,
+        SubjectRef::Literal(text) => (text.len() as u32, text),
     };
-    fixed[..HEADER_BYTES].copy_from_slice(&header.encode());
-    out.reserve(HEADER_BYTES + body_bytes);
-    out.extend_from_slice(&fixed[..length]);
-    if !text.is_empty() {
-        out.extend_from_slice(text);
+    let mut head_bytes = varint::length(subject_number) + subject.len();
+    if let Some(id) = head.subscription_id {
+        head_bytes += varint::length(id);
     }
-    if let Some(reply) = reply {
-        out.extend_from_slice(&reply_length[..reply_length_bytes]);
+    if let Some(reply) = head.reply {
+        flags |= Flags::REPLY;
+        head_bytes += varint::length(reply.len() as u32) + reply.len();
+    }
+    let header = Header {
+        frame_type: head.frame_type,
+        flags: Flags(flags),
+        body_bytes: u32::try_from(head_bytes + payload_bytes).expect("a frame is far below 4 GiB"),
+        timestamp_nanos: head.timestamp_nanos,
+        correlation_id: head.correlation_id,
+    };
+    out.reserve(HEADER_BYTES + head_bytes + payload.len());
+    out.extend_from_slice(&header.encode());
+    if let Some(id) = head.subscription_id {
+        varint::encode(id, out);
+    }
+    varint::encode(subject_number, out);
+    if !subject.is_empty() {
+        out.extend_from_slice(subject);
+    }
+    if let Some(reply) = head.reply {
+        varint::encode(reply.len() as u32, out);
         out.extend_from_slice(reply);
     }
+    out.extend_from_slice(payload);
 }

@@ -1,6 +1,4 @@
-//! The golden vectors: every frame of `golden_vectors.txt` by its name, and the text form of bytes.
-
-use std::fmt::Write;
+//! The golden vectors: every frame of `golden_vectors.txt` by its name.
 
 const TEXT: &str = include_str!("../golden_vectors.txt");
 
@@ -25,11 +23,4 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = digits?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes everything");
-        hex
-    })
 }

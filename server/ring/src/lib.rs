@@ -5,6 +5,7 @@
 //! and come back when the kernel is done with them; received bytes are lent until they are recycled.
 //! The callers (the server's edge and the load generator) stay free of unsafe code.
 
+mod address;
 mod buffers;
 mod completion;
 mod descriptors;
@@ -14,6 +15,7 @@ mod operations;
 mod ring;
 mod send;
 
+pub use address::{Address, UNIX_PATH_BYTES_MAX};
 pub use buffers::{BufferRingConfig, ReceivedBuffer};
 pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};

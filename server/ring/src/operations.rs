@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::Slot;
+use crate::address::Address;
 use crate::buffers::BUFFER_GROUP;
 use crate::completion::{AcceptOutcome, Completion, Kind, ReceiveOutcome};
 use crate::doorbell::Doorbell;
@@ -9,7 +10,6 @@ use crate::ring::{Ring, kind_of};
 use crate::send::{Chunk, SendOperation};
 use io_uring::{cqueue, opcode, types};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Idle send operations kept for re-use.
@@ -72,13 +72,13 @@ impl Ring {
     }
 
     /// Connects an installed socket.
-    pub fn connect(&mut self, slot: Slot, address: SocketAddr) -> io::Result<()> {
+    pub fn connect(&mut self, slot: Slot, address: &Address) -> io::Result<()> {
         let index = slot.0 as usize;
         if self.connects.len() <= index {
             self.connects.resize_with(index + 1, || None);
         }
         assert!(self.connects[index].is_none(), "one connect at a time a slot");
-        let (storage, bytes) = raw_address(address);
+        let (storage, bytes) = address.raw();
         let operation = Box::new(ConnectOperation { address: storage });
         let pointer = std::ptr::from_ref(&operation.address).cast();
         self.connects[index] = Some(operation);
@@ -205,31 +205,5 @@ impl Ring {
             self.idle_sends.push(operation);
         }
         Some(Completion::Sent { slot, bytes, error, chunks })
-    }
-}
-
-fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: all-zero is a valid sockaddr_storage, and both concrete types fit in it.
-    unsafe {
-        let mut storage: libc::sockaddr_storage = std::mem::zeroed();
-        let bytes = match address {
-            SocketAddr::V4(v4) => {
-                let raw = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in>();
-                (*raw).sin_family = libc::AF_INET as libc::sa_family_t;
-                (*raw).sin_port = v4.port().to_be();
-                (*raw).sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-                size_of::<libc::sockaddr_in>()
-            }
-            SocketAddr::V6(v6) => {
-                let raw = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in6>();
-                (*raw).sin6_family = libc::AF_INET6 as libc::sa_family_t;
-                (*raw).sin6_port = v6.port().to_be();
-                (*raw).sin6_flowinfo = v6.flowinfo();
-                (*raw).sin6_addr.s6_addr = v6.ip().octets();
-                (*raw).sin6_scope_id = v6.scope_id();
-                size_of::<libc::sockaddr_in6>()
-            }
-        };
-        (storage, bytes as libc::socklen_t)
     }
 }

@@ -42,6 +42,7 @@ pub struct Ring {
     pub(crate) buffers: BufferRing,
     /// By slot: the send in flight there, kept for the next one.
     pub(crate) sends: Vec<Option<Box<SendOperation>>>,
+    #[allow(clippy::vec_box, reason = "a send keeps its box, which the kernel points into, from use to use")]
     pub(crate) idle_sends: Vec<Box<SendOperation>>,
     pub(crate) connects: Vec<Option<Box<crate::operations::ConnectOperation>>>,
     pub(crate) doorbell: Option<Doorbell>,
@@ -100,6 +101,7 @@ impl Ring {
     }
 
     /// The next completion, if one is there.
+    #[allow(clippy::should_implement_trait, reason = "none now is not the end: the ring is no iterator")]
     pub fn next(&mut self) -> Option<Completion> {
         loop {
             let entry = self.io.completion().next()?;

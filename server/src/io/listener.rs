@@ -3,6 +3,9 @@
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 /// Connections that may wait for an accept; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 16_384;
@@ -33,4 +36,23 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Binds one Unix socket; every shard accepts from a duplicate of it. A socket file that nobody
+/// listens on any more is replaced.
+pub fn bind_unix(path: &Path, count: usize) -> io::Result<Vec<OwnedFd>> {
+    if is_abandoned(path) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    (0..count).map(|_| listener.try_clone().map(OwnedFd::from)).collect()
+}
+
+/// Whether a socket can be bound at a path: nothing is there, or a socket nobody listens on.
+pub fn unix_is_free(path: &Path) -> bool {
+    !path.exists() || is_abandoned(path)
+}
+
+fn is_abandoned(path: &Path) -> bool {
+    matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }

@@ -16,7 +16,8 @@ use signal_hook::iterator::Signals;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -55,9 +56,7 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     // Before any thread: they inherit the handlers, and this thread reads them.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| failed("signals", &error))?;
     let _ = ringbolt_ring::raise_descriptor_limit();
-    let listeners = listener::bind_shared(config.native, limits.shards)
-        .map_err(|error| failed(&format!("listening on {}", config.native), &error))?;
-    let native = listeners[0].local_addr().map_err(|error| failed("native address", &error))?;
+    let (listeners, native) = bind(config, limits.shards)?;
     let orders = Arc::new(Orders::default());
     let counters: Vec<Arc<SharedCounters>> = (0..limits.shards).map(|_| Arc::default()).collect();
     let admin_state = Arc::new(AdminState::new(counters.clone()));
@@ -73,11 +72,11 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     let (report, reports) = mpsc::channel();
     let seeds = Seeds::new();
     let mut shards = Vec::new();
-    for (id, ((end, listener), shared)) in ends.into_iter().zip(listeners).zip(&counters).enumerate() {
+    for (id, ((end, listeners), shared)) in ends.into_iter().zip(listeners).zip(&counters).enumerate() {
         let seat = Seat {
             id: id as ShardId,
             mesh: end,
-            listener,
+            listeners,
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             report: report.clone(),
@@ -112,12 +111,26 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     if let Some(admin) = admin {
         admin.stop();
     }
-    for file in [&config.pid_file, &config.ports_file].into_iter().flatten() {
+    for file in [&config.pid_file, &config.ports_file, &config.native_unix].into_iter().flatten() {
         // Ours to remove, and not worth failing an orderly stop for.
         let _ = std::fs::remove_file(file);
     }
     tracing::info!("stopped; {left_open} connections were cut");
     Ok(())
+}
+
+/// Listeners by shard, and the address that was bound.
+fn bind(config: &Config, shards: usize) -> Result<(Vec<Vec<OwnedFd>>, SocketAddr), RunError> {
+    let listening = |error: io::Error| failed(&format!("listening on {}", config.native), &error);
+    let tcp = listener::bind_shared(config.native, shards).map_err(listening)?;
+    let native = tcp[0].local_addr().map_err(listening)?;
+    let mut listeners: Vec<Vec<OwnedFd>> = tcp.into_iter().map(|listener| vec![listener.into()]).collect();
+    if let Some(path) = &config.native_unix {
+        let unix = listener::bind_unix(path, shards)
+            .map_err(|error| failed(&format!("listening on {}", path.display()), &error))?;
+        listeners.iter_mut().zip(unix).for_each(|(listeners, listener)| listeners.push(listener));
+    }
+    Ok((listeners, native))
 }
 
 /// Waits for the shards to drain; past the limit, or at a second signal, tells them to stop.
@@ -164,7 +177,7 @@ fn await_end(
 struct Seat {
     id: ShardId,
     mesh: MeshEnds,
-    listener: TcpListener,
+    listeners: Vec<OwnedFd>,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
@@ -199,8 +212,8 @@ fn serve(seat: Seat) -> io::Result<usize> {
     // Made here, on the pinned thread: its memory is touched first, and so placed, by this core.
     let built = build_ring(&limits, seat.huge_pages).and_then(|ring| {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
-        let (mesh, listener, orders, shared) = (seat.mesh, seat.listener, seat.orders, seat.shared);
-        let parts = Parts { shard, ring, mesh, listener, orders, shared, wait: seat.wait };
+        let (mesh, listeners, orders, shared) = (seat.mesh, seat.listeners, seat.orders, seat.shared);
+        let parts = Parts { shard, ring, mesh, listeners, orders, shared, wait: seat.wait };
         Ok((ShardLoop::new(parts)?, memory))
     });
     match built {

@@ -1,5 +1,7 @@
 //! Names of things: shards, connections, moments.
 
+use crate::limits::SHARDS_MAX;
+
 /// Index of a shard, `0..Limits::shards`.
 pub type ShardId = u16;
 
@@ -27,13 +29,13 @@ pub struct PublisherId {
     pub connection: ConnectionId,
 }
 
-/// A set of shards. 128 shards is the bound of [`crate::limits::Limits::shards`].
+/// A set of shards, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ShardSet(u128);
 
-impl ShardSet {
-    pub const SHARDS_MAX: usize = 128;
+const _: () = assert!(SHARDS_MAX <= u128::BITS as usize);
 
+impl ShardSet {
     pub fn insert(&mut self, shard: ShardId) {
         self.0 |= 1 << shard;
     }

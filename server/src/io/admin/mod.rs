@@ -5,6 +5,8 @@
 mod http;
 mod pulse;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use server::{AdminHandle, spawn};
 

@@ -6,7 +6,7 @@ use super::pulse::Pulse;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::{sleep, timeout};
-use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// A client may take this long for a whole request, counted from the answer before, and as long again
 /// to read the answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
-const CONNECTIONS_MAX: u32 = 64;
+pub(super) const CONNECTIONS_MAX: usize = 64;
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// The executor's registered I/O memory: it moves no files, and RLIMIT_MEMLOCK may be small.
@@ -71,34 +71,57 @@ pub fn spawn(address: SocketAddr, state: Arc<AdminState>) -> io::Result<AdminHan
     Ok(AdminHandle { thread, state, address })
 }
 
+/// A connection being answered.
+struct Conversation {
+    ended: Rc<Cell<bool>>,
+    task: Task<()>,
+}
+
+type Conversations = Rc<RefCell<Vec<Conversation>>>;
+
 async fn serve(listener: TcpListener, state: Arc<AdminState>) {
     let pulse = Rc::new(RefCell::new(state.pulse()));
-    let accepting = glommio::spawn_local(accept(listener, Arc::clone(&state), Rc::clone(&pulse)));
+    let conversations = Conversations::default();
+    let accepting = glommio::spawn_local(accept(
+        listener,
+        Arc::clone(&state),
+        Rc::clone(&pulse),
+        Rc::clone(&conversations),
+    ));
     while !state.stop.load(Ordering::Relaxed) {
         state.observe(&mut pulse.borrow_mut());
         sleep(HEARTBEAT).await;
     }
     accepting.cancel().await;
+    let open = conversations.take();
+    for conversation in open {
+        conversation.task.cancel().await;
+    }
 }
 
-async fn accept(listener: TcpListener, state: Arc<AdminState>, pulse: Rc<RefCell<Pulse>>) {
-    let open = Rc::new(Cell::new(0));
+async fn accept(
+    listener: TcpListener,
+    state: Arc<AdminState>,
+    pulse: Rc<RefCell<Pulse>>,
+    conversations: Conversations,
+) {
     loop {
         let Ok(stream) = listener.accept().await else {
             // Out of descriptors, most likely: it would fail again at once.
             sleep(HEARTBEAT).await;
             continue;
         };
-        if open.get() >= CONNECTIONS_MAX {
+        conversations.borrow_mut().retain(|conversation| !conversation.ended.get());
+        if conversations.borrow().len() >= CONNECTIONS_MAX {
             continue;
         }
-        open.set(open.get() + 1);
-        let (state, pulse, open) = (Arc::clone(&state), Rc::clone(&pulse), Rc::clone(&open));
-        glommio::spawn_local(async move {
+        let ended = Rc::new(Cell::new(false));
+        let (state, pulse, end) = (Arc::clone(&state), Rc::clone(&pulse), Rc::clone(&ended));
+        let task = glommio::spawn_local(async move {
             converse(stream, &state, &pulse).await;
-            open.set(open.get() - 1);
-        })
-        .detach();
+            end.set(true);
+        });
+        conversations.borrow_mut().push(Conversation { ended, task });
     }
 }
 

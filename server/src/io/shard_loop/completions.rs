@@ -19,8 +19,10 @@ impl ShardLoop {
             match completion {
                 Completion::Received { slot, outcome } => self.received(now, slot, outcome)?,
                 Completion::Sent { slot, error, chunks, .. } => self.sent(now, slot, error, chunks)?,
-                Completion::Accepted { outcome, armed, .. } => {
-                    self.accepting = armed;
+                Completion::Accepted { listener, outcome, armed } => {
+                    if let Some((_, accepting)) = self.listeners.get_mut(listener as usize) {
+                        *accepting = armed;
+                    }
                     self.accepted(now, outcome)?;
                 }
                 Completion::Closed { slot } => self.closed(now, slot)?,

@@ -18,8 +18,7 @@ use crate::shard::metrics::Counter;
 use crate::shard::{ConnectionId, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use ringbolt_ring::{Chunk, RegionBacking, Ring, Slot, Wait};
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,7 +43,8 @@ pub struct ShardLoop {
     ring: Ring,
     connections: Connections,
     mesh: MeshEnds,
-    listener: Option<TcpListener>,
+    /// Accepting ones, and whether the ring accepts from them now; emptied when draining.
+    listeners: Vec<(OwnedFd, bool)>,
     orders: Arc<Orders>,
     shared: Arc<SharedCounters>,
     clock: Clock,
@@ -60,7 +60,6 @@ pub struct ShardLoop {
     segments: Vec<crate::shard::delivery::Segment>,
     ticked_at: Nanos,
     published_at: Nanos,
-    accepting: bool,
     draining: bool,
     drained: bool,
 }
@@ -70,7 +69,7 @@ pub struct Parts {
     pub shard: Shard,
     pub ring: Ring,
     pub mesh: MeshEnds,
-    pub listener: TcpListener,
+    pub listeners: Vec<OwnedFd>,
     pub orders: Arc<Orders>,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
@@ -78,9 +77,11 @@ pub struct Parts {
 
 impl ShardLoop {
     pub fn new(parts: Parts) -> io::Result<ShardLoop> {
-        let Parts { mut shard, mut ring, mesh, listener, orders, shared, wait } = parts;
+        let Parts { mut shard, mut ring, mesh, listeners, orders, shared, wait } = parts;
         ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
-        ring.accept(0, listener.as_fd())?;
+        for (number, listener) in listeners.iter().enumerate() {
+            ring.accept(number as u32, listener.as_fd())?;
+        }
         let counters = shard.counters_mut();
         counters.set(Counter::ReceiveBuffers, u64::from(ring.buffers_total()));
         let huge = ring.buffers_backing() == RegionBacking::HugePages;
@@ -90,7 +91,7 @@ impl ShardLoop {
             ring,
             connections: Connections::default(),
             mesh,
-            listener: Some(listener),
+            listeners: listeners.into_iter().map(|listener| (listener, true)).collect(),
             orders,
             shared,
             clock: Clock::new(),
@@ -104,7 +105,6 @@ impl ShardLoop {
             segments: Vec::new(),
             ticked_at: Nanos(0),
             published_at: Nanos(0),
-            accepting: true,
             draining: false,
             drained: false,
         })
@@ -200,18 +200,21 @@ impl ShardLoop {
 
     fn begin_drain(&mut self, now: Nanos) -> io::Result<()> {
         self.draining = true;
-        if self.accepting {
-            self.ring.cancel_accept(0)?;
+        // Closing a listener refuses what waits in its backlog.
+        for (number, (_, accepting)) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
+            if accepting {
+                self.ring.cancel_accept(number as u32)?;
+            }
         }
-        // Closing the listener refuses what waits in its backlog.
-        self.listener = None;
         self.handle(now, Event::Drain)
     }
 
     fn accept_again(&mut self) -> io::Result<()> {
-        if let (false, Some(listener)) = (self.accepting, &self.listener) {
-            self.ring.accept(0, listener.as_fd())?;
-            self.accepting = true;
+        for (number, (listener, accepting)) in self.listeners.iter_mut().enumerate() {
+            if !*accepting {
+                self.ring.accept(number as u32, listener.as_fd())?;
+                *accepting = true;
+            }
         }
         Ok(())
     }

@@ -1,0 +1,361 @@
+//! The rules of style and the table of layers, as a test: what breaks one is named with its place.
+
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/source.rs"]
+mod source;
+
+use source::Source;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_LETTERS_MAX: usize = 110;
+
+/// Written by a program, not by us.
+const GENERATED: &str = "protocol/src/native/generated/";
+
+/// Functions that may be longer, each with its reason.
+const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("protocol/src/native/control.rs", "decode", "one arm for each control frame"),
+    ("protocol/src/native/control.rs", "build", "one arm for each control frame"),
+];
+
+/// Modules of the server and those each may name, lowest first. Siblings never name each other.
+const SERVER_LAYERS: &[(&str, &[&str])] = &[
+    // `limits` is derived from the settings; the settings name its enum of policies.
+    ("config", &["limits"]),
+    ("limits", &["config"]),
+    ("shard", &["limits"]),
+    ("io", &["config", "limits", "shard"]),
+    ("sim", &["config", "limits", "shard"]),
+    ("cli", &["config", "limits", "io"]),
+];
+
+/// Our own packages and those each may depend on, tests aside.
+const PACKAGE_LAYERS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("server/ring", &[]),
+    ("server", &["ringbolt-protocol", "ringbolt-ring"]),
+    ("loadgen", &["ringbolt-protocol", "ringbolt-ring"]),
+    ("benches", &[]),
+    ("sysctl", &[]),
+];
+
+/// Where a path may be named at all: folders, then what only they may name.
+const CONFINED: &[(&[&str], &[&str])] = &[
+    (&["server/src/io/"], &["glommio", "socket2", "prometheus_client", "rtrb", "signal_hook"]),
+    // The settings ask it how long a path to a socket may be.
+    (&["server/src/io/", "server/src/config/"], &["ringbolt_ring"]),
+    (&["server/ring/"], &["io_uring"]),
+];
+
+/// What code that decides and does nothing may not name.
+const IMPURE: &[&str] = &[
+    "std::net",
+    "std::fs",
+    "std::io",
+    "std::os",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::sync",
+    "std::time",
+    "std::collections::HashMap",
+    "std::collections::HashSet",
+    "std::hash::RandomState",
+    "foldhash::fast::RandomState",
+    "foldhash::quality::RandomState",
+    "glommio",
+    "io_uring",
+    "libc",
+    "tracing",
+];
+const PURE: &[&str] = &["protocol/src/", "server/src/shard/"];
+
+const BANNED_MACROS: &[&str] = &["dbg!", "todo!", "unimplemented!"];
+const PRINTING_MACROS: &[&str] = &["println!", "print!", "eprintln!", "eprint!"];
+/// Programs talk to their user here, and tests may say why they were skipped.
+const MAY_PRINT: &[&str] = &["server/src/cli.rs", "loadgen/src/"];
+/// Marks of unfinished work, in comments too.
+const BANNED_MARKS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+/// Names that say nothing.
+const BANNED_NAMES: &[&str] = &["foo", "baz", "tmp", "misc", "util", "utils", "helpers"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the server is in the workspace").to_owned()
+}
+
+/// Every file of ours, from the root, sorted.
+fn files() -> Vec<String> {
+    fn walk(root: &Path, folder: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(root.join(folder)).expect("a readable folder") {
+            let entry = entry.expect("a readable entry");
+            let name = entry.file_name().into_string().expect("names are UTF-8");
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let foreign = matches!(name.as_str(), "target" | "report" | "corpus" | "artifacts")
+                || (name.starts_with('.') && !documents::OUR_DOT_FOLDERS.contains(&name.as_str()));
+            match entry.file_type().expect("a kind") {
+                kind if kind.is_dir() && !foreign => walk(root, &path, found),
+                kind if kind.is_file() => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root(), "", &mut found);
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let names = files().into_iter().filter(|name| name.ends_with(".rs") && !name.starts_with(GENERATED));
+    let sources: Vec<Source> = names.map(|name| Source::read(&root(), &name)).collect();
+    assert!(sources.len() > 50, "the sources are where they were");
+    sources
+}
+
+fn is_in(name: &str, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| name.starts_with(folder))
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.ends_with("/tests.rs")
+}
+
+#[track_caller]
+fn assert_none(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = |source: &Source| !source.text.starts_with("//! ") || source.text.starts_with("//! \n");
+    let found: Vec<String> = sources().into_iter().filter(silent).map(|source| source.name).collect();
+    assert_none(&found);
+}
+
+#[test]
+fn files_functions_and_lines_are_short() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let name = &source.name;
+        if source.line_count() > FILE_LINES_MAX {
+            found.push(format!("{name}: {} lines", source.line_count()));
+        }
+        for function in source.functions() {
+            let excused = LONG_FUNCTIONS.iter().any(|&(file, long, _)| file == name && long == function.name);
+            if (function.lines > FUNCTION_LINES_MAX) != excused {
+                found.push(format!(
+                    "{name}:{}: {} has {} lines",
+                    function.line, function.name, function.lines
+                ));
+            }
+        }
+        for (place, line) in source.text.lines().enumerate() {
+            let letters = line.chars().count();
+            if letters > LINE_LETTERS_MAX {
+                found.push(format!("{name}:{}: {letters} letters", place + 1));
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn modules_of_the_server_name_only_what_lies_below_them() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let Some(inside) = source.name.strip_prefix("server/src/") else { continue };
+        let module = inside.split(['/', '.']).next().expect("a first part");
+        if matches!(module, "main" | "lib") {
+            continue;
+        }
+        let allowed = SERVER_LAYERS.iter().find(|(name, _)| *name == module).map(|(_, below)| below);
+        let Some(allowed) = allowed else {
+            found.push(format!("{}: {module} has no row in SERVER_LAYERS", source.name));
+            continue;
+        };
+        for (line, path) in source.paths() {
+            let named = match path[0].as_str() {
+                "crate" => path[1].as_str(),
+                "super" if climbs_out(inside, &path) => "the root by super",
+                _ => continue,
+            };
+            if named != module && !allowed.contains(&named) {
+                found.push(format!("{}:{line}: {module} names {}", source.name, path.join("::")));
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+/// Whether so many `super` leave the module of the file even from a test module inside it.
+fn climbs_out(inside: &str, path: &[String]) -> bool {
+    let depth = inside.trim_end_matches("/mod.rs").split('/').count();
+    path.iter().take_while(|part| *part == "super").count() > depth
+}
+
+#[test]
+fn packages_depend_only_on_what_lies_below_them() {
+    let mut found = Vec::new();
+    for (folder, allowed) in PACKAGE_LAYERS {
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
+        let table: toml::Table = manifest.parse().expect("TOML");
+        let dependencies = table.get("dependencies").and_then(toml::Value::as_table);
+        for name in dependencies.into_iter().flat_map(toml::Table::keys) {
+            if name.starts_with("ringbolt-") && !allowed.contains(&name.as_str()) {
+                found.push(format!("{folder} depends on {name}"));
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+/// Tables of a manifest whose packages are ours to explain.
+fn dependencies<'t>(manifest: &'t toml::Table, table: &str) -> impl Iterator<Item = &'t String> {
+    manifest.get(table).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys)
+}
+
+/// The folder of the package a file belongs to; packages may lie inside others.
+fn package_of(name: &str) -> &'static str {
+    let inside = |folder: &&str| name.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+    let folders = PACKAGE_LAYERS.iter().map(|(folder, _)| *folder).filter(inside);
+    folders.max_by_key(|folder| folder.len()).unwrap_or_default()
+}
+
+#[test]
+fn every_dependency_is_used_and_its_reason_is_written_down() {
+    let reasons =
+        std::fs::read_to_string(root().join("docs/decisions/0001-dependencies.md")).expect("it is there");
+    let explained = |name: &str| {
+        reasons
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+            .any(|cell| cell.split(", ").any(|known| known == name))
+    };
+    let sources = sources();
+    let mut found = Vec::new();
+    for (folder, _) in PACKAGE_LAYERS {
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
+        let manifest: toml::Table = manifest.parse().expect("TOML");
+        let own: Vec<&Source> = sources.iter().filter(|source| package_of(&source.name) == *folder).collect();
+        for (table, tests_too) in [("dependencies", false), ("dev-dependencies", true)] {
+            for name in dependencies(&manifest, table) {
+                let word = name.replace('-', "_");
+                let is_used = |source: &&&Source| {
+                    (tests_too || !is_test(&source.name)) && !source.lines_with(&word).is_empty()
+                };
+                if own.iter().find(is_used).is_none() {
+                    found.push(format!("{folder}/Cargo.toml: {name} is not used"));
+                }
+                if !name.starts_with("ringbolt-") && !explained(name) {
+                    found.push(format!("{folder}/Cargo.toml: {name} has no reason in 0001-dependencies.md"));
+                }
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn the_load_generator_and_the_server_know_nothing_of_each_other() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let other = match source.name.as_str() {
+            name if name.starts_with("loadgen/src/") => "ringbolt_server",
+            name if name.starts_with("server/src/") => "ringbolt_loadgen",
+            _ => continue,
+        };
+        found.extend(source.lines_with(other).into_iter().map(|line| format!("{}:{line}", source.name)));
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn what_decides_knows_no_socket_file_thread_or_clock() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| is_in(&source.name, PURE)) {
+        for (line, path) in source.paths() {
+            let whole = path.join("::");
+            let is_impure = |banned: &&str| {
+                whole.strip_prefix(*banned).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
+            if IMPURE.iter().any(|banned| is_impure(&banned)) {
+                found.push(format!("{}:{line}: {whole}", source.name));
+            }
+        }
+        for word in ["Instant", "SystemTime", "thread_local"] {
+            let lines = source.lines_with(word).into_iter();
+            found.extend(lines.map(|line| format!("{}:{line}: {word}", source.name)));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn the_edge_alone_knows_the_runtime_and_the_ring() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.name.starts_with("server/")) {
+        for (folders, packages) in CONFINED {
+            let elsewhere = !is_in(&source.name, folders) && !is_test(&source.name);
+            for (line, path) in source.paths().into_iter().filter(|_| elsewhere) {
+                if packages.contains(&path[0].as_str()) {
+                    found.push(format!("{}:{line}: {}", source.name, path.join("::")));
+                }
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn unsafe_code_lies_in_the_ring_alone() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !source.name.starts_with("server/ring/")) {
+        for word in ["unsafe", "unsafe_code"] {
+            let lines = source.lines_with(word).into_iter();
+            found.extend(lines.map(|line| format!("{}:{line}", source.name)));
+        }
+    }
+    found.retain(|place| !place.starts_with("protocol/src/native/mod.rs"));
+    assert_none(&found);
+}
+
+#[test]
+fn nothing_is_left_half_done() {
+    let mut found = Vec::new();
+    for source in sources() {
+        for word in BANNED_MACROS.iter().chain(BANNED_NAMES) {
+            let lines = source.lines_with(word).into_iter();
+            found.extend(lines.map(|line| format!("{}:{line}: {word}", source.name)));
+        }
+        for (place, line) in source.text.lines().enumerate() {
+            if BANNED_MARKS.iter().any(|mark| line.contains(mark)) {
+                found.push(format!("{}:{}: {}", source.name, place + 1, line.trim()));
+            }
+        }
+        if is_in(&source.name, MAY_PRINT) || is_test(&source.name) {
+            continue;
+        }
+        for word in PRINTING_MACROS {
+            let lines = source.lines_with(word).into_iter();
+            found.extend(lines.map(|line| format!("{}:{line}: {word}", source.name)));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn paths_and_links_in_documents_lead_somewhere() {
+    let (root, files) = (root(), files());
+    let mut found = Vec::new();
+    for name in files.iter().filter(|name| !name.starts_with(GENERATED)) {
+        let is_text = name.ends_with(".md") || name.ends_with(".rs") || name.ends_with(".toml");
+        if is_text {
+            let text = std::fs::read_to_string(root.join(name)).expect("UTF-8");
+            found.extend(documents::broken(&root, name, &text));
+        }
+    }
+    assert_none(&found);
+}
