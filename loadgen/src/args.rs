@@ -23,6 +23,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is made a process, and clap cannot box arguments")]
 pub enum Sub {
     /// Compares runs: quantile differences with confidence, beside the hosts' differences.
     Compare(crate::compare::CompareArgs),

@@ -96,15 +96,15 @@ fn verdict(
     }
     verdict.pass = verdict.reasons.is_empty();
     let lateness = quantile(&outcome.recorder.total.lateness, 0.999);
-    if let (Some(lateness), Some(response)) = (lateness, quantile(response, 0.999)) {
-        if lateness as f64 > LATENESS_SHARE_MAX * response as f64 {
-            verdict.warnings.push(format!(
-                "the generator was the bottleneck in the tail: its own lateness P99.9 is {:.1} µs of \
-                 {:.1} µs response",
-                lateness as f64 / 1e3,
-                response as f64 / 1e3
-            ));
-        }
+    if let (Some(lateness), Some(response)) = (lateness, quantile(response, 0.999))
+        && lateness as f64 > LATENESS_SHARE_MAX * response as f64
+    {
+        verdict.warnings.push(format!(
+            "the generator was the bottleneck in the tail: its own lateness P99.9 is {:.1} µs of \
+             {:.1} µs response",
+            lateness as f64 / 1e3,
+            response as f64 / 1e3
+        ));
     }
     if counts.negative > 0 {
         verdict

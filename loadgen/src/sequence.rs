@@ -25,6 +25,8 @@ impl Faults {
 #[derive(Clone, Default, Debug)]
 pub struct Stream {
     next: u32,
+    /// Boxed, because there are many streams and hardly any misses a message.
+    #[allow(clippy::box_collection, reason = "an unused set would be three times as large as the rest")]
     missing: Option<Box<HashSet<u32>>>,
 }
 

@@ -180,7 +180,7 @@ impl Word {
     /// Where the byte is not ASCII, a blank, a control character or could be a wildcard.
     #[inline]
     fn odd_places(self) -> u64 {
-        let from_blank = (self.0 | Word::TOPS).wrapping_sub(Word::ONES * (b' ' as u64 + 1));
+        let from_blank = (self.0 | Word::TOPS).wrapping_sub(Word::ONES * (0x20 + 1));
         let wildcards = self.places_of(b'*') | self.places_of(b'>');
         (self.0 | !from_blank) & Word::TOPS | self.places_of(0x7f) | wildcards
     }

@@ -93,7 +93,10 @@ fn subject_flags_follow_what_is_written_and_not_what_was_set() {
                 encode::publish(&mut bytes, &publish);
                 let flags = Flags(kept.0 | subject_flag | reply_flag);
                 let frame = Frame::Publish(Publish { flags, ..publish });
-                assert_eq!(decode_frame(&bytes, &LIMITS), Ok(Decoded::Frame { frame, consumed: bytes.len() }));
+                assert_eq!(
+                    decode_frame(&bytes, &LIMITS),
+                    Ok(Decoded::Frame { frame, consumed: bytes.len() })
+                );
             }
         }
     }

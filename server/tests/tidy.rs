@@ -281,7 +281,7 @@ fn what_decides_knows_no_socket_file_thread_or_clock() {
             let is_impure = |banned: &&str| {
                 whole.strip_prefix(*banned).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
             };
-            if IMPURE.iter().any(|banned| is_impure(&banned)) {
+            if IMPURE.iter().any(is_impure) {
                 found.push(format!("{}:{line}: {whole}", source.name));
             }
         }

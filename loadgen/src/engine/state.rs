@@ -363,10 +363,10 @@ impl State {
     fn tell(&mut self) {
         let publisher = self.told.0;
         let count = std::mem::take(&mut self.told.1);
-        if count > 0 {
-            if let Some(delivered) = self.shared.delivered_of.get(usize::from(publisher)) {
-                delivered.fetch_add(count, Ordering::Relaxed);
-            }
+        if count > 0
+            && let Some(delivered) = self.shared.delivered_of.get(usize::from(publisher))
+        {
+            delivered.fetch_add(count, Ordering::Relaxed);
         }
     }
 

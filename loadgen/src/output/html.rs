@@ -111,7 +111,7 @@ fn section(body: &mut String, title: &str, names: &[String], svg: &str) {
             format!("<span><i style=\"background:var(--series-{series})\"></i>{}</span>", escaped(name))
         })
         .collect();
-    let _ = write!(body, "<section><h2>{title}</h2><div class=\"legend\">{legend}</div>{svg}</section>\n");
+    let _ = writeln!(body, "<section><h2>{title}</h2><div class=\"legend\">{legend}</div>{svg}</section>");
 }
 
 /// Verdict, counts and quantiles, a column a run.

@@ -199,8 +199,14 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
             // The loop waits on its own ring and never on the executor's: the executor gives the
             // shard its thread, pinned to its core (docs/decisions/0002).
             let guard = AbortOnPanic(seat.id);
+            let id = seat.id;
             let result = serve(seat);
             std::mem::forget(guard);
+            if let Err(error) = &result {
+                // Its clients hang and the other shards count on it: better to be started anew.
+                tracing::error!("shard {id} failed ({error}): the server ends");
+                std::process::exit(1);
+            }
             result
         })
         .map_err(|error| failed(&format!("starting {name} on core {core}"), &error))

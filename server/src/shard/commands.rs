@@ -17,6 +17,7 @@ const VERSION: u8 = 1;
 
 /// Answers held back for the interest of other shards; more are refused.
 const WAITING_ANSWERS_MAX: usize = 1 << 16;
+const OVERLOADED: &str = "too many answers wait for other shards: try again";
 
 impl Shard {
     pub(super) fn control(&mut self, id: ConnectionId, control: &Control<'_>, effects: &mut Effects) {
@@ -32,8 +33,12 @@ impl Shard {
             Control::Unsubscribe(unsubscribe) => self.unsubscribe_command(id, unsubscribe, effects),
             Control::Intern(intern) => self.intern(id, intern, effects),
             Control::Ping(ping) => {
-                let answer = Answer::Pong { correlation_id: ping.correlation_id };
-                self.answer_in_force(id, answer, FrameType::Ping, ping.correlation_id, effects);
+                let correlation_id = ping.correlation_id;
+                if self.interest.waiting() >= WAITING_ANSWERS_MAX {
+                    let (code, about) = (RefusalCode::Overloaded, (correlation_id, 0));
+                    return self.refuse(id, code, FrameType::Ping, about, OVERLOADED, effects);
+                }
+                self.answer_in_force(id, Answer::Pong { correlation_id }, effects);
             }
             // Any received byte already proved the client alive.
             Control::Pong(_) => {}
@@ -66,19 +71,7 @@ impl Shard {
     }
 
     /// Gives an answer that promises earlier subscriptions are in force, or holds it back.
-    pub(super) fn answer_in_force(
-        &mut self,
-        id: ConnectionId,
-        answer: Answer,
-        frame_type: FrameType,
-        correlation_id: u64,
-        effects: &mut Effects,
-    ) {
-        if self.interest.waiting() >= WAITING_ANSWERS_MAX {
-            let message = "too many answers wait for other shards: try again";
-            let code = RefusalCode::Overloaded;
-            return self.refuse(id, code, frame_type, (correlation_id, 0), message, effects);
-        }
+    fn answer_in_force(&mut self, id: ConnectionId, answer: Answer, effects: &mut Effects) {
         if self.interest.ready(id, answer) {
             self.answer(id, answer, effects);
         }
@@ -136,13 +129,24 @@ impl Shard {
             SlowConsumer::PausePublisher => SlowConsumerPolicy::PausePublisher,
         };
         let correlation_id = subscribe.correlation_id;
+        if self.interest.waiting() >= WAITING_ANSWERS_MAX {
+            let about = (correlation_id, subscribe.id);
+            return self.refuse(
+                id,
+                RefusalCode::Overloaded,
+                FrameType::Subscribe,
+                about,
+                OVERLOADED,
+                effects,
+            );
+        }
         match self.subscribe(id, subscribe.id, subscribe.pattern, subscribe.queue_group, policy, effects) {
             Ok(()) => {
                 if let Some(session) = self.delivery.sessions.get_mut(id) {
                     session.lenient |= is_lenient(policy);
                 }
                 let answer = Answer::Subscribed { id: subscribe.id, correlation_id };
-                self.answer_in_force(id, answer, FrameType::Subscribe, correlation_id, effects);
+                self.answer_in_force(id, answer, effects);
             }
             Err((code, message)) => {
                 let about = (correlation_id, subscribe.id);

@@ -70,6 +70,7 @@ counters! {
     DropsSlowConsumerNewest: Counter "messages_dropped" by "slow_consumer_newest",
         "Messages dropped.";
     DropsOutboxHardLimit: Counter "messages_dropped" by "outbox_hard_limit", "Messages dropped.";
+    DropsConnectionEnded: Counter "messages_dropped" by "connection_ended", "Messages dropped.";
     DropsMeshFull: Counter "messages_dropped" by "mesh_full", "Messages dropped.";
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
     DropsDraining: Counter "messages_dropped" by "draining", "Messages dropped.";

@@ -189,7 +189,8 @@ impl Shard {
             self.forget_interest(id, effects);
         }
         let mut session = self.delivery.sessions.remove(id).expect("looked up above");
-        session.outbox.discard(&mut self.delivery.pool);
+        let dropped = session.outbox.discard(&mut self.delivery.pool);
+        self.delivery.counters.add(Counter::DropsConnectionEnded, dropped);
         if session.pauses > 0 {
             self.delivery.paused_publishers -= 1;
         }

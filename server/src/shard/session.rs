@@ -75,10 +75,10 @@ impl Interned {
             self.by_number.resize(place + 1, None);
         }
         let before = self.by_number[place].replace(subject);
-        if let Some(before) = before {
-            if self.by_subject.get(&before) == Some(&number) {
-                self.by_subject.remove(&before);
-            }
+        if let Some(before) = before
+            && self.by_subject.get(&before) == Some(&number)
+        {
+            self.by_subject.remove(&before);
         }
         self.by_subject.insert(subject, number);
         before

@@ -29,6 +29,10 @@ impl Shard {
         }
         let limit = self.delivery.limits.subscriptions_max;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
+        if client_id == 0 {
+            let message = "subscriptions are numbered from 1".to_owned();
+            return Err((RefusalCode::UnknownSubscription, message));
+        }
         if session.subscription(client_id).is_some() {
             let message = format!("subscription {client_id} exists on this connection");
             return Err((RefusalCode::DuplicateSubscription, message));
@@ -78,10 +82,10 @@ impl Shard {
 
     pub(super) fn remove_subscription(&mut self, key: u32, effects: &mut Effects) {
         let Some(subscription) = self.delivery.subscriptions.try_remove(key as usize) else { return };
-        if let Some(session) = self.delivery.sessions.at(subscription.slot) {
-            if let Some(map) = &mut session.subscriptions {
-                map.remove(&subscription.client_id);
-            }
+        if let Some(session) = self.delivery.sessions.at(subscription.slot)
+            && let Some(map) = &mut session.subscriptions
+        {
+            map.remove(&subscription.client_id);
         }
         let pattern = Pattern::new(subscription.pattern.as_bytes()).expect("validated when subscribed");
         let group = subscription.group.as_deref();

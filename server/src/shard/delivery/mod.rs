@@ -260,7 +260,8 @@ impl Delivery {
             return;
         }
         session.stage = Stage::Closing;
-        session.outbox.discard(&mut self.pool);
+        let dropped = session.outbox.discard(&mut self.pool);
+        self.counters.add(Counter::DropsConnectionEnded, dropped);
         self.counters.add(Counter::ConnectionsClosedSlowConsumer, 1);
         self.cut.push(id);
     }

@@ -112,14 +112,17 @@ impl Outbox {
         tell
     }
 
-    /// Forgets what is queued; the send in flight stays the edge's.
-    pub fn discard(&mut self, pool: &mut BufferPool) {
+    /// Forgets what is queued; the send in flight stays the edge's. Returns how many deliveries that were.
+    pub fn discard(&mut self, pool: &mut BufferPool) -> u64 {
+        let mut deliveries = 0;
         for segment in std::mem::take(&mut self.queue) {
             if let Segment::Copied(buffer) = segment {
+                deliveries += count_deliveries(&buffer);
                 pool.give(buffer);
             }
         }
         self.queued_bytes = 0;
+        deliveries
     }
 
     /// Drops the oldest deliveries of the first segment that has any; control frames stay. Returns
@@ -176,6 +179,17 @@ impl Outbox {
     pub fn flight_nanos(&self, now: Nanos) -> u64 {
         if self.flight_bytes == 0 { 0 } else { now.since(self.flight_since) }
     }
+}
+
+fn count_deliveries(mut frames: &[u8]) -> u64 {
+    let mut deliveries = 0;
+    while !frames.is_empty() {
+        let (frame_type, frame_bytes) = native::peek_frame(frames).expect("an outbox holds whole frames");
+        deliveries += u64::from(frame_type == FrameType::Deliver);
+        // The last one's payload may be a segment of its own.
+        frames = &frames[frame_bytes.min(frames.len())..];
+    }
+    deliveries
 }
 
 #[cfg(test)]

@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written() {
         let large = Bytes::from(vec![7; 9000]);
-        let publish = |payload, reply, group| {
+        let publish = |payload, reply, group: Option<&'static str>| {
             Record::Publish(MeshPublish {
                 flags: 0x43,
-                plain: group == None,
+                plain: group.is_none(),
                 hops: 1,
                 publisher_shard: 3,
                 publisher: ConnectionId { slot: 4, generation: 5 },
