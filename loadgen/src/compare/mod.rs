@@ -146,7 +146,7 @@ impl Comparison {
         let mut out = format!("\n{} → {}\n\n", self.before, self.after);
         let _ = writeln!(
             out,
-            "  {:<8} {:>14} {:>14} {:>10} {:>20} {:>11}  finding",
+            "  {:<8} {:>14} {:>14} {:>10} {:>22} {:>11}  finding",
             "metric", "before", "after", "change", "95 % interval", "detectable"
         );
         for row in &self.rows {
@@ -154,9 +154,9 @@ impl Comparison {
             let name = format!("{} {}", row.metric, row.unit);
             let (change, interval, least) = match row.difference {
                 Some(d) => (
-                    format!("{:+.1} %", d.percent),
-                    format!("{:+.1} … {:+.1} %", d.low, d.high),
-                    format!("±{:.1} %", d.detectable),
+                    change_words(d.percent),
+                    format!("{} … {}", change_words(d.low), change_words(d.high)),
+                    change_words(d.detectable).replace('+', "±"),
                 ),
                 None => ("-".to_owned(), "-".to_owned(), "-".to_owned()),
             };
@@ -169,7 +169,7 @@ impl Comparison {
             let (before, after) = (value(row.before), value(row.after));
             let _ = writeln!(
                 out,
-                "  {name:<12} {before:>10} {after:>14} {change:>10} {interval:>20} {least:>11}  {finding}"
+                "  {name:<12} {before:>10} {after:>14} {change:>10} {interval:>22} {least:>11}  {finding}"
             );
         }
         for warning in &self.warnings {
@@ -187,6 +187,11 @@ impl Comparison {
     pub fn row(&self, metric: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.metric == metric)
     }
+}
+
+/// Percent, or from tenfold on the factor, which stays readable.
+fn change_words(percent: f64) -> String {
+    if percent < 900.0 { format!("{percent:+.1} %") } else { format!("×{:.0}", percent / 100.0 + 1.0) }
 }
 
 /// A page with the comparison above the plots of the groups' merged histograms.

@@ -29,6 +29,8 @@ pub struct HostFacts {
     /// Hard limit, to which the server raises its soft one; `u64::MAX` is unlimited.
     pub open_files_max: u64,
     pub cores_allowed: Vec<usize>,
+    /// Whether sysfs names the cores; glommio asks it when it pins a thread.
+    pub has_sysfs: bool,
     pub unbindable: Vec<Unbindable>,
 }
 
@@ -58,6 +60,7 @@ impl HostFacts {
             memlock_bytes: limit("Max locked memory", Column::Soft),
             open_files_max: limit("Max open files", Column::Hard),
             cores_allowed: crate::config::allowed_cores(),
+            has_sysfs: Path::new("/sys/devices/system/cpu/online").exists(),
             unbindable,
         }
     }
@@ -98,6 +101,13 @@ pub fn obstacles(facts: &HostFacts, config: &Config) -> Vec<String> {
             join(&missing),
             join(&facts.cores_allowed)
         ));
+    }
+    if !facts.has_sysfs {
+        found.push(
+            "/sys/devices/system/cpu is not there, which tells the cores: mount sysfs with \
+             `mount -t sysfs sysfs /sys`"
+                .to_owned(),
+        );
     }
     for (key, address, kind, error) in &facts.unbindable {
         let cure = match kind {
@@ -160,7 +170,7 @@ fn unix_obstacle(path: &Path) -> Option<(io::ErrorKind, &'static str)> {
         Ok(found) if !found.file_type().is_socket() => {
             Some((io::ErrorKind::AlreadyExists, "a file that is no socket stands there"))
         }
-        Ok(_) if !listener::unix_is_free(path) => {
+        Ok(_) if !listener::is_abandoned(path) => {
             Some((io::ErrorKind::AddrInUse, "another process listens there"))
         }
         Err(_) if directory.is_some_and(|directory| !directory.is_dir()) => {
@@ -215,6 +225,7 @@ mod tests {
             memlock_bytes: 8 << 20,
             open_files_max: 1024,
             cores_allowed: vec![0, 1],
+            has_sysfs: true,
             unbindable: Vec::new(),
         }
     }
@@ -236,7 +247,7 @@ mod tests {
             unbindable: vec![("native", "127.0.0.1:7700".to_owned(), kind, kind.to_string())],
             ..good()
         };
-        let cases: [(HostFacts, &str); 11] = [
+        let cases: [(HostFacts, &str); 12] = [
             (HostFacts { kernel: "5.15.0".into(), ..good() }, "boot a newer one"),
             (
                 HostFacts { io_uring_disabled: Some(2), ring_error: Some(libc::EPERM), ..good() },
@@ -249,6 +260,7 @@ mod tests {
             (HostFacts { ring_error: Some(libc::EPERM), ..good() }, "seccomp"),
             (HostFacts { ring_error: Some(libc::ENOSYS), ..good() }, "CONFIG_IO_URING"),
             (HostFacts { memlock_bytes: 64 << 10, ..good() }, "ulimit -l 512"),
+            (HostFacts { has_sysfs: false, ..good() }, "mount sysfs"),
             (HostFacts { open_files_max: 32, ..good() }, "ulimit -Hn"),
             (HostFacts { cores_allowed: vec![0], ..good() }, "core 1 does not exist"),
             (

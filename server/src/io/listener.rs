@@ -49,12 +49,8 @@ pub fn bind_unix(path: &Path, count: usize) -> io::Result<Vec<OwnedFd>> {
     (0..count).map(|_| listener.try_clone().map(OwnedFd::from)).collect()
 }
 
-/// Whether a socket can be bound at a path: nothing is there, or a socket nobody listens on.
-pub fn unix_is_free(path: &Path) -> bool {
-    !path.exists() || is_abandoned(path)
-}
-
-fn is_abandoned(path: &Path) -> bool {
+/// Whether a socket is there that nobody listens on.
+pub fn is_abandoned(path: &Path) -> bool {
     // Connecting to any other kind of file is refused as well.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     is_socket
