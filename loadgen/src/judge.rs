@@ -13,6 +13,8 @@ use crate::workload::{Pacing, Workload};
 const RATE_SHARE_MIN: f64 = 0.99;
 /// Above this share of the response P99.9, the generator's own lateness explains the tail.
 const LATENESS_SHARE_MAX: f64 = 0.2;
+/// A driver with less idle time than this leaves has its own queue.
+const BUSY_SHARE_MAX: f64 = 0.9;
 
 /// What a run must hold beside its rate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,6 +108,14 @@ fn verdict(
             response as f64 / 1e3
         ));
     }
+    let busy = outcome.recorder.busy_share_max;
+    if busy > BUSY_SHARE_MAX {
+        verdict.warnings.push(format!(
+            "the generator was the bottleneck: a driver was busy {:.0} % of the time; the server may be \
+             faster than shown",
+            100.0 * busy
+        ));
+    }
     if counts.negative > 0 {
         verdict
             .warnings
@@ -179,5 +189,9 @@ fn usage(outcome: &Outcome) -> Usage {
             resident_bytes_growth: after.resident_bytes as i64 - before.resident_bytes as i64,
         }
     });
-    Usage { generator_cpu_seconds: after.cpu_seconds - before.cpu_seconds, server }
+    Usage {
+        generator_cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+        generator_busy_share: outcome.recorder.busy_share_max,
+        server,
+    }
 }

@@ -118,6 +118,9 @@ pub struct Interval {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     pub generator_cpu_seconds: f64,
+    /// How much of its time the busiest driver had something to do, from 0 to 1.
+    #[serde(default)]
+    pub generator_busy_share: f64,
     pub server: Option<ServerUsage>,
 }
 

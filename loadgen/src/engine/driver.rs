@@ -160,10 +160,10 @@ impl Driver {
                 worked |= self.generate(now);
             }
             self.flush()?;
+            self.state.recorder.turn(now, now - self.looked_at, worked);
             if worked {
                 self.told(now);
             } else {
-                self.state.recorder.idle_turn(now, now - self.looked_at);
                 std::hint::spin_loop();
             }
             self.looked_at = now;

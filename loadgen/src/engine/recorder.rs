@@ -7,6 +7,9 @@ use hdrhistogram::Histogram;
 
 /// A turn without work that took longer than this was interrupted by the machine.
 pub const GAP_NANOS_MIN: u64 = 5_000;
+/// A turn that found work, after one that found none, was if it took this long: the kernel hands over
+/// a few receives at a time.
+const GAP_BEFORE_WORK_NANOS_MIN: u64 = 200_000;
 
 /// The measured part, in nanoseconds since the run's epoch.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,12 @@ pub struct Recorder {
     pub delivered_measured: u64,
     pub delivered_bytes_measured: u64,
     pub last_words: Option<String>,
+    /// Of the measured part, how long the loop was watched, and how much of that it had nothing to do.
+    watched_nanos: u64,
+    idle_nanos: u64,
+    was_idle: bool,
+    /// Of the driver that had most to do, from 0 to 1.
+    pub busy_share_max: f64,
     run: Run,
 }
 
@@ -79,6 +88,10 @@ impl Recorder {
             delivered_measured: 0,
             delivered_bytes_measured: 0,
             last_words: None,
+            watched_nanos: 0,
+            idle_nanos: 0,
+            was_idle: false,
+            busy_share_max: 0.0,
             run: Run::default(),
         }
     }
@@ -128,10 +141,22 @@ impl Recorder {
         self.sent_measured += u64::from(self.window.contains(now));
     }
 
-    /// A turn without work lasted `nanos`.
+    /// Takes how long the last turn took, and whether this one found work.
     #[inline]
-    pub fn idle_turn(&mut self, now: u64, nanos: u64) {
-        if nanos < GAP_NANOS_MIN || !self.window.contains(now) {
+    pub fn turn(&mut self, now: u64, nanos: u64, worked: bool) {
+        let was_idle = std::mem::replace(&mut self.was_idle, !worked);
+        if !self.window.contains(now) {
+            return;
+        }
+        self.watched_nanos += nanos;
+        if !was_idle {
+            return;
+        }
+        let gap_nanos_min = if worked { GAP_BEFORE_WORK_NANOS_MIN } else { GAP_NANOS_MIN };
+        if !worked {
+            self.idle_nanos += nanos;
+        }
+        if nanos < gap_nanos_min {
             return;
         }
         let place = ((now - self.window.start) / self.window.interval) as usize;
@@ -139,6 +164,10 @@ impl Recorder {
             slice.gaps += 1;
             slice.gap_nanos_max = slice.gap_nanos_max.max(nanos);
         }
+    }
+
+    fn busy_share(&self) -> f64 {
+        1.0 - self.idle_nanos as f64 / self.watched_nanos.max(1) as f64
     }
 
     pub fn window(&self) -> Window {
@@ -152,6 +181,7 @@ impl Recorder {
             into.gaps += from.gaps;
             into.gap_nanos_max = into.gap_nanos_max.max(from.gap_nanos_max);
         }
+        self.busy_share_max = self.busy_share_max.max(other.busy_share());
         self.faults.add(other.faults);
         self.sent += other.sent;
         self.expected += other.expected;

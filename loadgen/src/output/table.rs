@@ -73,6 +73,8 @@ fn write(run: &RunResult, out: &mut String) -> std::fmt::Result {
             server.resident_bytes_growth as f64 / 1048576.0
         )?;
     }
+    let busy = 100.0 * run.usage.generator_busy_share;
+    writeln!(out, "  generator  {busy:>14.0} % busy")?;
     match run.latency.decode() {
         Ok(set) => latencies(&set, out),
         Err(error) => writeln!(out, "  the histograms cannot be read: {error}"),
