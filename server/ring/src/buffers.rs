@@ -31,7 +31,9 @@ pub struct ReceivedBuffer {
 }
 
 pub(crate) struct BufferRing {
-    /// `buffers` ring entries, then the buffers themselves.
+    /// The kernel holds these pages until it has taken the ring down, some time after its descriptor was
+    /// closed; reserved huge pages, which others may wait for, are not to be held.
+    entries: Region,
     region: Region,
     buffer_bytes: u32,
     mask: u16,
@@ -43,20 +45,21 @@ impl BufferRing {
     pub(crate) fn register(ring: &IoUring, config: BufferRingConfig) -> io::Result<BufferRing> {
         assert!(config.buffers.is_power_of_two() && config.buffers <= 32768, "buffers: a power of two");
         assert!(config.buffer_bytes > 0, "an empty buffer receives nothing");
-        let bytes =
-            entries_bytes(config.buffers) + usize::from(config.buffers) * config.buffer_bytes as usize;
+        let entries = Region::new(usize::from(config.buffers) * size_of::<BufRingEntry>(), false)?;
+        let bytes = usize::from(config.buffers) * config.buffer_bytes as usize;
         let region = Region::new(bytes, config.huge_pages)?;
         // SAFETY: the region outlives the registration (`Ring` quiesces before it drops this) and
-        // begins with room for `buffers` entries, page-aligned as the kernel demands.
+        // has room for `buffers` entries, page-aligned as the kernel demands.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
-                region.start() as u64,
+                entries.start() as u64,
                 config.buffers,
                 BUFFER_GROUP,
                 0,
             )?;
         }
         let mut this = BufferRing {
+            entries,
             region,
             buffer_bytes: config.buffer_bytes,
             mask: config.buffers - 1,
@@ -86,9 +89,9 @@ impl BufferRing {
     }
 
     pub(crate) fn recycle(&mut self, buffer: ReceivedBuffer) {
-        let entries = self.region.start().cast::<BufRingEntry>();
+        let entries = self.entries.start().cast::<BufRingEntry>();
         let address = self.address(buffer.id) as u64;
-        // SAFETY: the index is masked into the entries at the head of the region; the kernel reads an
+        // SAFETY: the index is masked into the entries the region has room for; the kernel reads an
         // entry only after the tail, stored below with release order, has moved past it.
         unsafe {
             let entry = &mut *entries.add(usize::from(self.tail & self.mask));
@@ -125,18 +128,14 @@ impl BufferRing {
 
     /// Keeps the memory mapped for good: the kernel may still write to it.
     pub(crate) fn leak(&mut self) {
+        self.entries.leak();
         self.region.leak();
     }
 
     fn address(&self, id: u16) -> *mut u8 {
-        let offset = entries_bytes(self.mask + 1) + usize::from(id) * self.buffer_bytes as usize;
+        let offset = usize::from(id) * self.buffer_bytes as usize;
         debug_assert!(offset + self.buffer_bytes as usize <= self.region.bytes());
         // SAFETY: the region was sized for every id up to the mask.
         unsafe { self.region.start().add(offset) }
     }
-}
-
-fn entries_bytes(buffers: u16) -> usize {
-    // Whole pages, so that the first buffer starts on one.
-    (usize::from(buffers) * size_of::<BufRingEntry>()).next_multiple_of(4096)
 }
