@@ -49,11 +49,37 @@ const SYSCTLS: &[&str] = &[
     "vm.zone_reclaim_mode",
 ];
 
+/// Boot parameters that move latency, by the beginning of their name; the others are the host's affair.
+const BOOT_PARAMETERS: &[&str] = &[
+    "clocksource",
+    "cpuidle",
+    "default_hugepagesz",
+    "hugepages",
+    "idle",
+    "intel_idle",
+    "intel_pstate",
+    "iommu",
+    "irqaffinity",
+    "isolcpus",
+    "maxcpus",
+    "mitigations",
+    "nmi_watchdog",
+    "nohz",
+    "nosmt",
+    "nosoftlockup",
+    "preempt",
+    "processor.",
+    "rcu",
+    "skew_tick",
+    "threadirqs",
+    "transparent_hugepage",
+    "tsc",
+];
+
 /// Files whose whole text is a fact.
 const FILES: &[(&str, &str)] = &[
     ("kernel.release", "/proc/sys/kernel/osrelease"),
     ("kernel.version", "/proc/sys/kernel/version"),
-    ("kernel.command_line", "/proc/cmdline"),
     ("cpu.online", "/sys/devices/system/cpu/online"),
     ("cpu.isolated", "/sys/devices/system/cpu/isolated"),
     ("cpu.nohz_full", "/sys/devices/system/cpu/nohz_full"),
@@ -67,7 +93,6 @@ const FILES: &[(&str, &str)] = &[
     ("memory.nodes", "/sys/devices/system/node/online"),
     ("memory.transparent_huge_pages", "/sys/kernel/mm/transparent_hugepage/enabled"),
     ("hypervisor", "/sys/hypervisor/type"),
-    ("limits.this_process", "/proc/self/limits"),
 ];
 
 impl Fingerprint {
@@ -80,10 +105,9 @@ impl Fingerprint {
             }
         };
         for (name, path) in FILES {
-            if *name != "limits.this_process" {
-                add(name, read(path));
-            }
+            add(name, read(path));
         }
+        add("kernel.boot_parameters", read("/proc/cmdline").map(|line| boot_parameters(&line)));
         for name in SYSCTLS {
             let path = format!("/proc/sys/{}", name.replace('.', "/"));
             add(&format!("sysctl.{name}"), read(&path));
@@ -129,6 +153,11 @@ impl Fingerprint {
 
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().replace('\t', " "))
+}
+
+fn boot_parameters(line: &str) -> String {
+    let known = |word: &&str| BOOT_PARAMETERS.iter().any(|start| word.starts_with(start));
+    line.split_whitespace().take_while(|word| *word != "--").filter(known).collect::<Vec<_>>().join(" ")
 }
 
 fn field(text: &str, name: &str) -> Option<String> {
@@ -197,6 +226,12 @@ fn tuning() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_boot_parameters_those_that_move_latency_are_kept() {
+        let line = "root=/dev/sda1 isolcpus=2-3 quiet nohz_full=2-3 secret=1 -- idle=init's";
+        assert_eq!(boot_parameters(line), "isolcpus=2-3 nohz_full=2-3");
+    }
 
     #[test]
     fn this_host_has_a_kernel_and_differs_from_a_changed_one_by_name() {
