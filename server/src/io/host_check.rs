@@ -7,6 +7,7 @@ use ringbolt_ring::{BufferRingConfig, Ring, RingConfig};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The oldest kernel with every ring feature the server is built on (`DEFER_TASKRUN`: 6.1).
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -15,6 +16,8 @@ const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 /// Descriptors beside connections, which are direct and need none.
 const DESCRIPTORS_A_SHARD: u64 = 16;
 const DESCRIPTORS_BASE: u64 = 64;
+/// A killed server's listeners go when the kernel has taken its rings down, some time after its end.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What the check looks at; a plain value, so that tests can describe other hosts.
 #[derive(Clone, Debug)]
@@ -40,19 +43,13 @@ pub type Unbindable = (&'static str, String, io::ErrorKind, String);
 impl HostFacts {
     /// Looks at this host, and tries the addresses of `config`.
     pub fn gather(config: &Config) -> HostFacts {
-        let addresses = [("native", Some(config.native)), ("admin", config.admin)];
-        let mut unbindable: Vec<Unbindable> = addresses
-            .into_iter()
-            .filter_map(|(key, address)| {
-                let address = address?;
-                let error = listener::bind_alone(address).err()?;
-                Some((key, address.to_string(), error.kind(), error.to_string()))
-            })
-            .collect();
-        unbindable.extend(config.native_unix.as_ref().and_then(|path| {
-            let (kind, error) = unix_obstacle(path)?;
-            Some(("native-unix", path.display().to_string(), kind, error.to_owned()))
-        }));
+        let limit = Instant::now() + RELEASE_TIME_MAX;
+        let mut unbindable = try_addresses(config);
+        let in_use = |(_, _, kind, _): &Unbindable| *kind == io::ErrorKind::AddrInUse;
+        while unbindable.iter().any(in_use) && Instant::now() < limit {
+            std::thread::sleep(RELEASE_TIME_MAX / 50);
+            unbindable = try_addresses(config);
+        }
         HostFacts {
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
             io_uring_disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|text| text.parse().ok()),
@@ -164,6 +161,20 @@ fn ring_obstacle(facts: &HostFacts) -> Option<String> {
 
 /// What keeps a Unix socket from being bound at `path`. A file that is no socket is somebody's data:
 /// connecting to it is refused like to a socket nobody listens on, but it must not be replaced.
+fn try_addresses(config: &Config) -> Vec<Unbindable> {
+    let addresses = [("native", Some(config.native)), ("admin", config.admin)];
+    let inet = addresses.into_iter().filter_map(|(key, address)| {
+        let address = address?;
+        let error = listener::bind_alone(address).err()?;
+        Some((key, address.to_string(), error.kind(), error.to_string()))
+    });
+    let unix = config.native_unix.iter().filter_map(|path| {
+        let (kind, error) = unix_obstacle(path)?;
+        Some(("native-unix", path.display().to_string(), kind, error.to_owned()))
+    });
+    inet.chain(unix).collect()
+}
+
 fn unix_obstacle(path: &Path) -> Option<(io::ErrorKind, &'static str)> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     match path.symlink_metadata() {

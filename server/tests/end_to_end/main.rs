@@ -1,0 +1,11 @@
+//! The real server over loopback: what clients are promised, whatever other clients do.
+
+mod capacity;
+mod client;
+mod cross_shard;
+mod hostile;
+mod idle;
+mod isolation;
+mod server;
+mod slow_consumers;
+mod stopping;
