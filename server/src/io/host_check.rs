@@ -43,10 +43,10 @@ pub type Unbindable = (&'static str, String, io::ErrorKind, String);
 impl HostFacts {
     /// Looks at this host, and tries the addresses of `config`.
     pub fn gather(config: &Config) -> HostFacts {
-        let limit = Instant::now() + RELEASE_TIME_MAX;
+        let give_up_at = Instant::now() + RELEASE_TIME_MAX;
         let mut unbindable = try_addresses(config);
         let in_use = |(_, _, kind, _): &Unbindable| *kind == io::ErrorKind::AddrInUse;
-        while unbindable.iter().any(in_use) && Instant::now() < limit {
+        while unbindable.iter().any(in_use) && Instant::now() < give_up_at {
             std::thread::sleep(RELEASE_TIME_MAX / 50);
             unbindable = try_addresses(config);
         }
