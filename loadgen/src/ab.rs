@@ -8,14 +8,11 @@ use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{ServerProcess, find_ringbolt};
 use crate::tuning::{self, Applied};
-use crate::{engine, output};
+use crate::{engine, interrupts, output};
 use clap::ValueEnum;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs two variants in ABBA rounds, each against a server started anew, and gives one verdict
 ///
@@ -81,24 +78,6 @@ impl Variant {
     }
 }
 
-/// Interrupts are noted, so that the host is put back before the program ends.
-pub struct Interrupts(Arc<AtomicBool>);
-
-impl Interrupts {
-    pub fn catch() -> Result<Interrupts, String> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))
-                .map_err(|error| format!("cannot catch signals: {error}"))?;
-        }
-        Ok(Interrupts(flag))
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.0.load(Ordering::Relaxed) { Err("interrupted".to_owned()) } else { Ok(()) }
-    }
-}
-
 pub fn run(args: &AbArgs) -> Result<ExitCode, String> {
     let mut variants = [Variant::parse(&args.a)?, Variant::parse(&args.b)?];
     if let Some(profile) = &args.profile {
@@ -125,7 +104,6 @@ pub fn rounds(
     rounds: u32,
     reporter: &mut Reporter,
 ) -> Result<Vec<Group>, String> {
-    let interrupts = Interrupts::catch()?;
     let mut groups = variants.clone().map(|variant| Group { label: variant.label, runs: Vec::new() });
     for round in 0..rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -133,7 +111,7 @@ pub fn rounds(
             let variant = &variants[side];
             reporter.say(&format!("round {} of {rounds}: {}", round + 1, variant.label));
             let run = once(args, variant, reporter)?;
-            interrupts.check()?;
+            interrupts::check()?;
             groups[side].runs.push(run);
         }
     }

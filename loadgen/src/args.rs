@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// Without --address it starts ringbolt-server itself, on the first core, and drives it from the last.
 /// Latency counts from the time a message was due, not from when the generator got to send it. Every
-/// delivery is checked for loss, duplication, order and content. Exit status: 0 pass, 1 fail, 2 usage.
+/// delivery is checked for loss, duplication, order and content. Exit status: 0 pass, 1 fail, 2 not run.
 #[derive(Parser, Debug)]
 #[command(version, name = "ringbolt-loadgen", args_conflicts_with_subcommands = true)]
 pub struct Cli {

@@ -6,26 +6,26 @@ use crate::judge::{Target, judge};
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{ServerProcess, find_ringbolt};
-use crate::{ab, compare, demo, engine, find_max, output};
+use crate::{ab, compare, demo, engine, find_max, interrupts, output};
 use clap::Parser;
 use std::process::ExitCode;
 
 const EXIT_FAIL: u8 = 1;
-const EXIT_USAGE: u8 = 2;
+const EXIT_NOT_RUN: u8 = 2;
 
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Thousands of sockets are opened before they become direct descriptors; a refusal shows later.
     let _ = ringbolt_ring::raise_descriptor_limit();
-    let result = match &cli.command {
-        Some(Sub::Compare(args)) => return compare::run(args),
+    let result = interrupts::catch().and_then(|()| match &cli.command {
+        Some(Sub::Compare(args)) => Ok(compare::run(args)),
         Some(Sub::Ab(args)) => ab::run(args),
         Some(Sub::Demo(args)) => demo::run(args),
         None => run(&cli.run),
-    };
+    });
     result.unwrap_or_else(|error| {
         eprintln!("ringbolt-loadgen: {error}");
-        ExitCode::from(EXIT_USAGE)
+        ExitCode::from(EXIT_NOT_RUN)
     })
 }
 

@@ -9,6 +9,8 @@ use crate::workload::{Pacing, Ramp, Workload};
 
 /// The search ends when the bounds are this close.
 const RESOLUTION: f64 = 0.05;
+/// Fewer have no P99 that could be stated.
+const P99_MESSAGES_MIN: f64 = 1000.0;
 const TRIALS_MAX: u32 = 24;
 /// The rate found must hold this many times in a row.
 const CONFIRMATIONS: u32 = 2;
@@ -23,7 +25,13 @@ pub fn search(
     let Pacing::Open { rate, poisson } = workload.pacing else {
         return Err("--find-max searches open-loop rates".to_owned());
     };
+    let seconds = workload.duration.as_secs_f64();
     let trial = |rate: f64, reporter: &mut Reporter| -> Result<RunResult, String> {
+        if rate * seconds < P99_MESSAGES_MIN {
+            return Err(format!(
+                "{rate:.0} messages a second for {seconds} s are too few for a P99: make --duration longer"
+            ));
+        }
         let pacing = Pacing::Open { rate: Ramp::constant(rate), poisson };
         let workload = Workload { pacing, ..workload.clone() };
         let outcome = engine::run(&workload, server_pid, reporter)?;

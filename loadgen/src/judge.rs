@@ -11,6 +11,8 @@ use crate::workload::{Pacing, Workload};
 
 /// A run that sent less than this share of what was asked missed its rate.
 const RATE_SHARE_MIN: f64 = 0.99;
+/// And this many standard deviations less where arrivals are a matter of chance.
+const DEVIATIONS_MAX: f64 = 4.0;
 /// Above this share of the response P99.9, the generator's own lateness explains the tail.
 const LATENESS_SHARE_MAX: f64 = 0.2;
 /// A driver with less idle time than this leaves has its own queue.
@@ -84,9 +86,11 @@ fn verdict(
     fail(counts.disconnects > 0, format!("{} connections were lost: {words}", counts.disconnects));
     fail(counts.delivered == 0, "nothing was delivered".to_owned());
     fail(counts.overflow > 0, format!("{} latencies exceed what a histogram holds", counts.overflow));
-    if let (Pacing::Open { rate, .. }, None) = (workload.pacing, workload.count) {
+    if let (Pacing::Open { rate, poisson }, None) = (workload.pacing, workload.count) {
         let asked = mean_rate(rate, outcome);
-        let missed = rates.sent_per_second < RATE_SHARE_MIN * asked;
+        // The number of independent arrivals has its square root as standard deviation.
+        let chance = if poisson { DEVIATIONS_MAX / (asked * rates.seconds).max(1.0).sqrt() } else { 0.0 };
+        let missed = rates.sent_per_second < (RATE_SHARE_MIN - chance) * asked;
         fail(missed, format!("sent {:.0} messages a second of {asked:.0} asked", rates.sent_per_second));
     }
     let response = &outcome.recorder.total.response;

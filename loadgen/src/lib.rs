@@ -10,6 +10,7 @@ pub mod engine;
 pub mod find_max;
 pub mod histogram;
 pub mod host;
+pub mod interrupts;
 pub mod judge;
 pub mod output;
 pub mod payload;

@@ -86,6 +86,7 @@ impl ServerProcess {
             if started.elapsed() > START_TIME_MAX {
                 return Err(format!("the server did not listen within {START_TIME_MAX:?}"));
             }
+            crate::interrupts::check()?;
             std::thread::sleep(Duration::from_millis(10));
         }
     }

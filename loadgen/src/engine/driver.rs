@@ -23,6 +23,8 @@ const GATHER_BYTES: usize = 128 << 10;
 const BACKLOG_BYTES_MAX: usize = 512 << 20;
 /// Messages generated before time is read again.
 const MESSAGES_A_LOOK: u32 = 32;
+/// After the end, how long an open loop goes on sending what was due before it.
+const OVERTIME_NANOS_MAX: u64 = 1_000_000_000;
 const PROGRESS_NANOS: u64 = 500_000;
 /// After the end, what is outstanding is lost when nothing came for this long.
 const DRAIN_QUIET_NANOS: u64 = 2_000_000_000;
@@ -137,6 +139,7 @@ impl Driver {
             if let Some(failure) = self.state.failure.take() {
                 return Err(failure);
             }
+            crate::interrupts::check()?;
             if self.shared.stop.load(Ordering::Relaxed) {
                 return Err("another driver failed".to_owned());
             }
@@ -155,9 +158,10 @@ impl Driver {
             self.ring.turn(Wait::Poll).map_err(|error| format!("io_uring: {error}"))?;
             let now = self.now();
             let mut worked = self.collect(now)?;
-            let sending = now < stop && self.budget > 0 && !self.shared.stop.load(Ordering::Relaxed);
+            let sending =
+                self.is_due_before(stop, now) && self.budget > 0 && !self.shared.stop.load(Ordering::Relaxed);
             if sending {
-                worked |= self.generate(now);
+                worked |= self.generate(now, stop);
             }
             self.flush()?;
             self.state.recorder.turn(now, now - self.looked_at, worked);
@@ -177,6 +181,15 @@ impl Driver {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Whether anything is to be sent yet. What was due in time is sent even if it is late, or a stall at
+    /// the end would hide itself.
+    fn is_due_before(&self, stop: u64, now: u64) -> bool {
+        match &self.pacer {
+            Some(pacer) if !self.senders.is_empty() => pacer.next() < stop && now < stop + OVERTIME_NANOS_MAX,
+            _ => now < stop,
         }
     }
 
@@ -307,7 +320,7 @@ impl Driver {
         Ok(())
     }
 
-    fn generate(&mut self, mut now: u64) -> bool {
+    fn generate(&mut self, mut now: u64, stop: u64) -> bool {
         if self.senders.is_empty() {
             return false;
         }
@@ -316,7 +329,7 @@ impl Driver {
             Some(mut pacer) => {
                 let mut looked = 0;
                 let mut worked = false;
-                while pacer.next() <= now && self.budget > 0 {
+                while pacer.next() <= now.min(stop - 1) && self.budget > 0 {
                     let intended = pacer.next();
                     let Some(sender) = self.free_sender() else { break };
                     if pacer.advance() {

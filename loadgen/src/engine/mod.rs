@@ -9,6 +9,7 @@ mod shared;
 mod state;
 
 use crate::host::{Activity, ProcessUsage};
+use crate::interrupts;
 use crate::payload::Pattern;
 use crate::progress::Reporter;
 use crate::sequence::Spread;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A run's intervals: a second, or more so that there are never more than this many.
 const INTERVALS_MAX: u64 = 600;
+const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
 const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// Everything measured by one run, before it is judged.
@@ -130,18 +132,27 @@ fn supervise(
     if shared.stop.load(Ordering::Relaxed) {
         return Err("the run was given up".to_owned());
     }
-    let until = |nanos: u64| std::thread::sleep((epoch + Duration::from_nanos(nanos)) - Instant::now());
+    let until = |nanos: u64| -> Result<(), String> {
+        loop {
+            let left = (epoch + Duration::from_nanos(nanos)).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            interrupts::check().inspect_err(|_| shared.stop.store(true, Ordering::Relaxed))?;
+            std::thread::sleep(left.min(LOOK_FOR_SIGNALS));
+        }
+    };
     let usage = |pid: u32| ProcessUsage::read(pid).ok();
     let own = || ProcessUsage::read(std::process::id()).unwrap_or_default();
     reporter.begin(workload);
-    until(window.start);
+    until(window.start)?;
     let (server_before, own_before) = (server_pid.and_then(usage), own());
     let mut before = Activity::now();
     let mut activity = Vec::new();
     let mut at = window.start;
     while at < window.stop {
         at = (at + window.interval).min(window.stop);
-        until(at);
+        until(at)?;
         let after = Activity::now();
         activity.push(after.since(&before));
         before = after;

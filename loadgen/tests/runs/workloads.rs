@@ -1,0 +1,89 @@
+//! Every workload, driven and checked against the real server.
+
+use crate::support::{command, loadgen, server_program, short_run};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[test]
+fn every_workload_arrives_whole() {
+    let cases: &[&[&str]] = &[
+        &["--workload", "pubsub", "-r", "5k"],
+        &["--workload", "pubsub", "-r", "5k", "-p", "3", "-s", "5", "-k", "7", "--wildcard-share", "0.5"],
+        &["--workload", "pubsub", "-r", "5k", "--payload", "16:90,4096:10", "--arrival", "poisson"],
+        &["--workload", "pubsub", "-r", "200", "--payload", "100000..200000"],
+        &["--workload", "pubsub", "--ramp", "100..5k:1s"],
+        &["--workload", "request", "-r", "2k", "-p", "2", "-s", "2"],
+        &["--workload", "request", "-p", "1", "-s", "1", "--closed"],
+        &["--workload", "fanout", "-r", "200", "-p", "1", "-s", "20"],
+        &["--workload", "queue", "-r", "2k", "-p", "2", "-s", "4"],
+        &["--workload", "churn", "-r", "50", "-p", "4"],
+        &["--workload", "pubsub", "-r", "5k", "--unix"],
+        &["--workload", "pubsub", "-p", "1", "-s", "1", "--closed", "--window", "100"],
+    ];
+    for case in cases {
+        let (run, finished) = short_run(case);
+        let counts = run.counts;
+        assert_eq!(finished.code, Some(0), "{case:?}\n{}\n{}", finished.stdout, finished.stderr);
+        assert!(run.verdict.pass && counts.delivered > 0, "{case:?}");
+        assert_eq!(counts.delivered, counts.expected, "{case:?}");
+        let faults = counts.lost + counts.duplicated + counts.reordered + counts.corrupted + counts.refused;
+        assert_eq!(faults, 0, "{case:?}");
+        assert!(run.usage.server.expect("its own server").cpu_seconds > 0.0);
+    }
+}
+
+#[test]
+fn a_count_ends_the_run() {
+    let (run, _) = short_run(&["--count", "500", "-r", "5k", "--duration", "30s"]);
+    assert_eq!(run.counts.sent, 500);
+}
+
+#[test]
+fn find_max_ends_with_a_rate_that_holds() {
+    let search = |more: &[&str]| {
+        loadgen(&[&["--find-max", "--slo", "1s", "--warm-up", "100ms", "--quiet"], more].concat())
+    };
+    let finished = search(&["-r", "4k", "-d", "300ms", "--payload", "60000"]);
+    assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+    assert!(finished.stdout.contains("PASS"), "{}", finished.stdout);
+    let finished = search(&["-r", "1k", "-d", "300ms"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("too few for a P99"), "{}", finished.stderr);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_sentence() {
+    let usage: &[&[&str]] = &[
+        &["--rate", "fast"],
+        &["--payload", "3"],
+        &["--workload", "sing"],
+        &["--address", "nowhere"],
+        &["--slo", "1ms", "--find-max", "--closed"],
+    ];
+    for arguments in usage {
+        let finished = loadgen(arguments);
+        assert_eq!(finished.code, Some(2), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains("error") || finished.stderr.contains("ringbolt-loadgen:"));
+    }
+    let finished = loadgen(&["--address", "127.0.0.1:1", "-d", "1s"]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains("is the server running there?"), "{}", finished.stderr);
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_server_behind() {
+    let mut running = command();
+    running.args(["--duration", "60s", "-r", "1k"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = running.spawn().expect("it runs");
+    let pid = child.id().to_string();
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    // The first line about an interval means that the server runs.
+    let first = lines.next();
+    let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs").stdout;
+    let server = String::from_utf8(children).expect("UTF-8").trim().to_owned();
+    assert!(!server.is_empty(), "it started {}: {first:?}", server_program().display());
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(2));
+    assert!(!Path::new(&format!("/proc/{server}")).exists(), "the server is stopped with it");
+}
