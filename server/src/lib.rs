@@ -7,3 +7,4 @@ pub mod config;
 pub mod io;
 pub mod limits;
 pub mod shard;
+pub mod sim;

@@ -1,0 +1,340 @@
+//! A server without an operating system: shards, links and sockets in simulated time.
+//!
+//! Everything the edge would do happens here in steps that the caller chooses, in any order a kernel could
+//! choose, so that a run can be repeated from its seed.
+
+mod client;
+
+pub use client::{Received, SimClient};
+
+use crate::limits::{Limits, SlowConsumerPolicy};
+use crate::shard::delivery::Segment;
+use crate::shard::mesh::MeshBatch;
+use crate::shard::metrics::Counter;
+use crate::shard::{Close, ConnectionId, Departure, Effects, Event, Nanos, ServerIdentity, Shard, ShardId};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Small bounds, so that simulations reach them.
+pub fn small_limits(shards: usize) -> Limits {
+    Limits {
+        shards,
+        connections_max: 64,
+        subscriptions_max: 16,
+        interned_subjects_max: 8,
+        subjects_max: 32,
+        payload_bytes_max: 4096,
+        outbox_bytes_max: 16 << 10,
+        slow_consumer: SlowConsumerPolicy::Disconnect,
+        outbox_segment_bytes: 1024,
+        shared_payload_bytes_min: 512,
+        mesh_pending_bytes_max: 16 << 10,
+        mesh_batch_bytes: 1024,
+        mesh_ring_batches: 2,
+        receive_buffer_bytes: 4096,
+        receive_buffers: 4,
+        ring_entries: 64,
+        hello_timeout_nanos: 5_000_000_000,
+        ping_interval_nanos: 30_000_000_000,
+        ping_outstanding_max: 2,
+        drain_nanos_max: 10_000_000_000,
+        send_stall_nanos_max: 10_000_000_000,
+        buffer_pool_max: 16,
+    }
+}
+
+/// A socket's two ends, as the edge sees it.
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    shard: ShardId,
+    /// Written by the client, not yet received.
+    inbound: VecDeque<u8>,
+    /// Sent, and not finished.
+    flight: Vec<Segment>,
+    /// The shard announced something to send.
+    ready: bool,
+    paused: bool,
+    closing: Option<Close>,
+    gone: bool,
+}
+
+/// What a world does wrong on purpose, to see that an oracle notices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sabotage {
+    LoseABatch,
+    SwapTwoBatches,
+    DeliverABatchTwice,
+}
+
+#[derive(Debug)]
+pub struct World {
+    limits: Limits,
+    pub now: Nanos,
+    shards: Vec<Shard>,
+    /// Rings between shards, by sender and receiver.
+    rings: Vec<Vec<VecDeque<MeshBatch>>>,
+    /// Links each shard announced.
+    links: Vec<BTreeSet<ShardId>>,
+    connections: Vec<Connection>,
+    pub clients: Vec<SimClient>,
+    drained: Vec<bool>,
+    effects: Effects,
+    pub sabotage: Option<Sabotage>,
+}
+
+impl World {
+    pub fn new(limits: Limits, seed: u64) -> World {
+        let count = limits.shards;
+        let identity = ServerIdentity {
+            server_id: "0".to_owned(),
+            server_name: "simulated".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let shards = (0..count as ShardId)
+            .map(|id| Shard::new(id, &limits, identity.clone(), seed, seed ^ u64::from(id)))
+            .collect();
+        World {
+            now: Nanos(1),
+            shards,
+            rings: (0..count).map(|_| (0..count).map(|_| VecDeque::new()).collect()).collect(),
+            links: vec![BTreeSet::new(); count],
+            connections: Vec::new(),
+            clients: Vec::new(),
+            drained: vec![false; count],
+            effects: Effects::default(),
+            sabotage: None,
+            limits,
+        }
+    }
+
+    /// Opens a connection on a shard. Clients and connections have the same numbers.
+    pub fn connect(&mut self, shard: ShardId) -> usize {
+        let number = self.connections.len();
+        // Slots come back in real life; generations tell the uses apart, and so do these.
+        let id = ConnectionId { slot: number as u32, generation: number as u32 + 1 };
+        self.connections.push(Connection {
+            id,
+            shard,
+            inbound: VecDeque::new(),
+            flight: Vec::new(),
+            ready: false,
+            paused: false,
+            closing: None,
+            gone: false,
+        });
+        self.clients.push(SimClient::default());
+        self.handle(shard, Event::Opened(id));
+        number
+    }
+
+    /// A client writes what it has gathered.
+    pub fn write(&mut self, client: usize) {
+        let bytes = self.clients[client].take_written();
+        self.connections[client].inbound.extend(bytes);
+    }
+
+    /// The shard receives up to `bytes` of what a client wrote. Returns whether there was anything.
+    pub fn receive(&mut self, client: usize, bytes: usize) -> bool {
+        let connection = &mut self.connections[client];
+        if connection.paused || connection.closing.is_some() || connection.gone {
+            return false;
+        }
+        let bytes = bytes.min(connection.inbound.len());
+        if bytes == 0 {
+            return false;
+        }
+        let chunk: Vec<u8> = connection.inbound.drain(..bytes).collect();
+        let (shard, id) = (connection.shard, connection.id);
+        self.handle(shard, Event::Bytes(id, &chunk));
+        true
+    }
+
+    /// The edge takes what is announced for a client and begins to send it.
+    pub fn begin_send(&mut self, client: usize) -> bool {
+        let connection = &mut self.connections[client];
+        if !connection.ready || !connection.flight.is_empty() || connection.gone {
+            return false;
+        }
+        connection.ready = false;
+        let (shard, id) = (usize::from(connection.shard), connection.id);
+        let taken = self.shards[shard].take_segments(self.now, id, &mut connection.flight);
+        taken > 0
+    }
+
+    /// A send ends: the client has the bytes.
+    pub fn end_send(&mut self, client: usize) -> bool {
+        let connection = &mut self.connections[client];
+        if connection.flight.is_empty() || connection.gone {
+            return false;
+        }
+        let (shard, id) = (connection.shard, connection.id);
+        for segment in std::mem::take(&mut connection.flight) {
+            self.clients[client].read(segment.bytes());
+            self.shards[usize::from(shard)].recycle(segment);
+        }
+        self.handle(shard, Event::Sent(id));
+        true
+    }
+
+    /// A batch goes into the ring between two shards, if there is room.
+    pub fn send_batch(&mut self, from: ShardId, to: ShardId) -> bool {
+        let ring = &mut self.rings[usize::from(from)][usize::from(to)];
+        if !self.links[usize::from(from)].contains(&to) || ring.len() >= self.limits.mesh_ring_batches {
+            return false;
+        }
+        match self.shards[usize::from(from)].take_batch(to) {
+            Some(batch) => ring.push_back(batch),
+            None => {
+                self.links[usize::from(from)].remove(&to);
+                self.handle(from, Event::MeshRoom(to));
+            }
+        }
+        true
+    }
+
+    /// A batch comes out at the other end.
+    pub fn receive_batch(&mut self, from: ShardId, to: ShardId) -> bool {
+        let ring = &mut self.rings[usize::from(from)][usize::from(to)];
+        match self.sabotage {
+            Some(Sabotage::LoseABatch) if ring.front().is_some_and(|batch| batch.messages() > 0) => {
+                ring.pop_front();
+                self.sabotage = None;
+            }
+            Some(Sabotage::SwapTwoBatches)
+                if ring.iter().filter(|batch| batch.messages() > 0).count() > 1 =>
+            {
+                ring.swap(0, 1);
+                self.sabotage = None;
+            }
+            _ => {}
+        }
+        let Some(batch) = ring.pop_front() else { return false };
+        self.handle(to, Event::Mesh(from, &batch));
+        if self.sabotage == Some(Sabotage::DeliverABatchTwice) && batch.messages() > 0 {
+            self.sabotage = None;
+            self.handle(to, Event::Mesh(from, &batch));
+        }
+        true
+    }
+
+    /// Finishes an ending that the shard asked for, or that has nothing left to send.
+    pub fn finish_ending(&mut self, client: usize) -> bool {
+        let connection = &self.connections[client];
+        let shard = &self.shards[usize::from(connection.shard)];
+        let over = match connection.closing {
+            Some(Close::Now) => true,
+            Some(Close::Flush) => connection.flight.is_empty() && shard.is_flushed(connection.id),
+            None => false,
+        };
+        if over && !connection.gone {
+            self.end(client, Departure::Ordinary);
+            return true;
+        }
+        false
+    }
+
+    /// A client is gone, and with it what was under way.
+    pub fn crash(&mut self, client: usize) {
+        if !self.connections[client].gone {
+            self.end(client, Departure::Failed);
+        }
+    }
+
+    fn end(&mut self, client: usize, departure: Departure) {
+        let connection = &mut self.connections[client];
+        connection.gone = true;
+        connection.inbound.clear();
+        connection.flight.clear();
+        let (shard, id) = (connection.shard, connection.id);
+        self.handle(shard, Event::Closed(id, departure));
+    }
+
+    pub fn tick(&mut self, nanos: u64) {
+        self.now = Nanos(self.now.0 + nanos);
+        for shard in 0..self.shards.len() as ShardId {
+            self.handle(shard, Event::Tick);
+        }
+    }
+
+    pub fn drain(&mut self) {
+        for shard in 0..self.shards.len() as ShardId {
+            self.handle(shard, Event::Drain);
+        }
+    }
+
+    /// Takes every step there is, except for the sends of `stalled` clients, until none is left.
+    pub fn settle(&mut self, stalled: &BTreeSet<usize>) {
+        loop {
+            let mut moved = false;
+            for client in 0..self.connections.len() {
+                moved |= self.receive(client, usize::MAX);
+                if !stalled.contains(&client) {
+                    moved |= self.begin_send(client) | self.end_send(client);
+                }
+                moved |= self.finish_ending(client);
+            }
+            let count = self.shards.len() as ShardId;
+            for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
+                moved |= self.send_batch(from, to) | self.receive_batch(from, to);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    pub fn is_gone(&self, client: usize) -> bool {
+        self.connections[client].gone || self.connections[client].closing.is_some()
+    }
+
+    /// Bytes a client wrote that its shard has not received.
+    pub fn unreceived(&self, client: usize) -> usize {
+        self.connections[client].inbound.len()
+    }
+
+    pub fn is_paused(&self, client: usize) -> bool {
+        self.connections[client].paused
+    }
+
+    pub fn queued_bytes(&self, client: usize) -> usize {
+        let connection = &self.connections[client];
+        self.shards[usize::from(connection.shard)].queued_bytes(connection.id)
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.drained.iter().all(|&drained| drained)
+    }
+
+    /// A counter or gauge, summed over the shards.
+    pub fn count(&mut self, counter: Counter) -> u64 {
+        self.shards.iter_mut().for_each(Shard::refresh_gauges);
+        self.shards.iter().map(|shard| shard.counters().get(counter)).sum()
+    }
+
+    fn handle(&mut self, shard: ShardId, event: Event<'_>) {
+        self.shards[usize::from(shard)].handle(self.now, event, &mut self.effects);
+        let find = |connections: &[Connection], id: ConnectionId| {
+            let place = id.slot as usize;
+            assert_eq!(connections[place].shard, shard, "a shard asks for its own connections only");
+            place
+        };
+        for id in self.effects.send.drain(..) {
+            let place = find(&self.connections, id);
+            self.connections[place].ready = true;
+        }
+        for id in self.effects.pause.drain(..) {
+            let place = find(&self.connections, id);
+            self.connections[place].paused = true;
+        }
+        for id in self.effects.resume.drain(..) {
+            let place = find(&self.connections, id);
+            self.connections[place].paused = false;
+        }
+        for (id, close) in self.effects.close.drain(..) {
+            let place = find(&self.connections, id);
+            self.connections[place].closing = Some(close);
+        }
+        self.links[usize::from(shard)].extend(self.effects.mesh.drain(..));
+        self.drained[usize::from(shard)] |= std::mem::take(&mut self.effects.drained);
+    }
+}
