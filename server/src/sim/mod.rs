@@ -14,6 +14,9 @@ use crate::shard::metrics::Counter;
 use crate::shard::{Close, ConnectionId, Departure, Effects, Event, Nanos, ServerIdentity, Shard, ShardId};
 use std::collections::{BTreeSet, VecDeque};
 
+/// Bytes of a client received at once while everything settles.
+const SETTLE_BYTES: usize = 512;
+
 /// Small bounds, so that simulations reach them.
 pub fn small_limits(shards: usize) -> Limits {
     Limits {
@@ -49,6 +52,7 @@ struct Connection {
     shard: ShardId,
     /// Written by the client, not yet received.
     inbound: VecDeque<u8>,
+    received_bytes: u64,
     /// Sent, and not finished.
     flight: Vec<Segment>,
     /// The shard announced something to send.
@@ -116,6 +120,7 @@ impl World {
             id,
             shard,
             inbound: VecDeque::new(),
+            received_bytes: 0,
             flight: Vec::new(),
             ready: false,
             paused: false,
@@ -144,6 +149,7 @@ impl World {
             return false;
         }
         let chunk: Vec<u8> = connection.inbound.drain(..bytes).collect();
+        connection.received_bytes += bytes as u64;
         let (shard, id) = (connection.shard, connection.id);
         self.handle(shard, Event::Bytes(id, &chunk));
         true
@@ -262,25 +268,35 @@ impl World {
         }
     }
 
-    /// Takes every step there is, except for the sends of `stalled` clients, until none is left.
+    /// Takes every step there is, except for the sends of `stalled` clients, until none is left. Whoever
+    /// takes what is sent to it does so at once, so that nobody else's bytes overwhelm it.
     pub fn settle(&mut self, stalled: &BTreeSet<usize>) {
+        let count = self.shards.len() as ShardId;
         loop {
             let mut moved = false;
             for client in 0..self.connections.len() {
-                moved |= self.receive(client, usize::MAX);
-                if !stalled.contains(&client) {
-                    moved |= self.begin_send(client) | self.end_send(client);
-                }
+                moved |= self.receive(client, SETTLE_BYTES);
+                moved |= self.send_all(stalled);
                 moved |= self.finish_ending(client);
             }
-            let count = self.shards.len() as ShardId;
             for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
-                moved |= self.send_batch(from, to) | self.receive_batch(from, to);
+                moved |= self.send_batch(from, to);
+                moved |= self.receive_batch(from, to);
+                moved |= self.send_all(stalled);
             }
             if !moved {
                 return;
             }
         }
+    }
+
+    fn send_all(&mut self, stalled: &BTreeSet<usize>) -> bool {
+        let mut moved = false;
+        for client in (0..self.connections.len()).filter(|client| !stalled.contains(client)) {
+            moved |= self.begin_send(client);
+            moved |= self.end_send(client);
+        }
+        moved
     }
 
     pub fn is_gone(&self, client: usize) -> bool {
@@ -290,6 +306,11 @@ impl World {
     /// Bytes a client wrote that its shard has not received.
     pub fn unreceived(&self, client: usize) -> usize {
         self.connections[client].inbound.len()
+    }
+
+    /// Bytes of a client that its shard has received.
+    pub fn received_bytes(&self, client: usize) -> u64 {
+        self.connections[client].received_bytes
     }
 
     pub fn is_paused(&self, client: usize) -> bool {
