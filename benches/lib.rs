@@ -1,1 +1,1 @@
-//! Shared set-up of the microbenchmarks; each benchmark is one file in `benches/`.
+//! Microbenchmarks of ringbolt's structures: `cargo bench --package ringbolt-benches`.

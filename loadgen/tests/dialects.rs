@@ -2,12 +2,13 @@
 
 use ringbolt_loadgen::dialect::Dialect;
 
-const NATS: &[u8] = b"INFO {\"server_id\":\"x\",\"headers\":true}\r\nPONG\r\n+OK\r\nMSG a.b 1 5\r\nhello\r\n\
-MSG a.b 2 answers.7 0\r\n\r\nPING\r\nHMSG a 3 12 15\r\nNATS/1.0\r\n\r\nabc\r\nHMSG a 3 16 16\r\nNATS/1.0 503\r\n\r\n\
-\r\n-ERR 'Slow Consumer'\r\n";
+const NATS: &[u8] = b"INFO {\"server_id\":\"x\",\"headers\":true}\r\nPONG\r\n+OK\r\n\
+    MSG a.b 1 5\r\nhello\r\nMSG a.b 2 answers.7 0\r\n\r\nPING\r\nHMSG a 3 12 15\r\nNATS/1.0\r\n\r\nabc\r\n\
+    HMSG a 3 16 16\r\nNATS/1.0 503\r\n\r\n\r\n-ERR 'Slow Consumer'\r\n";
 
 const REDIS: &[u8] = b"*3\r\n$9\r\nsubscribe\r\n$6\r\nrb.0.m\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n\
-*3\r\n$7\r\nmessage\r\n$6\r\nrb.0.m\r\n$5\r\nhello\r\n*4\r\n$8\r\npmessage\r\n$6\r\nrb.*.m\r\n$6\r\nrb.1.m\r\n$2\r\nhi\r\n";
+    *3\r\n$7\r\nmessage\r\n$6\r\nrb.0.m\r\n$5\r\nhello\r\n\
+    *4\r\n$8\r\npmessage\r\n$6\r\nrb.*.m\r\n$6\r\nrb.1.m\r\n$2\r\nhi\r\n";
 
 /// What was said, in words, and how far it was read.
 fn read(dialect: Dialect, input: &[u8]) -> Result<(Vec<String>, usize), String> {

@@ -92,7 +92,8 @@ impl SimClient {
         self.received.iter().filter_map(payload).collect()
     }
 
-    pub(super) fn take_written(&mut self) -> Vec<u8> {
+    /// What was said and not yet written.
+    pub fn take_written(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.written)
     }
 
