@@ -121,6 +121,7 @@ pub struct RunArgs {
         value_name = "RATE",
         value_parser = parse_rate,
         default_value = "50k",
+        conflicts_with = "closed",
         help_heading = "Pacing"
     )]
     pub rate: f64,
@@ -133,7 +134,7 @@ pub struct RunArgs {
         help_heading = "Pacing"
     )]
     pub ramp: Option<Ramp>,
-    #[arg(long, value_enum, default_value = "constant", help_heading = "Pacing")]
+    #[arg(long, value_enum, default_value = "constant", conflicts_with = "closed", help_heading = "Pacing")]
     pub arrival: Arrival,
     /// Send as fast as answers come, --window messages outstanding a publisher (closed loop)
     #[arg(long, help_heading = "Pacing")]

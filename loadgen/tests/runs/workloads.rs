@@ -21,6 +21,8 @@ fn every_workload_arrives_whole() {
         &["--workload", "pubsub", "-r", "5k", "--unix"],
         &["--workload", "pubsub", "-p", "1", "-s", "1", "--closed", "--window", "100"],
     ];
+    // The kernel counts CPU time in hundredths of a second: one short run may show none.
+    let mut server_cpu_seconds = 0.0;
     for case in cases {
         let (run, finished) = short_run(case);
         let counts = run.counts;
@@ -29,8 +31,9 @@ fn every_workload_arrives_whole() {
         assert_eq!(counts.delivered, counts.expected, "{case:?}");
         let faults = counts.lost + counts.duplicated + counts.reordered + counts.corrupted + counts.refused;
         assert_eq!(faults, 0, "{case:?}");
-        assert!(run.usage.server.expect("its own server").cpu_seconds > 0.0);
+        server_cpu_seconds += run.usage.server.expect("its own server").cpu_seconds;
     }
+    assert!(server_cpu_seconds > 0.0);
 }
 
 #[test]
@@ -44,7 +47,8 @@ fn find_max_ends_with_a_rate_that_holds() {
     let search = |more: &[&str]| {
         loadgen(&[&["--find-max", "--slo", "1s", "--warm-up", "100ms", "--quiet"], more].concat())
     };
-    let finished = search(&["-r", "4k", "-d", "300ms", "--payload", "60000"]);
+    // Other tests share the cores: there is room to step down, and the link's own limit is near.
+    let finished = search(&["-r", "4k", "-d", "1500ms", "--payload", "60000"]);
     assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
     assert!(finished.stdout.contains("PASS"), "{}", finished.stdout);
     let finished = search(&["-r", "1k", "-d", "300ms"]);
@@ -60,6 +64,8 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
         &["--workload", "sing"],
         &["--address", "nowhere"],
         &["--slo", "1ms", "--find-max", "--closed"],
+        &["--closed", "--rate", "5k"],
+        &["--closed", "--arrival", "poisson"],
     ];
     for arguments in usage {
         let finished = loadgen(arguments);
