@@ -11,7 +11,15 @@ use std::hint::black_box;
 const LIMITS: DecodeLimits = DecodeLimits { body_bytes_max: FRAME_BODY_BYTES_CEILING };
 
 fn publish<'a>(subject: SubjectRef<'a>, payload: &'a [u8]) -> Publish<'a> {
-    Publish { flags: Flags::default(), timestamp_nanos: 1, correlation_id: 2, subject, reply: None, payload }
+    Publish {
+        flags: Flags::default(),
+        timestamp_nanos: 1,
+        correlation_id: 2,
+        subject,
+        reply: None,
+        header_bytes: 0,
+        payload,
+    }
 }
 
 fn frames(criterion: &mut Criterion) {

@@ -5,7 +5,7 @@ use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::native::encode;
 use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::{ConnectionId, Effects, Event, Nanos, ServerIdentity, Shard};
+use ringbolt_server::shard::{ConnectionId, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 use ringbolt_server::sim::{SimClient, small_limits};
 
 const BATCH: u64 = 64;
@@ -18,8 +18,12 @@ fn shard() -> Shard {
         connections_max: 4096,
         ..small_limits(1)
     };
-    let identity =
-        ServerIdentity { server_id: String::new(), server_name: String::new(), version: String::new() };
+    let identity = ServerIdentity {
+        server_id: String::new(),
+        server_name: String::new(),
+        version: String::new(),
+        nats: None,
+    };
     Shard::new(0, &limits, identity, 1, 2)
 }
 
@@ -36,7 +40,7 @@ fn say(shard: &mut Shard, id: ConnectionId, bytes: &[u8]) {
 
 fn connect(shard: &mut Shard, slot: u32, subscribes: bool) -> ConnectionId {
     let id = ConnectionId { slot, generation: 1 };
-    shard.handle(Nanos(1), Event::Opened(id), &mut Effects::default());
+    shard.handle(Nanos(1), Event::Opened(id, Opening::NATIVE), &mut Effects::default());
     let mut client = SimClient::default();
     client.hello();
     client.intern(1, "orders.eu");
@@ -64,6 +68,7 @@ fn publishes(criterion: &mut Criterion) {
                 correlation_id: 0,
                 subject: SubjectRef::Interned(1),
                 reply: None,
+                header_bytes: 0,
                 payload: &payload,
             };
             encode::publish(&mut frames, &publish);

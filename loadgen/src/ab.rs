@@ -6,7 +6,7 @@ use crate::dialect::Dialect;
 use crate::judge::{Target, judge};
 use crate::progress::Reporter;
 use crate::result::RunResult;
-use crate::server_process::{ServerProcess, find_ringbolt};
+use crate::server_process::{Door, ServerProcess, find_ringbolt};
 use crate::tuning::{self, Applied};
 use crate::{engine, interrupts, output};
 use clap::ValueEnum;
@@ -16,8 +16,9 @@ use std::process::ExitCode;
 
 /// Runs two variants in ABBA rounds, each against a server started anew, and gives one verdict
 ///
-/// A variant is flags for ringbolt-server, like "--wait latency", or any server's command behind its
-/// dialect and address: "nats@127.0.0.1:4333 nats-server -a 127.0.0.1 -p 4333". With --profile both are
+/// A variant is flags for ringbolt-server, like "--wait latency", perhaps behind the dialect to drive it in,
+/// like "nats --wait latency"; or any server's command behind its dialect and address:
+/// "nats@127.0.0.1:4333 nats-server -a 127.0.0.1 -p 4333". With --profile both are
 /// the same server, before and after tuning the host; the host is put back after every round.
 #[derive(clap::Args, Debug)]
 pub struct AbArgs {
@@ -54,18 +55,20 @@ pub struct Variant {
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Server {
-    Ringbolt { flags: Vec<String> },
+    Ringbolt { dialect: Dialect, flags: Vec<String> },
     Command { dialect: Dialect, address: SocketAddr, line: String },
 }
 
 impl Variant {
-    /// Reads `--wait latency` or `nats@127.0.0.1:4333 command …`.
+    /// Reads `--wait latency`, `nats --wait latency` or `nats@127.0.0.1:4333 command …`.
     pub fn parse(text: &str) -> Result<Variant, String> {
         let (head, line) = text.split_once(' ').unwrap_or((text, ""));
         let Some((dialect, address)) = head.split_once('@') else {
-            let flags: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            let label = if flags.is_empty() { "ringbolt".to_owned() } else { format!("ringbolt {text}") };
-            return Ok(Variant { label, server: Server::Ringbolt { flags }, profile: None });
+            let named = Dialect::from_str(head, true);
+            let (dialect, flags) = named.map_or((Dialect::Native, text), |dialect| (dialect, line));
+            let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+            let label = if text.is_empty() { "ringbolt".to_owned() } else { format!("ringbolt {text}") };
+            return Ok(Variant { label, server: Server::Ringbolt { dialect, flags }, profile: None });
         };
         let known = Dialect::from_str(dialect, true)
             .map_err(|_| format!("'{dialect}' is not a dialect: native, nats or redis"))?;
@@ -126,9 +129,10 @@ fn once(args: &RunArgs, variant: &Variant, reporter: &mut Reporter) -> Result<Ru
     let mut args = args.clone();
     // Declared behind the profile, so dropped before it: buffers in huge pages are given back first.
     let server = match &variant.server {
-        Server::Ringbolt { flags } => {
-            args.dialect = Dialect::Native;
-            ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, flags, args.unix)?
+        Server::Ringbolt { dialect, flags } => {
+            args.dialect = *dialect;
+            let door = Door::of(*dialect, args.unix && *dialect == Dialect::Native)?;
+            ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, flags, door)?
         }
         Server::Command { dialect, address, line } => {
             args.dialect = *dialect;
@@ -178,7 +182,10 @@ mod tests {
     #[test]
     fn a_variant_is_flags_or_a_command_behind_its_dialect() {
         let flags = Variant::parse("--wait latency").expect("flags");
-        assert_eq!(flags.server, Server::Ringbolt { flags: vec!["--wait".into(), "latency".into()] });
+        let words = || vec!["--wait".to_owned(), "latency".to_owned()];
+        assert_eq!(flags.server, Server::Ringbolt { dialect: Dialect::Native, flags: words() });
+        let nats = Variant::parse("nats --wait latency").expect("a dialect and flags");
+        assert_eq!(nats.server, Server::Ringbolt { dialect: Dialect::Nats, flags: words() });
         let nats = Variant::parse("nats@127.0.0.1:4333 /opt/nats-server -p 4333").expect("a command");
         assert_eq!(nats.label, "nats-server");
         assert!(matches!(nats.server, Server::Command { dialect: Dialect::Nats, .. }));

@@ -1,11 +1,10 @@
 //! What each command does.
 
 use crate::args::{Cli, RunArgs, Sub};
-use crate::dialect::Dialect;
 use crate::judge::{Target, judge};
 use crate::progress::Reporter;
 use crate::result::RunResult;
-use crate::server_process::{ServerProcess, find_ringbolt};
+use crate::server_process::{Door, ServerProcess, find_ringbolt};
 use crate::{ab, compare, demo, engine, find_max, interrupts, output};
 use clap::Parser;
 use std::process::ExitCode;
@@ -45,11 +44,9 @@ pub fn measure(args: &RunArgs, reporter: &mut Reporter) -> Result<RunResult, Str
     let (server, address) = match args.remote()? {
         Some(address) => (None, address),
         None => {
-            if args.dialect != Dialect::Native {
-                return Err("--address: which server speaks that dialect?".to_owned());
-            }
+            let door = Door::of(args.dialect, args.unix)?;
             let flags: Vec<String> = args.server_flags.split_whitespace().map(str::to_owned).collect();
-            let server = ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, &flags, args.unix)?;
+            let server = ServerProcess::ringbolt(&find_ringbolt()?, &args.server_cores, &flags, door)?;
             let address = server.address.clone();
             (Some(server), address)
         }

@@ -1,6 +1,7 @@
 //! Servers the generator starts itself: pinned, awaited, and stopped whatever happens.
 
 use crate::args::parse_cores;
+use crate::dialect::Dialect;
 use ringbolt_ring::Address;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -22,23 +23,45 @@ pub struct ServerProcess {
     ports_file: Option<PathBuf>,
 }
 
+/// Which of the server's listeners is driven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    Native,
+    NativeUnix,
+    Nats,
+}
+
+impl Door {
+    /// The listener for a dialect; none if ringbolt does not speak it.
+    pub fn of(dialect: Dialect, unix: bool) -> Result<Door, String> {
+        match (dialect, unix) {
+            (Dialect::Native, false) => Ok(Door::Native),
+            (Dialect::Native, true) => Ok(Door::NativeUnix),
+            (Dialect::Nats, false) => Ok(Door::Nats),
+            (Dialect::Nats, true) => Err("--unix goes with the native dialect".to_owned()),
+            (Dialect::Redis, _) => Err("--address: which server speaks that dialect?".to_owned()),
+        }
+    }
+}
+
 impl ServerProcess {
-    /// Starts ringbolt-server on `cores`, on a free port, and on a Unix socket if `unix`.
+    /// Starts ringbolt-server on `cores` and free ports, to be driven at `door`.
     pub fn ringbolt(
         program: &Path,
         cores: &str,
         flags: &[String],
-        unix: bool,
+        door: Door,
     ) -> Result<ServerProcess, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let ports_file = std::env::temp_dir().join(format!("ringbolt-{}-{number}.ports", std::process::id()));
         let _ = std::fs::remove_file(&ports_file);
         let mut command = Command::new(program);
-        command.args(["--cores", cores, "--native", "127.0.0.1:0", "--admin", "off", "--log", "warn"]);
+        command.args(["--cores", cores, "--native", "127.0.0.1:0", "--nats", "127.0.0.1:0"]);
+        command.args(["--admin", "off", "--log", "warn"]);
         command.arg("--ports-file").arg(&ports_file).args(flags).stdin(Stdio::null()).stdout(Stdio::null());
         let socket = ports_file.with_extension("socket");
-        if unix {
+        if door == Door::NativeUnix {
             command.arg("--native-unix").arg(&socket);
         }
         let child = command.spawn().map_err(|error| {
@@ -46,8 +69,9 @@ impl ServerProcess {
         })?;
         let address = Address::Unix(socket);
         let mut server = ServerProcess { child, address, ports_file: Some(ports_file.clone()) };
-        let tcp = server.await_until(|| read_ports(&ports_file))?;
-        if !unix {
+        let key = if door == Door::Nats { "nats" } else { "native" };
+        let tcp = server.await_until(|| read_port(&ports_file, key))?;
+        if door != Door::NativeUnix {
             server.address = tcp.into();
         }
         Ok(server)
@@ -126,10 +150,10 @@ fn spawn_pinned(mut command: Command, cores: &[usize]) -> io::Result<Child> {
 }
 
 /// `{"native": "127.0.0.1:7700", …}`, written by the server once it is ready.
-fn read_ports(path: &Path) -> Option<SocketAddr> {
+fn read_port(path: &Path, key: &str) -> Option<SocketAddr> {
     let text = std::fs::read_to_string(path).ok()?;
     let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
-    ports["native"].as_str()?.parse().ok()
+    ports[key].as_str()?.parse().ok()
 }
 
 /// ringbolt-server: RINGBOLT_SERVER, or beside this program.

@@ -35,7 +35,7 @@ pub enum Compression {
 impl Flags {
     pub const INTERNED: u8 = 1 << 5;
     pub const REPLY: u8 = 1 << 6;
-    const RESERVED: u8 = 1 << 7;
+    pub const HEADERS: u8 = 1 << 7;
 
     pub fn new(priority: Priority, compression: Compression) -> Flags {
         Flags(priority as u8 | (compression as u8) << 3)
@@ -43,7 +43,7 @@ impl Flags {
 
     #[inline]
     pub fn is_valid(self) -> bool {
-        self.0 & 7 <= 4 && self.0 >> 3 & 3 <= 2 && self.0 & Flags::RESERVED == 0
+        self.0 & 7 <= 4 && self.0 >> 3 & 3 <= 2
     }
 
     pub fn priority(self) -> Priority {
@@ -74,11 +74,16 @@ impl Flags {
         self.0 & Flags::REPLY != 0
     }
 
-    /// Priority and compression: what a delivery takes over from its publish. How subject and reply
-    /// are written is decided anew for every frame.
     #[inline]
-    pub fn without_subject_bits(self) -> Flags {
-        Flags(self.0 & !(Flags::INTERNED | Flags::REPLY))
+    pub fn headers(self) -> bool {
+        self.0 & Flags::HEADERS != 0
+    }
+
+    /// Priority and compression: what a delivery takes over from its publish. How subject, reply and
+    /// headers are written is decided anew for every frame.
+    #[inline]
+    pub fn without_layout_bits(self) -> Flags {
+        Flags(self.0 & !(Flags::INTERNED | Flags::REPLY | Flags::HEADERS))
     }
 }
 
@@ -92,6 +97,8 @@ pub struct Publish<'a> {
     pub correlation_id: u64,
     pub subject: SubjectRef<'a>,
     pub reply: Option<&'a [u8]>,
+    /// How much of the payload, at its start, is headers ([`crate::headers`]); 0 if there are none.
+    pub header_bytes: u32,
     pub payload: &'a [u8],
 }
 
@@ -104,5 +111,7 @@ pub struct Deliver<'a> {
     pub subscription_id: u32,
     pub subject: SubjectRef<'a>,
     pub reply: Option<&'a [u8]>,
+    /// How much of the payload, at its start, is headers ([`crate::headers`]); 0 if there are none.
+    pub header_bytes: u32,
     pub payload: &'a [u8],
 }

@@ -27,6 +27,8 @@ pub enum DecodeError {
     },
     /// Interned subjects are numbered from 1.
     InternedZero,
+    /// The flags announce headers, and their length is 0.
+    NoHeaders,
     /// The body of a control frame is not the table its type names.
     Control {
         frame_type: u8,
@@ -50,6 +52,7 @@ impl fmt::Display for DecodeError {
                 write!(formatter, "the {field} runs past the end of the frame")
             }
             DecodeError::InternedZero => formatter.write_str("interned subjects are numbered from 1"),
+            DecodeError::NoHeaders => formatter.write_str("headers are announced, and their length is 0"),
             DecodeError::Control { frame_type } => {
                 write!(formatter, "the body of frame type {frame_type} is not its FlatBuffers table")
             }

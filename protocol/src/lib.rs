@@ -2,11 +2,17 @@
 //!
 //! - [`subject`]: validated subjects and patterns.
 //! - [`command`]: the dialect-neutral forms of a publish and a delivery.
+//! - [`headers`]: the block of headers in front of a payload, the same in both dialects.
 //! - [`native`]: the native dialect; `docs/PROTOCOL.md` describes it byte by byte.
+//! - [`nats`]: the NATS client protocol.
 
 pub mod command;
+pub mod decimal;
 pub mod error;
+pub mod headers;
 pub mod limits;
 pub mod native;
+pub mod nats;
 pub mod subject;
+mod swar;
 pub mod varint;

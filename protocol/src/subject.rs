@@ -6,6 +6,7 @@
 //! and `>`, only as the last token, for one or more.
 
 use crate::limits::{SUBJECT_BYTES_MAX, TOKENS_MAX};
+use crate::swar::{WORD_BYTES, Word};
 use std::fmt;
 
 /// A subject that messages are published to.
@@ -71,6 +72,22 @@ impl<'a> Subject<'a> {
         if shape.star || shape.rest { Err(SubjectError::Wildcard) } else { Ok(Subject(text)) }
     }
 
+    /// A subject by the rules of the NATS protocol: any UTF-8 without empty tokens. It may have any
+    /// length, and a wildcard in it is an ordinary token.
+    #[inline]
+    pub fn relaxed(text: &'a [u8]) -> Result<Subject<'a>, SubjectError> {
+        if !is_ordinary(text) {
+            inspect_tokens(text)?;
+        }
+        std::str::from_utf8(text).map(Subject).map_err(|_| SubjectError::NotUtf8)
+    }
+
+    /// Text that came from a subject.
+    #[inline]
+    pub fn trusted(text: &'a str) -> Subject<'a> {
+        Subject(text)
+    }
+
     #[inline]
     pub fn as_str(&self) -> &'a str {
         self.0
@@ -92,6 +109,16 @@ impl<'a> Pattern<'a> {
         if shape.rest_not_last {
             return Err(SubjectError::RestNotLast);
         }
+        Ok(Pattern { text, has_wildcard: shape.star || shape.rest })
+    }
+
+    /// A pattern by the rules of the NATS protocol: any UTF-8 without empty tokens, of any length.
+    pub fn relaxed(text: &'a [u8]) -> Result<Pattern<'a>, SubjectError> {
+        let shape = if is_ordinary(text) { Shape::default() } else { inspect_tokens(text)? };
+        if shape.rest_not_last {
+            return Err(SubjectError::RestNotLast);
+        }
+        let text = std::str::from_utf8(text).map_err(|_| SubjectError::NotUtf8)?;
         Ok(Pattern { text, has_wildcard: shape.star || shape.rest })
     }
 
@@ -141,7 +168,6 @@ fn validate(text: &[u8]) -> Result<(&str, Shape), SubjectError> {
     Ok((text, shape))
 }
 
-const WORD_BYTES: usize = 8;
 /// Shorter texts cannot have too many tokens without having an empty one.
 const ORDINARY_BYTES_MAX: usize = 2 * TOKENS_MAX;
 
@@ -169,30 +195,6 @@ fn is_ordinary(text: &[u8]) -> bool {
     odd == 0
 }
 
-/// Eight bytes, the first of the text lowest. Places are the top bits of bytes.
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    const ONES: u64 = u64::MAX / 0xff;
-    const TOPS: u64 = Word::ONES << 7;
-
-    /// Where the byte is not ASCII, a blank, a control character or could be a wildcard.
-    #[inline]
-    fn odd_places(self) -> u64 {
-        let from_blank = (self.0 | Word::TOPS).wrapping_sub(Word::ONES * (0x20 + 1));
-        let wildcards = self.places_of(b'*') | self.places_of(b'>');
-        (self.0 | !from_blank) & Word::TOPS | self.places_of(0x7f) | wildcards
-    }
-
-    /// Where the byte is `byte`; right if all are ASCII.
-    #[inline]
-    fn places_of(self, byte: u8) -> u64 {
-        let others = self.0 ^ (Word::ONES * u64::from(byte));
-        !((others | Word::TOPS) - Word::ONES) & Word::TOPS
-    }
-}
-
 /// Token by token: what is wrong, or where the wildcards are.
 #[cold]
 fn inspect(text: &[u8]) -> Result<Shape, SubjectError> {
@@ -211,6 +213,14 @@ fn inspect(text: &[u8]) -> Result<Shape, SubjectError> {
     if tokens + 1 > TOKENS_MAX {
         return Err(SubjectError::TooManyTokens);
     }
+    Ok(shape)
+}
+
+/// Tokens alone, whatever they are made of.
+#[cold]
+fn inspect_tokens(text: &[u8]) -> Result<Shape, SubjectError> {
+    let mut shape = Shape::default();
+    text.split(|&byte| byte == b'.').try_for_each(|token| shape.see(token))?;
     Ok(shape)
 }
 

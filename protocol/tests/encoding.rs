@@ -31,6 +31,7 @@ fn deliveries(payload: &[u8]) -> Vec<Deliver<'_>> {
                     subscription_id,
                     subject,
                     reply,
+                    header_bytes: 0,
                     payload,
                 });
             }
@@ -79,16 +80,17 @@ fn a_frame_fits_into_the_room_of_its_longest_head() {
 
 /// A server passes the flags of a publish on, but writes subject and reply its own way.
 #[test]
-fn subject_flags_follow_what_is_written_and_not_what_was_set() {
+fn layout_flags_follow_what_is_written_and_not_what_was_set() {
     let kept = Flags::new(Priority::Critical, Compression::Zstd);
-    let stale = Flags(kept.0 | Flags::INTERNED | Flags::REPLY);
+    let stale = Flags(kept.0 | Flags::INTERNED | Flags::REPLY | Flags::HEADERS);
     for (subject, subject_flag) in
         [(SubjectRef::Literal(b"a"), 0), (SubjectRef::Interned(1), Flags::INTERNED)]
     {
         for (reply, reply_flag) in [(None, 0), (Some(&b"r"[..]), Flags::REPLY)] {
             for flags in [kept, stale] {
-                let (timestamp_nanos, correlation_id, payload) = (0, 0, &b"x"[..]);
-                let publish = Publish { flags, timestamp_nanos, correlation_id, subject, reply, payload };
+                let (timestamp_nanos, correlation_id, header_bytes, payload) = (0, 0, 0, &b"x"[..]);
+                let publish =
+                    Publish { flags, timestamp_nanos, correlation_id, subject, reply, header_bytes, payload };
                 let mut bytes = Vec::new();
                 encode::publish(&mut bytes, &publish);
                 let flags = Flags(kept.0 | subject_flag | reply_flag);

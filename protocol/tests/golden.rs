@@ -53,23 +53,27 @@ fn publish(flags: Flags) -> Publish<'static> {
         correlation_id: CORRELATION_ID,
         subject: if flags.interned() { SubjectRef::Interned(300) } else { SubjectRef::Literal(b"orders.eu") },
         reply: flags.reply().then_some(b"inbox.7"),
+        header_bytes: 0,
         payload: b"hello",
     }
 }
 
 fn deliver(flags: Flags) -> Deliver<'static> {
-    let Publish { flags, timestamp_nanos, correlation_id, subject, reply, payload } = publish(flags);
-    Deliver { flags, timestamp_nanos, correlation_id, subscription_id: 1, subject, reply, payload }
+    let Publish { flags, timestamp_nanos, correlation_id, subject, reply, header_bytes, payload } =
+        publish(flags);
+    let subscription_id = 1;
+    Deliver { flags, timestamp_nanos, correlation_id, subscription_id, subject, reply, header_bytes, payload }
 }
 
 /// Ends of ranges: nothing set, numbers of every varint length, the own pattern as the subject.
-fn edges() -> [(&'static str, Frame<'static>); 7] {
+fn edges() -> [(&'static str, Frame<'static>); 9] {
     let empty = Publish {
         flags: Flags(0),
         timestamp_nanos: 0,
         correlation_id: 0,
         subject: SubjectRef::Literal(b"a"),
         reply: None,
+        header_bytes: 0,
         payload: b"",
     };
     let interned = |number| {
@@ -83,8 +87,12 @@ fn edges() -> [(&'static str, Frame<'static>); 7] {
         subscription_id: u32::MAX,
         subject: SubjectRef::Interned(0),
         reply: None,
+        header_bytes: 0,
         payload: b"\0\xff",
     };
+    let (headers, everything) =
+        (Flags(Flags::HEADERS), Flags(Flags::HEADERS | Flags::INTERNED | Flags::REPLY));
+    let (payload, header_bytes) = (&b"NATS/1.0\r\nTrace: 7\r\n\r\nhello"[..], 22);
     [
         ("publish.smallest", Frame::Publish(empty)),
         ("publish.id.one_byte", interned(127)),
@@ -93,6 +101,8 @@ fn edges() -> [(&'static str, Frame<'static>); 7] {
         ("publish.id.four_bytes", interned(1 << 21)),
         ("publish.id.five_bytes", interned(u32::MAX)),
         ("deliver.own_pattern", Frame::Deliver(own_pattern)),
+        ("publish.headers", Frame::Publish(Publish { flags: headers, header_bytes, payload, ..empty })),
+        ("deliver.headers", Frame::Deliver(Deliver { header_bytes, payload, ..deliver(everything) })),
     ]
 }
 

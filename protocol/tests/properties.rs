@@ -49,6 +49,7 @@ struct Message {
     subscription_id: u32,
     subject: OwnedSubject,
     reply: Option<Vec<u8>>,
+    header_bytes: u32,
     payload: Vec<u8>,
 }
 
@@ -60,14 +61,23 @@ impl Message {
             correlation_id: self.correlation_id,
             subject: self.subject.borrow(),
             reply: self.reply.as_deref(),
+            header_bytes: self.header_bytes,
             payload: &self.payload,
         }
     }
 
     fn deliver(&self) -> Deliver<'_> {
-        let Publish { flags, timestamp_nanos, correlation_id, subject, reply, payload } = self.publish();
-        let subscription_id = self.subscription_id;
-        Deliver { flags, timestamp_nanos, correlation_id, subscription_id, subject, reply, payload }
+        let publish = self.publish();
+        Deliver {
+            flags: publish.flags,
+            timestamp_nanos: publish.timestamp_nanos,
+            correlation_id: publish.correlation_id,
+            subscription_id: self.subscription_id,
+            subject: publish.subject,
+            reply: publish.reply,
+            header_bytes: publish.header_bytes,
+            payload: publish.payload,
+        }
     }
 }
 
@@ -80,13 +90,25 @@ fn message() -> impl Strategy<Value = Message> {
     ];
     let reply = proptest::option::of(bytes(300));
     let header = (0..5u8, 0..3u8, any::<u64>(), any::<u64>());
-    (header, any::<u32>(), subject, reply, bytes(2000)).prop_map(
-        |((priority, compression, timestamp_nanos, correlation_id), number, subject, reply, payload)| {
+    let payload = (bytes(2000), prop_oneof![Just(0), any::<u32>()]);
+    (header, any::<u32>(), subject, reply, payload).prop_map(
+        |(header, subscription_id, subject, reply, (payload, headers))| {
+            let (priority, compression, timestamp_nanos, correlation_id) = header;
+            let header_bytes = headers % (payload.len() as u32 + 1);
             let interned = if matches!(subject, OwnedSubject::Interned(_)) { Flags::INTERNED } else { 0 };
             let reply_flag = if reply.is_some() { Flags::REPLY } else { 0 };
-            let flags = Flags(priority | compression << 3 | interned | reply_flag);
-            let subscription_id = number;
-            Message { flags, timestamp_nanos, correlation_id, subscription_id, subject, reply, payload }
+            let header_flag = if header_bytes > 0 { Flags::HEADERS } else { 0 };
+            let flags = Flags(priority | compression << 3 | interned | reply_flag | header_flag);
+            Message {
+                flags,
+                timestamp_nanos,
+                correlation_id,
+                subscription_id,
+                subject,
+                reply,
+                header_bytes,
+                payload,
+            }
         },
     )
 }

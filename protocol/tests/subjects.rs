@@ -121,3 +121,27 @@ fn every_error_says_what_is_wrong() {
     let message = Pattern::new(b">.a").expect_err("not a pattern").to_string();
     assert!(message.contains("last token"), "{message}");
 }
+
+#[test]
+fn the_relaxed_rules_are_those_of_the_nats_protocol() {
+    let long = "a".repeat(5000);
+    let deep = ["t"; 100].join(".");
+    for text in ["a", "a.b", "a.*.b", "a.>.b", ">", "*", "a\u{1}b", "é.ü", "a*b", "a.>b", &long, &deep] {
+        let subject = Subject::relaxed(text.as_bytes()).expect(text);
+        assert_eq!(subject.as_str(), text);
+        let pattern = Pattern::relaxed(text.as_bytes());
+        assert_eq!(pattern.is_err(), text == "a.>.b", "{text}");
+        if let Ok(strict) = Pattern::new(text.as_bytes()) {
+            assert_eq!(pattern, Ok(strict));
+        }
+    }
+    for text in ["", ".", "a.", ".a", "a..b", "some.longer.subject..with.an.empty.token"] {
+        assert!(Subject::relaxed(text.as_bytes()).is_err(), "{text}");
+        assert!(Pattern::relaxed(text.as_bytes()).is_err(), "{text}");
+    }
+    assert_eq!(Subject::relaxed(b"a\xff"), Err(SubjectError::NotUtf8));
+    assert_eq!(Pattern::relaxed(b"a\xff"), Err(SubjectError::NotUtf8));
+    let literal = Subject::relaxed(b"a.*").expect("a subject");
+    assert!(Pattern::relaxed(b"a.*").expect("a pattern").matches(&literal));
+    assert!(!Pattern::relaxed(b"a.b").expect("a pattern").matches(&literal));
+}

@@ -38,6 +38,8 @@ pub struct Limits {
     /// Subjects in a shard's table.
     pub subjects_max: usize,
     pub payload_bytes_max: usize,
+    /// The arguments of one operation of a NATS client.
+    pub control_line_bytes_max: usize,
     /// Queued for one connection.
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
@@ -104,6 +106,7 @@ impl Limits {
             interned_subjects_max: config.interned_subjects_max,
             subjects_max: config.subjects_max,
             payload_bytes_max: config.payload_bytes_max,
+            control_line_bytes_max: config.control_line_bytes_max,
             outbox_bytes_max: config.outbox_bytes_max,
             slow_consumer: config.slow_consumer,
             outbox_segment_bytes: config.outbox_segment_bytes,

@@ -157,12 +157,21 @@ fn help_shows_every_setting_with_its_environment_variable() {
 fn an_obstacle_of_the_host_has_an_exit_code_of_its_own() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
-    let (code, _, stderr) =
-        output(server().args(["--cores", "0", "--native", "127.0.0.1:0", "--admin", &address]));
+    let (code, _, stderr) = output(server().args([
+        "--cores",
+        "0",
+        "--native",
+        "127.0.0.1:0",
+        "--nats",
+        "off",
+        "--admin",
+        &address,
+    ]));
     assert_eq!(code, Some(EXIT_HOST), "{stderr}");
     assert!(stderr.contains(&format!("{address} cannot be listened on (")), "{stderr}");
     assert!(stderr.contains("stop what listens there, or choose another with --admin"), "{stderr}");
-    let (code, _, stderr) = output(server().args(["check-host", "--cores", "1023", "--admin", "off"]));
+    let (code, _, stderr) =
+        output(server().args(["check-host", "--cores", "1023", "--nats", "off", "--admin", "off"]));
     assert_eq!(code, Some(EXIT_HOST), "{stderr}");
     assert!(stderr.contains("core 1023 does not exist or is not allowed to this process"), "{stderr}");
 }

@@ -5,6 +5,7 @@ pub mod nats;
 pub mod redis;
 
 use clap::ValueEnum;
+use ringbolt_protocol::decimal;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
@@ -135,26 +136,7 @@ impl Dialect {
     }
 }
 
-/// Decimal digits without a format machine.
-pub(crate) fn put_number(number: usize, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
-    let mut place = digits.len();
-    let mut rest = number;
-    loop {
-        place -= 1;
-        digits[place] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[place..]);
-}
-
+/// A length or count of a text protocol.
 pub(crate) fn number(text: &[u8]) -> Option<usize> {
-    if text.is_empty() || text.len() > 10 {
-        return None;
-    }
-    text.iter()
-        .try_fold(0usize, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + usize::from(digit - b'0')))
+    decimal::parse(text, 10).map(|number| number as usize)
 }

@@ -57,6 +57,7 @@ pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
         correlation_id: message.correlation_id,
         subject,
         reply: message.reply.map(str::as_bytes),
+        header_bytes: 0,
         payload: &[],
     };
     encode::publish_head(out, &publish, message.payload_bytes);

@@ -1,6 +1,7 @@
 //! The NATS client protocol, the client's side.
 
-use super::{Incoming, Message, Outgoing, Parsed, number, put_number};
+use super::{Incoming, Message, Outgoing, Parsed, number};
+use ringbolt_protocol::decimal;
 
 /// A control line longer than this is not the protocol.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -21,7 +22,7 @@ pub(super) fn subscribe(subscription: u32, pattern: &str, group: Option<&str>, o
         out.extend_from_slice(group.as_bytes());
     }
     out.push(b' ');
-    put_number(subscription as usize, out);
+    decimal::put(out, u64::from(subscription));
     out.extend_from_slice(b"\r\n");
 }
 
@@ -34,7 +35,7 @@ pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(reply.as_bytes());
         out.push(b' ');
     }
-    put_number(message.payload_bytes, out);
+    decimal::put(out, message.payload_bytes as u64);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,6 +1,7 @@
 //! Redis publish/subscribe, RESP2, the client's side.
 
-use super::{Incoming, Message, Outgoing, Parsed, number, put_number};
+use super::{Incoming, Message, Outgoing, Parsed, number};
+use ringbolt_protocol::decimal;
 
 pub(super) fn subscribe(pattern: &str, out: &mut Vec<u8>) {
     let verb = if pattern.contains('*') { "PSUBSCRIBE" } else { "SUBSCRIBE" };
@@ -15,21 +16,21 @@ pub(super) fn barrier(out: &mut Vec<u8>) {
 #[inline]
 pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n$");
-    put_number(message.subject.len(), out);
+    decimal::put(out, message.subject.len() as u64);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(message.subject.as_bytes());
     out.extend_from_slice(b"\r\n$");
-    put_number(message.payload_bytes, out);
+    decimal::put(out, message.payload_bytes as u64);
     out.extend_from_slice(b"\r\n");
 }
 
 fn command(words: &[&[u8]], out: &mut Vec<u8>) {
     out.push(b'*');
-    put_number(words.len(), out);
+    decimal::put(out, words.len() as u64);
     out.extend_from_slice(b"\r\n");
     for word in words {
         out.push(b'$');
-        put_number(word.len(), out);
+        decimal::put(out, word.len() as u64);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(word);
         out.extend_from_slice(b"\r\n");

@@ -289,7 +289,10 @@ impl Driver {
                 connection.intended = 0;
                 connection.partial.clear();
             }
-            Completion::Accepted { .. } | Completion::ShutDown { .. } | Completion::Doorbell => {}
+            Completion::Accepted { .. }
+            | Completion::ShutDown { .. }
+            | Completion::Peer { .. }
+            | Completion::Doorbell => {}
         }
         Ok(())
     }

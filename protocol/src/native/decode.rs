@@ -66,12 +66,14 @@ fn publish<'a>(header: &Header, body: &'a [u8]) -> Result<Publish<'a>, DecodeErr
         return Err(DecodeError::InternedZero);
     }
     let reply = if header.flags.reply() { Some(body.text("reply subject")?) } else { None };
+    let header_bytes = body.header_bytes(header)?;
     Ok(Publish {
         flags: header.flags,
         timestamp_nanos: header.timestamp_nanos,
         correlation_id: header.correlation_id,
         subject,
         reply,
+        header_bytes,
         payload: body.0,
     })
 }
@@ -82,6 +84,7 @@ fn deliver<'a>(header: &Header, body: &'a [u8]) -> Result<Deliver<'a>, DecodeErr
     let subscription_id = body.varint("subscription id")?;
     let subject = body.subject(header)?;
     let reply = if header.flags.reply() { Some(body.text("reply subject")?) } else { None };
+    let header_bytes = body.header_bytes(header)?;
     Ok(Deliver {
         flags: header.flags,
         timestamp_nanos: header.timestamp_nanos,
@@ -89,6 +92,7 @@ fn deliver<'a>(header: &Header, body: &'a [u8]) -> Result<Deliver<'a>, DecodeErr
         subscription_id,
         subject,
         reply,
+        header_bytes,
         payload: body.0,
     })
 }
@@ -110,6 +114,19 @@ impl<'a> Body<'a> {
         let (text, rest) = self.0.split_at_checked(bytes).ok_or(DecodeError::Truncated { field })?;
         self.0 = rest;
         Ok(text)
+    }
+
+    /// The length of the headers, which the rest of the body begins with.
+    #[inline]
+    fn header_bytes(&mut self, header: &Header) -> Result<u32, DecodeError> {
+        if !header.flags.headers() {
+            return Ok(0);
+        }
+        match self.varint("headers")? {
+            0 => Err(DecodeError::NoHeaders),
+            bytes if bytes as usize > self.0.len() => Err(DecodeError::Truncated { field: "headers" }),
+            bytes => Ok(bytes),
+        }
     }
 
     #[inline]

@@ -38,6 +38,7 @@ struct Head<'a> {
     subscription_id: Option<u32>,
     subject: SubjectRef<'a>,
     reply: Option<&'a [u8]>,
+    header_bytes: u32,
 }
 
 impl<'a> Head<'a> {
@@ -51,6 +52,7 @@ impl<'a> Head<'a> {
             subscription_id: None,
             subject: publish.subject,
             reply: publish.reply,
+            header_bytes: publish.header_bytes,
         }
     }
 
@@ -64,6 +66,7 @@ impl<'a> Head<'a> {
             subscription_id: Some(deliver.subscription_id),
             subject: deliver.subject,
             reply: deliver.reply,
+            header_bytes: deliver.header_bytes,
         }
     }
 }
@@ -73,7 +76,7 @@ impl<'a> Head<'a> {
 #[inline]
 fn append(out: &mut Vec<u8>, head: &Head<'_>, payload_bytes: usize, payload: &[u8]) {
     debug_assert!(payload.is_empty() || payload.len() == payload_bytes, "all of the payload or nothing");
-    let mut flags = head.flags.without_subject_bits().0;
+    let mut flags = head.flags.without_layout_bits().0;
     let (subject_number, subject) = match head.subject {
         SubjectRef::Interned(number) => {
             flags |= Flags::INTERNED;
@@ -88,6 +91,10 @@ fn append(out: &mut Vec<u8>, head: &Head<'_>, payload_bytes: usize, payload: &[u
     if let Some(reply) = head.reply {
         flags |= Flags::REPLY;
         head_bytes += varint::length(reply.len() as u32) + reply.len();
+    }
+    if head.header_bytes > 0 {
+        flags |= Flags::HEADERS;
+        head_bytes += varint::length(head.header_bytes);
     }
     let header = Header {
         frame_type: head.frame_type,
@@ -108,6 +115,9 @@ fn append(out: &mut Vec<u8>, head: &Head<'_>, payload_bytes: usize, payload: &[u
     if let Some(reply) = head.reply {
         varint::encode(reply.len() as u32, out);
         out.extend_from_slice(reply);
+    }
+    if head.header_bytes > 0 {
+        varint::encode(head.header_bytes, out);
     }
     out.extend_from_slice(payload);
 }

@@ -4,6 +4,7 @@ use crate::Slot;
 use crate::buffers::ReceivedBuffer;
 use crate::send::Chunk;
 use std::io;
+use std::net::SocketAddr;
 
 /// One finished step of an operation.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ pub enum Completion {
     /// The slot is free again.
     Closed {
         slot: Slot,
+    },
+    /// The answer to [`crate::Ring::look_up_peer`]; none if it has no address, or the kernel cannot tell.
+    Peer {
+        slot: Slot,
+        address: Option<SocketAddr>,
     },
     /// Another thread rang.
     Doorbell,
@@ -74,6 +80,7 @@ pub(crate) enum Kind {
     Close,
     Doorbell,
     Cancel,
+    Install,
 }
 
 impl Kind {
@@ -91,6 +98,7 @@ impl Kind {
             6 => Kind::Close,
             7 => Kind::Doorbell,
             8 => Kind::Cancel,
+            9 => Kind::Install,
             other => unreachable!("the kernel returned a token that was never issued: kind {other}"),
         };
         (kind, token as u32)
@@ -103,7 +111,9 @@ mod tests {
 
     #[test]
     fn a_token_returns_its_kind_and_index() {
-        for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Connect, Kind::Close, Kind::Cancel] {
+        for kind in
+            [Kind::Accept, Kind::Receive, Kind::Send, Kind::Connect, Kind::Close, Kind::Cancel, Kind::Install]
+        {
             for index in [0, 1, u32::MAX] {
                 assert_eq!(Kind::of(kind.token(index)), (kind, index));
             }

@@ -10,7 +10,8 @@ use crate::ring::{Ring, kind_of};
 use crate::send::{Chunk, SendOperation};
 use io_uring::{cqueue, opcode, types};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Idle send operations kept for re-use.
 const IDLE_SENDS_MAX: usize = 1024;
@@ -41,6 +42,15 @@ impl Ring {
     /// Ends [`Ring::accept`]; the listener reports [`AcceptOutcome::Ended`].
     pub fn cancel_accept(&mut self, listener: u32) -> io::Result<()> {
         self.cancel(Kind::Accept.token(listener))
+    }
+
+    /// Asks where an accepted connection comes from: a direct descriptor cannot be asked itself. Kernels
+    /// before 6.8 answer with nothing.
+    pub fn look_up_peer(&mut self, slot: Slot) -> io::Result<()> {
+        let install = opcode::FixedFdInstall::new(types::Fixed(slot.0), 0)
+            .build()
+            .user_data(Kind::Install.token(slot.0));
+        self.queue(&install)
     }
 
     /// Receives into provided buffers until end, error, cancellation or lack of buffers.
@@ -162,6 +172,7 @@ impl Ring {
                 Some(Completion::Doorbell)
             }
             Kind::Cancel => None,
+            Kind::Install => Some(Completion::Peer { slot, address: peer_of(result) }),
         }
     }
 
@@ -206,4 +217,14 @@ impl Ring {
         }
         Some(Completion::Sent { slot, bytes, error, chunks })
     }
+}
+
+/// The peer of a descriptor that was installed to learn it, and is closed again.
+fn peer_of(installed: i32) -> Option<SocketAddr> {
+    if installed < 0 {
+        return None;
+    }
+    // SAFETY: the kernel made this descriptor for us just now, and nobody else knows it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(installed) };
+    TcpStream::from(descriptor).peer_addr().ok()
 }

@@ -36,6 +36,7 @@ pub struct Config {
     pub wait: WaitMode,
     pub native: SocketAddr,
     pub native_unix: Option<PathBuf>,
+    pub nats: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub server_name: String,
     pub log: String,
@@ -48,6 +49,7 @@ pub struct Config {
     pub interned_subjects_max: usize,
     pub subjects_max: usize,
     pub payload_bytes_max: usize,
+    pub control_line_bytes_max: usize,
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
     pub shared_payload_bytes_min: usize,
@@ -90,8 +92,9 @@ impl Config {
     pub fn from_sources(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
         let mut read = Reader::new(sources);
         let cores = read.cores();
-        let (native, admin) = (read.address("native"), read.optional_address("admin"));
-        read.apart(native, admin);
+        let native = read.address("native");
+        let (nats, admin) = (read.optional_address("nats"), read.optional_address("admin"));
+        read.apart(&[("native", Some(native)), ("nats", nats), ("admin", admin)]);
         let config = Config {
             cores,
             wait: read.choice(
@@ -104,6 +107,7 @@ impl Config {
             ),
             native,
             native_unix: read.socket_path("native_unix"),
+            nats,
             admin,
             server_name: read.name("name"),
             log: read.log_filter("log"),
@@ -116,6 +120,7 @@ impl Config {
             interned_subjects_max: read.count("interned_subjects_max", 1, 1 << 20),
             subjects_max: read.count("subjects_max", 1, 1 << 26),
             payload_bytes_max: read.size("payload_bytes_max", 16, 32 << 20),
+            control_line_bytes_max: read.size("control_line_bytes_max", 512, 32 << 10),
             outbox_bytes_max: read.size("outbox_bytes_max", 64 << 10, 16 << 30),
             slow_consumer: read.choice("slow_consumer", SlowConsumerPolicy::NAMES),
             shared_payload_bytes_min: read.size("shared_payload_bytes_min", 256, 64 << 20),

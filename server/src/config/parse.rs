@@ -93,11 +93,19 @@ impl<'s> Reader<'s> {
     }
 
     /// Two listeners that share their port would share its connections too.
-    pub(super) fn apart(&mut self, native: SocketAddr, admin: Option<SocketAddr>) {
-        let Some(admin) = admin else { return };
-        let any_host = native.ip().is_unspecified() || admin.ip().is_unspecified();
-        if native.port() != 0 && native.port() == admin.port() && (any_host || native.ip() == admin.ip()) {
-            self.fail("admin", format!("{admin} is also the native address: choose another port"));
+    pub(super) fn apart(&mut self, addresses: &[(&str, Option<SocketAddr>)]) {
+        for (place, &(key, address)) in addresses.iter().enumerate() {
+            for &(earlier_key, earlier) in &addresses[..place] {
+                let (Some(address), Some(earlier)) = (address, earlier) else { continue };
+                let any_host = address.ip().is_unspecified() || earlier.ip().is_unspecified();
+                let same_host = any_host || address.ip() == earlier.ip();
+                if address.port() != 0 && address.port() == earlier.port() && same_host {
+                    self.fail(
+                        key,
+                        format!("{address} is also the {earlier_key} address: choose another port"),
+                    );
+                }
+            }
         }
     }
 

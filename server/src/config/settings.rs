@@ -55,6 +55,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Unix socket that also speaks the native protocol, for clients on this host. Unset: none.",
     ),
+    row(
+        "nats",
+        "ADDR|off",
+        "127.0.0.1:4222",
+        "Address of the NATS client protocol, or off. Port 0: any free port.",
+    ),
     row("admin", "ADDR|off", "127.0.0.1:9090", "Address of /healthz, /readyz and /metrics, or off."),
     row("name", "TEXT", "ringbolt", "Name of this server, as told to clients."),
     row("log", "FILTER", "info", "What is logged: error, warn, info, debug, or a tracing filter."),
@@ -67,6 +73,12 @@ pub const SETTINGS: &[Setting] = &[
     row("interned_subjects_max", "N", "4096", "Subject numbers a connection may define."),
     row("subjects_max", "N", "262144", "Subjects a shard keeps routes of; others are evicted."),
     row("payload_bytes_max", "SIZE", "1MiB", "Largest payload."),
+    row(
+        "control_line_bytes_max",
+        "SIZE",
+        "4KiB",
+        "Longest arguments of one operation of a NATS client: subject, reply subject, options.",
+    ),
     row("outbox_bytes_max", "SIZE", "64MiB", "Bytes queued for one connection before slow_consumer decides."),
     row(
         "slow_consumer",

@@ -8,7 +8,7 @@ use super::metrics::SharedCounters;
 use super::shard_loop::{Orders, Parts, ShardLoop};
 use crate::config::{Config, WaitMode};
 use crate::limits::Limits;
-use crate::shard::{ServerIdentity, Shard, ShardId};
+use crate::shard::{Dialect, ServerIdentity, Shard, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, RegionBacking, Ring, RingConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -56,7 +56,7 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     // Before any thread: they inherit the handlers, and this thread reads them.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| failed("signals", &error))?;
     let _ = ringbolt_ring::raise_descriptor_limit();
-    let (listeners, native) = bind(config, limits.shards)?;
+    let (listeners, bound) = bind(config, limits.shards)?;
     let orders = Arc::new(Orders::default());
     let counters: Vec<Arc<SharedCounters>> = (0..limits.shards).map(|_| Arc::default()).collect();
     let admin_state = Arc::new(AdminState::new(counters.clone()));
@@ -83,7 +83,7 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
             wait: config.wait,
             huge_pages: config.huge_pages,
             limits: limits.clone(),
-            identity: identity(config, &seeds),
+            identity: identity(config, &seeds, bound.nats),
             hash_seed: seeds.hash,
             random_seed: seeds.random(id),
         };
@@ -99,7 +99,7 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
         return Err(error);
     }
     admin_state.ready.store(true, Ordering::Relaxed);
-    announce(config, native, admin.as_ref().map(|admin| admin.address))?;
+    announce(config, &bound, admin.as_ref().map(|admin| admin.address))?;
 
     let signal = signals.forever().next();
     let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
@@ -119,18 +119,36 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Listeners by shard, and the address that was bound.
-fn bind(config: &Config, shards: usize) -> Result<(Vec<Vec<OwnedFd>>, SocketAddr), RunError> {
-    let listening = |error: io::Error| failed(&format!("listening on {}", config.native), &error);
-    let tcp = listener::bind_shared(config.native, shards).map_err(listening)?;
-    let native = tcp[0].local_addr().map_err(listening)?;
-    let mut listeners: Vec<Vec<OwnedFd>> = tcp.into_iter().map(|listener| vec![listener.into()]).collect();
+/// Where clients connect, as it was bound.
+struct Bound {
+    native: SocketAddr,
+    nats: Option<SocketAddr>,
+}
+
+type Listeners = Vec<(Dialect, OwnedFd)>;
+
+/// Listeners by shard, and the addresses that were bound.
+fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunError> {
+    let mut listeners: Vec<Listeners> = (0..shards).map(|_| Vec::new()).collect();
+    let mut bind_tcp = |dialect: Dialect, address: SocketAddr| {
+        let listening = |error: io::Error| failed(&format!("listening on {address}"), &error);
+        let tcp = listener::bind_shared(address, shards).map_err(listening)?;
+        let bound = tcp[0].local_addr().map_err(listening)?;
+        for (listeners, listener) in listeners.iter_mut().zip(tcp) {
+            listeners.push((dialect, listener.into()));
+        }
+        Ok(bound)
+    };
+    let native = bind_tcp(Dialect::Native, config.native)?;
+    let nats = config.nats.map(|address| bind_tcp(Dialect::Nats, address)).transpose()?;
     if let Some(path) = &config.native_unix {
         let unix = listener::bind_unix(path, shards)
             .map_err(|error| failed(&format!("listening on {}", path.display()), &error))?;
-        listeners.iter_mut().zip(unix).for_each(|(listeners, listener)| listeners.push(listener));
+        for (listeners, listener) in listeners.iter_mut().zip(unix) {
+            listeners.push((Dialect::Native, listener));
+        }
     }
-    Ok((listeners, native))
+    Ok((listeners, Bound { native, nats }))
 }
 
 /// Waits for the shards to drain; past the limit, or at a second signal, tells them to stop.
@@ -177,7 +195,7 @@ fn await_end(
 struct Seat {
     id: ShardId,
     mesh: MeshEnds,
-    listeners: Vec<OwnedFd>,
+    listeners: Listeners,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
@@ -268,34 +286,38 @@ fn await_shards(reports: &mpsc::Receiver<Report>, count: usize, huge_pages: bool
     Ok(())
 }
 
-fn announce(config: &Config, native: SocketAddr, admin: Option<SocketAddr>) -> Result<(), RunError> {
+fn announce(config: &Config, bound: &Bound, admin: Option<SocketAddr>) -> Result<(), RunError> {
     let pid = std::process::id();
     if let Some(path) = &config.pid_file {
         std::fs::write(path, format!("{pid}\n"))
             .map_err(|error| failed(&format!("pid_file {}", path.display()), &error))?;
     }
     if let Some(path) = &config.ports_file {
-        let admin = admin.map_or("null".to_owned(), |address| format!("\"{address}\""));
-        let text = format!("{{\"native\": \"{native}\", \"admin\": {admin}, \"pid\": {pid}}}\n");
+        let quoted = |address: Option<SocketAddr>| match address {
+            Some(address) => format!("\"{address}\""),
+            None => "null".to_owned(),
+        };
+        let (native, nats, admin) = (bound.native, quoted(bound.nats), quoted(admin));
+        let text =
+            format!("{{\"native\": \"{native}\", \"nats\": {nats}, \"admin\": {admin}, \"pid\": {pid}}}\n");
         // Renamed into place: whoever waits for the file reads it whole.
         let partial = path.with_extension("partial");
         std::fs::write(&partial, text)
             .and_then(|()| std::fs::rename(&partial, path))
             .map_err(|error| failed(&format!("ports_file {}", path.display()), &error))?;
     }
-    let cores = &config.cores;
-    match admin {
-        Some(admin) => tracing::info!(%native, %admin, ?cores, wait = ?config.wait, "ready"),
-        None => tracing::info!(%native, ?cores, wait = ?config.wait, "ready"),
-    }
+    let or_off = |address: Option<SocketAddr>| address.map_or("off".to_owned(), |found| found.to_string());
+    let (native, nats, admin, cores) = (bound.native, or_off(bound.nats), or_off(admin), &config.cores);
+    tracing::info!(%native, %nats, %admin, ?cores, wait = ?config.wait, "ready");
     Ok(())
 }
 
-fn identity(config: &Config, seeds: &Seeds) -> ServerIdentity {
+fn identity(config: &Config, seeds: &Seeds, nats: Option<SocketAddr>) -> ServerIdentity {
     ServerIdentity {
         server_id: format!("{:016X}{:016X}", seeds.hash, seeds.random(usize::MAX)),
         server_name: config.server_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        nats,
     }
 }
 

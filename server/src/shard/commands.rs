@@ -72,8 +72,10 @@ impl Shard {
 
     /// Gives an answer that promises earlier subscriptions are in force, or holds it back.
     fn answer_in_force(&mut self, id: ConnectionId, answer: Answer, effects: &mut Effects) {
-        if self.interest.ready(id, answer) {
+        if self.interest.is_in_force() {
             self.answer(id, answer, effects);
+        } else {
+            self.interest.hold(id, answer);
         }
     }
 
@@ -83,6 +85,7 @@ impl Shard {
             Answer::Subscribed { id, correlation_id } => {
                 Control::Subscribed(Subscribed { correlation_id, id })
             }
+            Answer::Line(line) => return self.nats_answer_in_force(id, &line, effects),
         };
         self.delivery.send_control(id, &frame, effects);
     }
@@ -178,14 +181,14 @@ impl Shard {
         };
         let limit = self.delivery.limits.interned_subjects_max;
         let in_range = intern.id >= 1 && intern.id as usize <= limit;
-        let Some(pinned) = in_range.then(|| self.subjects.pin(subject)).flatten() else {
+        let Some(pinned) = in_range.then(|| self.spaces[0].subjects.pin(subject)).flatten() else {
             let message = format!("subject numbers go from 1 to {limit}, and the shard's table is bounded");
             let code = RefusalCode::InternLimit;
             return self.refuse(id, code, FrameType::Intern, about, &message, effects);
         };
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         match session.interned.get_or_insert_default().define(intern.id, pinned) {
-            Some(before) => self.subjects.unpin(before),
+            Some(before) => self.spaces[0].subjects.unpin(before),
             None => self.delivery.interned_subjects += 1,
         }
         let answer = Interned { correlation_id: intern.correlation_id, id: intern.id };

@@ -34,6 +34,7 @@ impl Shard {
             return;
         }
         self.drain.draining = true;
+        self.announce_leaving(effects);
         self.delivery.broadcast(&Record::Fence, effects);
         self.close_everyone_if_quiet(effects);
     }

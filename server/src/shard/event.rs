@@ -2,12 +2,13 @@
 
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
+use std::net::SocketAddr;
 
 /// The only way in.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The edge accepted a connection.
-    Opened(ConnectionId),
+    Opened(ConnectionId, Opening),
     /// Bytes of a connection, in order, cut anywhere.
     Bytes(ConnectionId, &'a [u8]),
     /// The segments last taken from this connection's outbox have left.
@@ -22,6 +23,25 @@ pub enum Event<'a> {
     Tick,
     /// Refuse new work, deliver what was accepted, then close.
     Drain,
+}
+
+/// What a connection speaks; its listener says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    Native,
+    Nats,
+}
+
+/// What is known of a connection from the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opening {
+    pub dialect: Dialect,
+    /// Where it comes from, if the edge could tell.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Opening {
+    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None };
 }
 
 /// Who ended a connection, as the edge saw it.

@@ -1,9 +1,11 @@
 //! What time alone brings: silent clients are asked, dead ones closed, gauges brought up to date.
 
 use super::metrics::Counter;
+use super::router::subjects::Subjects;
 use super::session::Stage;
 use super::{ConnectionId, Effects, Nanos, Shard};
 use ringbolt_protocol::native::control::{CloseCode, Control, Ping};
+use ringbolt_protocol::nats;
 
 /// Sessions are looked at this often; their limits are seconds.
 const SCAN_NANOS: u64 = 1_000_000_000;
@@ -59,9 +61,10 @@ impl Shard {
         counters.set(Counter::Subscriptions, delivery.subscriptions.len() as u64);
         counters.set(Counter::InternedSubjects, delivery.interned_subjects);
         counters.set(Counter::PublishersPaused, delivery.paused_publishers);
-        counters.set(Counter::SubjectsCached, self.subjects.len() as u64);
-        counters.set(Counter::RouteCacheHits, self.subjects.hits);
-        counters.set(Counter::RouteCacheMisses, self.subjects.misses);
+        let sum = |of: fn(&Subjects) -> u64| self.spaces.iter().map(|space| of(&space.subjects)).sum();
+        counters.set(Counter::SubjectsCached, sum(|subjects| subjects.len() as u64));
+        counters.set(Counter::RouteCacheHits, sum(|subjects| subjects.hits));
+        counters.set(Counter::RouteCacheMisses, sum(|subjects| subjects.misses));
         counters.set(Counter::BufferPoolHits, delivery.pool.hits);
         counters.set(Counter::BufferPoolMisses, delivery.pool.misses);
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
@@ -73,7 +76,7 @@ impl Shard {
 
     fn act_on(&mut self, id: ConnectionId, finding: &Finding, effects: &mut Effects) {
         match finding {
-            Finding::Stalled => self.delivery.cut_stalled(id),
+            Finding::Stalled => self.delivery.cut(id),
             Finding::NoHello => {
                 let (code, reason) = (CloseCode::HelloTimeout, Counter::ConnectionsClosedHelloTimeout);
                 self.close(id, code, "no HELLO came in time", reason, effects);
@@ -86,7 +89,18 @@ impl Shard {
                 if let Some(session) = self.delivery.sessions.get_mut(id) {
                     session.pings_outstanding += 1;
                 }
-                self.delivery.send_control(id, &Control::Ping(Ping { correlation_id: 0 }), effects);
+                match self.delivery.sessions.get_mut(id) {
+                    Some(session) if session.nats.is_some() => {
+                        self.delivery.send_answer(
+                            id,
+                            |out| out.extend_from_slice(nats::encode::PING),
+                            effects,
+                        );
+                    }
+                    _ => {
+                        self.delivery.send_control(id, &Control::Ping(Ping { correlation_id: 0 }), effects);
+                    }
+                }
             }
         }
     }

@@ -29,6 +29,15 @@ pub struct PublisherId {
     pub connection: ConnectionId,
 }
 
+/// A space of subjects of its own. Messages never leave their account's space by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct AccountId(pub u16);
+
+impl AccountId {
+    /// The account of native clients, and of NATS clients that are given no other.
+    pub const GLOBAL: AccountId = AccountId(0);
+}
+
 /// A set of shards, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ShardSet(u128);

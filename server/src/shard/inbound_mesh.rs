@@ -22,8 +22,8 @@ impl Shard {
         for record in batch.records() {
             match record {
                 Record::Publish(publish) => self.mesh_publish(&publish, effects),
-                Record::Interest { sequence, count, pattern, group } => {
-                    self.remote_interest(from, pattern, group, count);
+                Record::Interest { sequence, account, count, pattern, group } => {
+                    self.remote_interest(from, account, pattern, group, count);
                     interest = Some(sequence);
                 }
                 Record::InterestInForce { sequence } => {
@@ -57,17 +57,20 @@ impl Shard {
 
     #[inline]
     fn mesh_publish(&mut self, publish: &MeshPublish<'_>, effects: &mut Effects) {
-        let subject = Subject::new(publish.subject.as_bytes()).expect("the other shard validated it");
-        let subject_id = self.subjects.resolve_hashed(subject, publish.subject_hash);
-        let (subject, subject_hash, route) = self.subjects.route(subject_id, &self.router);
+        let space = &mut self.spaces[usize::from(publish.account.0)];
+        let subject = Subject::trusted(publish.subject);
+        let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);
+        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let message = Message {
             publisher: PublisherId { shard: publish.publisher_shard, connection: publish.publisher },
+            account: publish.account,
             flags: Flags(publish.flags),
             timestamp_nanos: publish.timestamp_nanos,
             correlation_id: publish.correlation_id,
             subject,
             subject_id,
             reply: publish.reply,
+            header_bytes: publish.header_bytes,
             payload: publish.payload,
         };
         let mut fan_out = FanOut {

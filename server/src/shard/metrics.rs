@@ -56,6 +56,7 @@ counters! {
     ConnectionsClosedShutdown: Counter "connections_closed" by "shutdown", "Connections closed.";
     ConnectionsClosedLimit: Counter "connections_closed" by "limit", "Connections closed.";
     ConnectionsClosedError: Counter "connections_closed" by "error", "Connections closed.";
+    ConnectionsClosedAuthorization: Counter "connections_closed" by "authorization", "Connections closed.";
     Subscriptions: Gauge "subscriptions", "Subscriptions in force.";
     InternedSubjects: Gauge "interned_subjects", "Subject numbers held by connections.";
     SubjectsCached: Gauge "subjects_cached", "Subjects in the table of routes.";

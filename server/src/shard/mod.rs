@@ -9,9 +9,11 @@ pub mod event;
 pub mod identity;
 pub mod mesh;
 pub mod metrics;
+pub mod nats;
 pub mod random;
 pub mod router;
 pub mod session;
+pub mod space;
 
 mod commands;
 mod drain;
@@ -21,20 +23,22 @@ mod publish;
 mod receive;
 mod subscriptions;
 
-pub use event::{Close, Departure, Effects, Event};
-pub use identity::{ConnectionId, Nanos, PublisherId, ShardId};
+pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
+pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
 use crate::limits::{Limits, SlowConsumerPolicy};
 use delivery::{Delivery, Segment};
 use drain::Drain;
 use mesh::{Interest, MeshBatch};
 use metrics::{Counter, Counters};
+use nats::NatsSession;
 use random::Random;
 use ringbolt_protocol::native::control::{Close as CloseFrame, CloseCode, Control};
 use ringbolt_protocol::native::decode::DecodeLimits;
-use router::Router;
-use router::subjects::Subjects;
+use ringbolt_protocol::nats::ParseLimits;
 use session::{Session, Stage};
+use space::Space;
+use std::net::SocketAddr;
 
 /// How often the edge should send [`Event::Tick`].
 pub const TICK_NANOS: u64 = 100_000_000;
@@ -45,6 +49,8 @@ pub struct ServerIdentity {
     pub server_id: String,
     pub server_name: String,
     pub version: String,
+    /// Where NATS clients connect.
+    pub nats: Option<SocketAddr>,
 }
 
 /// One shard: its connections, their subscriptions, and its share of the mesh.
@@ -53,8 +59,10 @@ pub struct Shard {
     id: ShardId,
     identity: ServerIdentity,
     decode_limits: DecodeLimits,
-    router: Router,
-    subjects: Subjects,
+    /// By account.
+    spaces: Vec<Space>,
+    /// Connections opened so far.
+    opened: u64,
     interest: Interest,
     delivery: Delivery,
     random: Random,
@@ -72,15 +80,18 @@ impl Shard {
         random_seed: u64,
     ) -> Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
-        let frame_overhead = 2 * (ringbolt_protocol::limits::SUBJECT_BYTES_MAX + 8);
+        // A NATS client's subject may be as long as its line.
+        let subject_bytes_max =
+            limits.control_line_bytes_max.max(ringbolt_protocol::limits::SUBJECT_BYTES_MAX);
+        let frame_overhead = 2 * (subject_bytes_max + 8);
         Shard {
             id,
             identity,
             decode_limits: DecodeLimits {
                 body_bytes_max: (limits.payload_bytes_max + frame_overhead) as u32,
             },
-            router: Router::new(hash_seed),
-            subjects: Subjects::new(hash_seed, limits.subjects_max),
+            spaces: vec![Space::new(hash_seed, limits.subjects_max)],
+            opened: 0,
             interest: Interest::new(limits.shards, id),
             delivery: Delivery::new(id, limits.clone()),
             random: Random::new(random_seed),
@@ -97,7 +108,7 @@ impl Shard {
             Event::Sent(id) => self.sent(id, effects),
             Event::Mesh(from, batch) => self.receive_batch(now, from, batch, effects),
             Event::MeshRoom(shard) => self.mesh_room(shard, effects),
-            Event::Opened(id) => self.open(now, id, effects),
+            Event::Opened(id, opening) => self.open(now, id, &opening, effects),
             Event::Closed(id, departure) => self.closed(id, departure, effects),
             Event::Tick => self.tick(now, effects),
             Event::Drain => self.begin_drain(effects),
@@ -149,12 +160,27 @@ impl Shard {
         self.delivery.sessions.get(id).map_or(0, |session| session.outbox.queued_bytes())
     }
 
-    fn open(&mut self, now: Nanos, id: ConnectionId, effects: &mut Effects) {
+    fn open(&mut self, now: Nanos, id: ConnectionId, opening: &Opening, effects: &mut Effects) {
         let limits = &self.delivery.limits;
         let full = self.delivery.sessions.len() >= limits.connections_max;
         let lenient = is_lenient(limits.slow_consumer);
-        self.delivery.sessions.insert(Session::new(id, now, lenient));
+        let session = match opening.dialect {
+            Dialect::Native => Session::new(id, now, lenient),
+            Dialect::Nats => {
+                let limits = ParseLimits {
+                    line_bytes_max: limits.control_line_bytes_max,
+                    payload_bytes_max: limits.payload_bytes_max,
+                    headers: false,
+                };
+                let number = self.opened * self.delivery.limits.shards as u64 + u64::from(self.id) + 1;
+                let nats = NatsSession::new(number, opening.peer, limits, id.slot);
+                Session::new_nats(id, now, lenient, nats)
+            }
+        };
+        self.opened += 1;
+        self.delivery.sessions.insert(session);
         self.delivery.counters.add(Counter::ConnectionsOpened, 1);
+        self.nats_info(id, false, effects);
         if full {
             self.delivery.counters.add(Counter::ConnectionsRefused, 1);
             let reason = "this shard has reached connections_max";
@@ -199,7 +225,7 @@ impl Shard {
         self.check_drained(effects);
     }
 
-    /// Ends a connection in order: what is queued, then a CLOSE frame, then the end.
+    /// Ends a connection in order, with its dialect's word for why.
     fn close(
         &mut self,
         id: ConnectionId,
@@ -208,13 +234,29 @@ impl Shard {
         reason: Counter,
         effects: &mut Effects,
     ) {
+        if self.delivery.sessions.get(id).is_some_and(|session| session.nats.is_some()) {
+            return self.close_nats(id, nats_error_of(code), reason, effects);
+        }
+        self.end(id, reason, effects, |delivery, effects| {
+            let frame = Control::Close(CloseFrame { correlation_id: 0, code, message });
+            delivery.send_control(id, &frame, effects);
+        });
+    }
+
+    /// Ends a connection in order: what is queued, its last words, then the end.
+    fn end(
+        &mut self,
+        id: ConnectionId,
+        reason: Counter,
+        effects: &mut Effects,
+        last_words: impl FnOnce(&mut Delivery, &mut Effects),
+    ) {
         let Some(session) = self.delivery.sessions.get(id) else { return };
         if session.stage == Stage::Closing {
             return;
         }
         self.forget_interest(id, effects);
-        let frame = Control::Close(CloseFrame { correlation_id: 0, code, message });
-        self.delivery.send_control(id, &frame, effects);
+        last_words(&mut self.delivery, effects);
         self.delivery.counters.add(reason, 1);
         let session = self.delivery.sessions.get_mut(id).expect("looked up above");
         session.stage = Stage::Closing;
@@ -231,6 +273,16 @@ impl Shard {
             self.forget_interest(id, effects);
             effects.close.push((id, Close::Now));
         }
+    }
+}
+
+/// What nats-server says for it; nothing where it just closes.
+fn nats_error_of(code: CloseCode) -> Option<&'static str> {
+    match code {
+        CloseCode::Limit => Some("maximum connections exceeded"),
+        CloseCode::HelloTimeout => Some("Authentication Timeout"),
+        CloseCode::Stale => Some("Stale Connection"),
+        _ => None,
     }
 }
 

@@ -34,9 +34,26 @@ impl Shard {
             Ok(subject_id) => subject_id,
             Err((code, message)) => return self.refuse_publish(id, publish, code, message, effects),
         };
-        let (subject, subject_hash, route) = self.subjects.route(subject_id, &self.router);
+        if !self.route(id, subject_id, publish, backing, effects) {
+            self.no_responders(id, publish, effects);
+        }
+    }
+
+    /// Delivers a publish that was accepted. Returns whether anyone took it.
+    #[inline]
+    pub(super) fn route(
+        &mut self,
+        id: ConnectionId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        let account = self.delivery.sessions.at(id.slot).map(|session| session.account).unwrap_or_default();
+        let space = &mut self.spaces[usize::from(account.0)];
+        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         if route.is_empty() {
-            return self.no_responders(id, publish, effects);
+            return false;
         }
         let shared_from = self.delivery.limits.shared_payload_bytes_min;
         let shared = (publish.payload.len() >= shared_from).then(|| match backing {
@@ -49,19 +66,19 @@ impl Shard {
         };
         let message = Message {
             publisher: PublisherId { shard: self.id, connection: id },
-            flags: publish.flags.without_subject_bits(),
+            account,
+            flags: publish.flags.without_layout_bits(),
             timestamp_nanos: publish.timestamp_nanos,
             correlation_id: publish.correlation_id,
             subject,
             subject_id,
             reply: publish.reply,
+            header_bytes: publish.header_bytes,
             payload,
         };
         let mut fan_out =
             FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
-        if !fan_out.everyone(route, &message, effects) {
-            self.no_responders(id, publish, effects);
-        }
+        fan_out.everyone(route, &message, effects)
     }
 
     /// The subject of a publish that may be routed.
@@ -94,7 +111,7 @@ impl Shard {
                 .and_then(|interned| interned.subject(number))
                 .ok_or((RefusalCode::UnknownInternedSubject, "no INTERN gave this number a subject")),
             SubjectRef::Literal(text) => match Subject::new(text) {
-                Ok(subject) => Ok(self.subjects.resolve(subject)),
+                Ok(subject) => Ok(self.spaces[0].subjects.resolve(subject)),
                 Err(_) => Err((RefusalCode::InvalidSubject, "the subject is not valid")),
             },
         }
@@ -203,6 +220,7 @@ impl FanOut<'_> {
         effects: &mut Effects,
     ) -> bool {
         let record = Record::Publish(MeshPublish {
+            account: message.account,
             flags: message.flags.0,
             plain,
             hops: self.hops,
@@ -213,6 +231,7 @@ impl FanOut<'_> {
             subject_hash: self.subject_hash,
             subject: message.subject,
             reply: message.reply,
+            header_bytes: message.header_bytes,
             group,
             payload: message.payload,
         });

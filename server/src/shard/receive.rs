@@ -19,23 +19,28 @@ impl Shard {
         session.pings_outstanding = 0;
         let partial = std::mem::take(&mut session.partial);
         self.delivery.counters.add(Counter::BytesIn, input.len() as u64);
+        if session.nats.is_some() {
+            return self.receive_nats(id, partial, input, effects);
+        }
         let rest = match self.finish_partial(now, id, partial, input, effects) {
             Ok(Some(rest)) => self.whole_frames(now, id, rest, effects),
             Ok(None) => return,
             Err(error) => Err(error),
         };
         match rest {
-            Ok([]) => {}
-            Ok(rest) => {
-                let mut partial = self.delivery.pool.take();
-                partial.extend_from_slice(rest);
-                match self.delivery.sessions.get_mut(id) {
-                    Some(session) => session.partial = partial,
-                    None => self.delivery.pool.give(partial),
-                }
-            }
+            Ok(rest) => self.keep_partial(id, rest),
             Err(error) => self.protocol_error(id, &error, effects),
         }
+    }
+
+    /// Keeps the beginning of a frame until its rest arrives.
+    pub(super) fn keep_partial(&mut self, id: ConnectionId, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        session.partial = self.delivery.pool.take();
+        session.partial.extend_from_slice(rest);
     }
 
     /// Handles the whole frames at the start of `input`; returns the unfinished rest.

@@ -1,14 +1,16 @@
 //! One connection as its shard knows it: stage, unfinished frame, outbox, subscriptions, subjects.
 
 use super::delivery::Outbox;
-use super::identity::{ConnectionId, Nanos};
+use super::event::Dialect;
+use super::identity::{AccountId, ConnectionId, Nanos};
+use super::nats::NatsSession;
 use super::router::subjects::SubjectId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
-    /// Connected; only HELLO is acceptable.
+    /// Connected; only HELLO, or a CONNECT with credentials, is acceptable.
     AwaitingHello,
     Ready,
     /// Told to close: input is ignored, nothing new is queued.
@@ -19,6 +21,11 @@ pub enum Stage {
 pub struct Session {
     pub id: ConnectionId,
     pub stage: Stage,
+    pub account: AccountId,
+    /// Own messages come back to own subscriptions.
+    pub echo: bool,
+    /// Messages may carry headers.
+    pub headers: bool,
     /// Never cut for being slow: a subscription asked for drops instead.
     pub lenient: bool,
     pub pings_outstanding: u8,
@@ -32,22 +39,40 @@ pub struct Session {
     /// The client's subscription number → key in the shard's table. Made with the first.
     pub subscriptions: Option<Box<HashMap<u32, u32, FixedState>>>,
     pub interned: Option<Box<Interned>>,
+    /// What only a NATS client has.
+    pub nats: Option<Box<NatsSession>>,
 }
 
 impl Session {
+    /// A connection that speaks the native dialect.
     pub fn new(id: ConnectionId, now: Nanos, lenient: bool) -> Session {
         Session {
             id,
             stage: Stage::AwaitingHello,
+            account: AccountId::GLOBAL,
+            echo: true,
+            headers: true,
             lenient,
             pings_outstanding: 0,
             pauses: 0,
             opened_at: now,
             received_at: now,
             partial: Vec::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(Dialect::Native),
             subscriptions: None,
             interned: None,
+            nats: None,
+        }
+    }
+
+    /// A connection that speaks the NATS protocol.
+    pub fn new_nats(id: ConnectionId, now: Nanos, lenient: bool, nats: NatsSession) -> Session {
+        Session {
+            stage: Stage::Ready,
+            headers: false,
+            outbox: Outbox::new(Dialect::Nats),
+            nats: Some(Box::new(nats)),
+            ..Session::new(id, now, lenient)
         }
     }
 
@@ -56,7 +81,19 @@ impl Session {
     }
 
     pub fn subscription_count(&self) -> usize {
-        self.subscriptions.as_ref().map_or(0, |map| map.len())
+        let native = self.subscriptions.as_ref().map_or(0, |map| map.len());
+        native + self.nats.as_ref().map_or(0, |nats| nats.subscriptions.len())
+    }
+
+    /// Keys of all its subscriptions, which it forgets.
+    pub fn take_subscriptions(&mut self) -> Vec<u32> {
+        let native = self.subscriptions.take();
+        let mut keys: Vec<u32> = native.iter().flat_map(|map| map.values().copied()).collect();
+        if let Some(nats) = &mut self.nats {
+            keys.extend(std::mem::take(&mut nats.subscriptions).into_values());
+        }
+        keys.sort_unstable();
+        keys
     }
 }
 

@@ -4,7 +4,7 @@ use super::delivery::Subscription;
 use super::mesh::Record;
 use super::router::Stale;
 use super::router::{Router, Target};
-use super::{ConnectionId, Effects, Shard};
+use super::{AccountId, ConnectionId, Effects, Shard, ShardId};
 use crate::limits::SlowConsumerPolicy;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -12,7 +12,19 @@ use ringbolt_protocol::limits::QUEUE_GROUP_BYTES_MAX;
 use ringbolt_protocol::native::control::RefusalCode;
 use ringbolt_protocol::subject::{Pattern, Subject};
 
+/// What a new subscription is made of.
+pub(super) struct Wanted<'a> {
+    /// A native client's number for it, or 0.
+    pub client_id: u32,
+    /// What a NATS client's deliveries say, or nothing.
+    pub line: Box<[u8]>,
+    pub pattern: Pattern<'a>,
+    pub group: Option<&'a str>,
+    pub policy: SlowConsumerPolicy,
+}
+
 impl Shard {
+    /// A native client's subscription.
     pub(super) fn subscribe(
         &mut self,
         id: ConnectionId,
@@ -41,9 +53,30 @@ impl Shard {
             let message = format!("a connection may hold {limit} subscriptions");
             return Err((RefusalCode::SubscriptionLimit, message));
         }
+        let wanted = Wanted { client_id, line: Box::default(), pattern, group, policy };
+        let key = self.add_subscription(id, wanted, effects);
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
+        let map = session
+            .subscriptions
+            .get_or_insert_with(|| Box::new(HashMap::with_hasher(FixedState::with_seed(u64::from(id.slot)))));
+        map.insert(client_id, key);
+        Ok(())
+    }
+
+    /// Puts a subscription in force and returns its key.
+    pub(super) fn add_subscription(
+        &mut self,
+        id: ConnectionId,
+        wanted: Wanted<'_>,
+        effects: &mut Effects,
+    ) -> u32 {
+        let Wanted { client_id, line, pattern, group, policy } = wanted;
+        let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
         let key = self.delivery.subscriptions.insert(Subscription {
             slot: id.slot,
+            account,
             client_id,
+            line,
             exact: !pattern.has_wildcard(),
             policy,
             delivered: 0,
@@ -51,14 +84,10 @@ impl Shard {
             pattern: pattern.as_str().into(),
             group: group.map(Into::into),
         }) as u32;
-        let map = session
-            .subscriptions
-            .get_or_insert_with(|| Box::new(HashMap::with_hasher(FixedState::with_seed(u64::from(id.slot)))));
-        map.insert(client_id, key);
         let target = Target { subscription: key, slot: id.slot };
-        let count = self.router.subscribe(pattern, group, target);
-        self.interest_changed(pattern, group, count, count == 1, effects);
-        Ok(())
+        let count = self.spaces[usize::from(account.0)].router.subscribe(pattern, group, target);
+        self.interest_changed(account, pattern, group, (count, count == 1), effects);
+        key
     }
 
     /// Ends a subscription now or after `deliveries_max` deliveries. Returns whether it exists.
@@ -71,79 +100,92 @@ impl Shard {
     ) -> bool {
         let Some(session) = self.delivery.sessions.get(id) else { return false };
         let Some(key) = session.subscription(client_id) else { return false };
+        self.end_subscription_after(key, deliveries_max, effects);
+        true
+    }
+
+    /// Ends a subscription after so many deliveries since it began; now, if it had them.
+    pub(super) fn end_subscription_after(&mut self, key: u32, deliveries_max: u64, effects: &mut Effects) {
         let subscription = &mut self.delivery.subscriptions[key as usize];
         if deliveries_max > subscription.delivered {
             subscription.deliveries_max = deliveries_max;
         } else {
             self.remove_subscription(key, effects);
         }
-        true
     }
 
     pub(super) fn remove_subscription(&mut self, key: u32, effects: &mut Effects) {
         let Some(subscription) = self.delivery.subscriptions.try_remove(key as usize) else { return };
-        if let Some(session) = self.delivery.sessions.at(subscription.slot)
-            && let Some(map) = &mut session.subscriptions
-        {
-            map.remove(&subscription.client_id);
+        if let Some(session) = self.delivery.sessions.at(subscription.slot) {
+            if let Some(map) = &mut session.subscriptions {
+                map.remove(&subscription.client_id);
+            }
+            if let Some(nats) = &mut session.nats {
+                nats.subscriptions.remove(subscription.sid());
+            }
         }
-        let pattern = Pattern::new(subscription.pattern.as_bytes()).expect("validated when subscribed");
+        let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
+        let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");
         let group = subscription.group.as_deref();
         let target = Target { subscription: key, slot: subscription.slot };
-        let left = self.router.unsubscribe(pattern, group, target);
-        self.interest_changed(pattern, group, left, left == 0, effects);
+        let left = self.spaces[usize::from(account.0)].router.unsubscribe(pattern, group, target);
+        self.interest_changed(account, pattern, group, (left, left == 0), effects);
     }
 
     /// Removes every trace of a connection from routing and interning.
     pub(super) fn forget_interest(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let partial = std::mem::take(&mut session.partial);
-        let subscriptions = session.subscriptions.take();
+        let subscriptions = session.take_subscriptions();
         let interned = session.interned.take();
         self.delivery.pool.give(partial);
-        if let Some(map) = subscriptions {
-            let mut keys: Vec<u32> = map.values().copied().collect();
-            keys.sort_unstable();
-            keys.into_iter().for_each(|key| self.remove_subscription(key, effects));
-        }
+        subscriptions.into_iter().for_each(|key| self.remove_subscription(key, effects));
         if let Some(interned) = interned {
             for subject in interned.subjects() {
-                self.subjects.unpin(subject);
+                self.spaces[0].subjects.unpin(subject);
                 self.delivery.interned_subjects -= 1;
             }
         }
     }
 
     /// Another shard's interest, as it announced it.
-    pub(super) fn remote_interest(&mut self, shard: u16, pattern: &str, group: Option<&str>, count: u32) {
-        let pattern = Pattern::new(pattern.as_bytes()).expect("the other shard validated it");
-        self.router.set_remote(pattern, group, shard, count);
-        self.invalidate(pattern);
+    pub(super) fn remote_interest(
+        &mut self,
+        shard: ShardId,
+        account: AccountId,
+        pattern: &str,
+        group: Option<&str>,
+        count: u32,
+    ) {
+        let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
+        self.spaces[usize::from(account.0)].router.set_remote(pattern, group, shard, count);
+        self.invalidate(account, pattern);
     }
 
     /// Plain interest is announced when it begins and ends, a queue group's whenever its size changes,
     /// because members are chosen in proportion.
     fn interest_changed(
         &mut self,
+        account: AccountId,
         pattern: Pattern<'_>,
         group: Option<&str>,
-        count: u32,
-        turned: bool,
+        (count, turned): (u32, bool),
         effects: &mut Effects,
     ) {
-        self.invalidate(pattern);
+        self.invalidate(account, pattern);
         if self.delivery.limits.shards == 1 || (group.is_none() && !turned) {
             return;
         }
         let sequence = self.interest.announce();
-        let record = Record::Interest { sequence, count, pattern: pattern.as_str(), group };
+        let record = Record::Interest { sequence, account, count, pattern: pattern.as_str(), group };
         self.delivery.broadcast(&record, effects);
     }
 
-    fn invalidate(&mut self, pattern: Pattern<'_>) {
+    fn invalidate(&mut self, account: AccountId, pattern: Pattern<'_>) {
         if Router::staleness(pattern) == Stale::One {
-            let subject = Subject::new(pattern.as_str().as_bytes());
-            self.subjects.invalidate(subject.expect("a pattern without wildcards is a subject"));
+            // A pattern without wildcards is a subject.
+            let subject = Subject::trusted(pattern.as_str());
+            self.spaces[usize::from(account.0)].subjects.invalidate(subject);
         }
     }
 }

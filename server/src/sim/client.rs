@@ -74,6 +74,7 @@ impl SimClient {
             correlation_id,
             subject,
             reply: reply.map(str::as_bytes),
+            header_bytes: 0,
             payload,
         };
         encode::publish(&mut self.written, &publish);

@@ -11,7 +11,9 @@ use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::shard::delivery::Segment;
 use crate::shard::mesh::MeshBatch;
 use crate::shard::metrics::Counter;
-use crate::shard::{Close, ConnectionId, Departure, Effects, Event, Nanos, ServerIdentity, Shard, ShardId};
+use crate::shard::{
+    Close, ConnectionId, Departure, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId,
+};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Bytes of a client received at once while everything settles.
@@ -26,6 +28,7 @@ pub fn small_limits(shards: usize) -> Limits {
         interned_subjects_max: 8,
         subjects_max: 32,
         payload_bytes_max: 4096,
+        control_line_bytes_max: 512,
         outbox_bytes_max: 16 << 10,
         slow_consumer: SlowConsumerPolicy::Disconnect,
         outbox_segment_bytes: 1024,
@@ -93,6 +96,7 @@ impl World {
             server_id: "0".to_owned(),
             server_name: "simulated".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            nats: None,
         };
         let shards = (0..count as ShardId)
             .map(|id| Shard::new(id, &limits, identity.clone(), seed, seed ^ u64::from(id)))
@@ -128,7 +132,7 @@ impl World {
             gone: false,
         });
         self.clients.push(SimClient::default());
-        self.handle(shard, Event::Opened(id));
+        self.handle(shard, Event::Opened(id, Opening::NATIVE));
         number
     }
 

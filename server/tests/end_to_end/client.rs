@@ -265,6 +265,7 @@ pub fn publish_frame(subject: &str, reply: Option<&str>, correlation_id: u64, pa
         correlation_id,
         subject: SubjectRef::Literal(subject.as_bytes()),
         reply: reply.map(str::as_bytes),
+        header_bytes: 0,
         payload,
     };
     encode::publish(&mut bytes, &publish);

@@ -28,6 +28,7 @@ impl Server {
         let _ = std::fs::remove_file(&ports);
         let defaults = [
             ("--native", "127.0.0.1:0"),
+            ("--nats", "127.0.0.1:0"),
             ("--admin", "127.0.0.1:0"),
             ("--wait", "efficient"),
             ("--log", "warn"),

@@ -134,7 +134,7 @@ fn an_address_in_use_is_said_with_its_cure() {
 /// Starts a server that must not start; returns what it says.
 fn start_refused(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringbolt-server"));
-    command.args(["--cores", "0", "--admin", "off"]).args(flags);
+    command.args(["--cores", "0", "--nats", "off", "--admin", "off"]).args(flags);
     if !flags.contains(&"--native") {
         command.args(["--native", "127.0.0.1:0"]);
     }

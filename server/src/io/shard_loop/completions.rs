@@ -4,9 +4,10 @@ use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
 use crate::shard::delivery::Segment;
 use crate::shard::metrics::Counter;
-use crate::shard::{Departure, Event, Nanos};
+use crate::shard::{Departure, Dialect, Event, Nanos, Opening};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, ReceivedBuffer, Slot};
 use std::io;
+use std::net::SocketAddr;
 
 /// Vectors of chunks kept for the next sends.
 const IDLE_CHUNKS_MAX: usize = 256;
@@ -20,11 +21,12 @@ impl ShardLoop {
                 Completion::Received { slot, outcome } => self.received(now, slot, outcome)?,
                 Completion::Sent { slot, error, chunks, .. } => self.sent(now, slot, error, chunks)?,
                 Completion::Accepted { listener, outcome, armed } => {
-                    if let Some((_, accepting)) = self.listeners.get_mut(listener as usize) {
-                        *accepting = armed;
+                    if let Some(listener) = self.listeners.get_mut(listener as usize) {
+                        listener.accepting = armed;
                     }
-                    self.accepted(now, outcome)?;
+                    self.accepted(now, listener, outcome)?;
                 }
+                Completion::Peer { slot, address } => self.announce(now, slot, Dialect::Nats, address)?,
                 Completion::Closed { slot } => self.closed(now, slot)?,
                 // The reason for ringing is found where it was put; a shut-down socket reports the
                 // end of its receive by itself.
@@ -35,12 +37,15 @@ impl ShardLoop {
         Ok(worked)
     }
 
-    fn accepted(&mut self, now: Nanos, outcome: AcceptOutcome) -> io::Result<()> {
+    fn accepted(&mut self, now: Nanos, listener: u32, outcome: AcceptOutcome) -> io::Result<()> {
         match outcome {
             AcceptOutcome::Connection(slot) => {
-                let id = self.connections.open(slot);
-                self.handle(now, Event::Opened(id))?;
-                self.arm(slot)
+                self.connections.open(slot);
+                match self.dialects[listener as usize] {
+                    Dialect::Native => self.announce(now, slot, Dialect::Native, None),
+                    // NATS clients are told their address, and its tools ask for it.
+                    Dialect::Nats => self.ring.look_up_peer(slot),
+                }
             }
             AcceptOutcome::Ended(error) => {
                 if !self.draining {
@@ -51,6 +56,19 @@ impl ShardLoop {
                 Ok(())
             }
         }
+    }
+
+    fn announce(
+        &mut self,
+        now: Nanos,
+        slot: Slot,
+        dialect: Dialect,
+        peer: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        let id = connection.id;
+        self.handle(now, Event::Opened(id, Opening { dialect, peer }))?;
+        self.arm(slot)
     }
 
     fn received(&mut self, now: Nanos, slot: Slot, outcome: ReceiveOutcome) -> io::Result<()> {

@@ -15,7 +15,7 @@ use super::metrics::SharedCounters;
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use crate::shard::metrics::Counter;
-use crate::shard::{ConnectionId, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
+use crate::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use ringbolt_ring::{Chunk, RegionBacking, Ring, Slot, Wait};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,8 +43,10 @@ pub struct ShardLoop {
     ring: Ring,
     connections: Connections,
     mesh: MeshEnds,
-    /// Accepting ones, and whether the ring accepts from them now; emptied when draining.
-    listeners: Vec<(OwnedFd, bool)>,
+    /// Emptied when draining.
+    listeners: Vec<Accepting>,
+    /// What the connections of each listener speak.
+    dialects: Vec<Dialect>,
     orders: Arc<Orders>,
     shared: Arc<SharedCounters>,
     clock: Clock,
@@ -64,12 +66,19 @@ pub struct ShardLoop {
     drained: bool,
 }
 
+/// A listener of this shard.
+struct Accepting {
+    listener: OwnedFd,
+    /// The ring accepts from it now.
+    accepting: bool,
+}
+
 /// What a loop is started with.
 pub struct Parts {
     pub shard: Shard,
     pub ring: Ring,
     pub mesh: MeshEnds,
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<(Dialect, OwnedFd)>,
     pub orders: Arc<Orders>,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
@@ -79,7 +88,7 @@ impl ShardLoop {
     pub fn new(parts: Parts) -> io::Result<ShardLoop> {
         let Parts { mut shard, mut ring, mesh, listeners, orders, shared, wait } = parts;
         ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
-        for (number, listener) in listeners.iter().enumerate() {
+        for (number, (_, listener)) in listeners.iter().enumerate() {
             ring.accept(number as u32, listener.as_fd())?;
         }
         let counters = shard.counters_mut();
@@ -91,7 +100,11 @@ impl ShardLoop {
             ring,
             connections: Connections::default(),
             mesh,
-            listeners: listeners.into_iter().map(|listener| (listener, true)).collect(),
+            dialects: listeners.iter().map(|&(dialect, _)| dialect).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|(_, listener)| Accepting { listener, accepting: true })
+                .collect(),
             orders,
             shared,
             clock: Clock::new(),
@@ -201,8 +214,8 @@ impl ShardLoop {
     fn begin_drain(&mut self, now: Nanos) -> io::Result<()> {
         self.draining = true;
         // Closing a listener refuses what waits in its backlog.
-        for (number, (_, accepting)) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
-            if accepting {
+        for (number, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
+            if listener.accepting {
                 self.ring.cancel_accept(number as u32)?;
             }
         }
@@ -210,10 +223,10 @@ impl ShardLoop {
     }
 
     fn accept_again(&mut self) -> io::Result<()> {
-        for (number, (listener, accepting)) in self.listeners.iter_mut().enumerate() {
-            if !*accepting {
-                self.ring.accept(number as u32, listener.as_fd())?;
-                *accepting = true;
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            if !listener.accepting {
+                self.ring.accept(number as u32, listener.listener.as_fd())?;
+                listener.accepting = true;
             }
         }
         Ok(())

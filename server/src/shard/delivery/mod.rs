@@ -1,6 +1,7 @@
 //! From a route to bytes on their way: sessions with their outboxes, links to the other shards, and
 //! what happens when one of them is full.
 
+mod nats;
 pub mod outbox;
 pub mod pool;
 pub mod slow_consumer;
@@ -9,7 +10,7 @@ pub use outbox::{Outbox, Segment};
 pub use pool::BufferPool;
 
 use super::event::Effects;
-use super::identity::{ConnectionId, PublisherId, ShardId};
+use super::identity::{AccountId, ConnectionId, PublisherId, ShardId};
 use super::mesh::batch::MeshPayload;
 use super::mesh::{Link, Record};
 use super::metrics::{Counter, Counters};
@@ -23,8 +24,8 @@ use ringbolt_protocol::native::encode;
 use slab::Slab;
 use slow_consumer::Admission;
 
-/// Most bytes a DELIVER frame has before its subject, reply and payload: header and three varints.
-const DELIVER_HEAD_BYTES_MAX: usize = 24 + 5 + 5 + 5;
+/// Most bytes a DELIVER frame has before its subject, reply and payload: header and four varints.
+const DELIVER_HEAD_BYTES_MAX: usize = 24 + 4 * 5;
 /// Room for a control frame whose size is not known before it is written.
 const CONTROL_BYTES_TYPICAL: usize = 256;
 
@@ -32,8 +33,11 @@ const CONTROL_BYTES_TYPICAL: usize = 256;
 #[derive(Debug)]
 pub struct Subscription {
     pub slot: u32,
-    /// The client's number for it.
+    pub account: AccountId,
+    /// A native client's number for it.
     pub client_id: u32,
+    /// A NATS client's id for it, as its deliveries say it; empty for a native client.
+    pub line: Box<[u8]>,
     /// No wildcard: every delivery has the pattern as its subject.
     pub exact: bool,
     pub policy: SlowConsumerPolicy,
@@ -47,12 +51,14 @@ pub struct Subscription {
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     pub publisher: PublisherId,
+    pub account: AccountId,
     pub flags: Flags,
     pub timestamp_nanos: u64,
     pub correlation_id: u64,
     pub subject: &'a str,
     pub subject_id: SubjectId,
     pub reply: Option<&'a [u8]>,
+    pub header_bytes: u32,
     pub payload: MeshPayload<'a>,
 }
 
@@ -101,6 +107,10 @@ impl Delivery {
         if session.stage == Stage::Closing || subscription.delivered >= subscription.deliveries_max {
             return false;
         }
+        if !session.echo && message.publisher.connection == session.id && message.publisher.shard == self.own
+        {
+            return false;
+        }
         let payload_bytes = message.payload.bytes().len();
         if session.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
             let (slot, policy) = (target.slot, subscription.policy);
@@ -110,43 +120,11 @@ impl Delivery {
         }
         let subscription = &mut self.subscriptions[target.subscription as usize];
         let Some(session) = self.sessions.at(target.slot) else { return false };
-        let subject = match (&session.interned, subscription.exact) {
-            (_, true) => SubjectRef::Interned(0),
-            (Some(interned), false) => match interned.number(message.subject_id) {
-                Some(number) => SubjectRef::Interned(number),
-                None => SubjectRef::Literal(message.subject.as_bytes()),
-            },
-            (None, false) => SubjectRef::Literal(message.subject.as_bytes()),
-        };
-        let mut deliver = Deliver {
-            flags: message.flags,
-            timestamp_nanos: message.timestamp_nanos,
-            correlation_id: message.correlation_id,
-            subscription_id: subscription.client_id,
-            subject,
-            reply: message.reply,
-            payload: &[],
-        };
-        let texts = message.subject.len() + message.reply.map_or(0, <[u8]>::len);
-        let head_bytes_max = DELIVER_HEAD_BYTES_MAX + texts;
-        let segment_bytes = self.limits.outbox_segment_bytes;
-        let written = match message.payload {
-            MeshPayload::Copied(payload) => {
-                let frame_bytes = head_bytes_max + payload.len();
-                let tail = session.outbox.tail(frame_bytes, segment_bytes, &mut self.pool);
-                let before = tail.len();
-                deliver.payload = payload;
-                encode::deliver(tail, &deliver);
-                tail.len() - before
-            }
-            MeshPayload::Shared(payload) => {
-                let tail = session.outbox.tail(head_bytes_max, segment_bytes, &mut self.pool);
-                let before = tail.len();
-                encode::deliver_head(tail, &deliver, payload.len());
-                let head_bytes = tail.len() - before;
-                session.outbox.share(payload.clone());
-                head_bytes
-            }
+        let (limits, pool) = (&self.limits, &mut self.pool);
+        let written = if subscription.line.is_empty() {
+            write_native(session, subscription, message, limits.outbox_segment_bytes, pool)
+        } else {
+            nats::write(session, subscription, message, limits.outbox_segment_bytes, pool)
         };
         if session.outbox.wrote(written) {
             effects.send.push(session.id);
@@ -198,6 +176,11 @@ impl Delivery {
     }
 
     pub fn send_control(&mut self, id: ConnectionId, frame: &Control<'_>, effects: &mut Effects) {
+        self.send_answer(id, |out| encode_control(frame, out), effects);
+    }
+
+    /// Puts an answer into an outbox.
+    pub fn send_answer(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>), effects: &mut Effects) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         if session.stage == Stage::Closing {
             return;
@@ -209,7 +192,7 @@ impl Delivery {
         let segment_bytes = self.limits.outbox_segment_bytes;
         let tail = session.outbox.tail(CONTROL_BYTES_TYPICAL, segment_bytes, &mut self.pool);
         let before = tail.len();
-        encode_control(frame, tail);
+        write(tail);
         let written = tail.len() - before;
         if session.outbox.wrote(written) {
             effects.send.push(id);
@@ -254,7 +237,7 @@ impl Delivery {
     }
 
     /// Takes a connection out at once; its interest is forgotten after the event.
-    fn cut(&mut self, id: ConnectionId) {
+    pub fn cut(&mut self, id: ConnectionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         if session.stage == Stage::Closing {
             return;
@@ -264,11 +247,6 @@ impl Delivery {
         self.counters.add(Counter::DropsConnectionEnded, dropped);
         self.counters.add(Counter::ConnectionsClosedSlowConsumer, 1);
         self.cut.push(id);
-    }
-
-    /// Cuts a connection whose send does not progress.
-    pub fn cut_stalled(&mut self, id: ConnectionId) {
-        self.cut(id);
     }
 
     /// The outbox of `slot` is full. Returns whether the message goes in all the same.
@@ -309,6 +287,55 @@ impl Delivery {
         } else {
             let record = Record::Pause { publisher: publisher.connection };
             self.push(publisher.shard, &record, effects);
+        }
+    }
+}
+
+/// Appends a DELIVER frame to an outbox. Returns the bytes that were copied there.
+#[inline]
+fn write_native(
+    session: &mut Session,
+    subscription: &Subscription,
+    message: &Message<'_>,
+    segment_bytes: usize,
+    pool: &mut BufferPool,
+) -> usize {
+    let subject = match (&session.interned, subscription.exact) {
+        (_, true) => SubjectRef::Interned(0),
+        (Some(interned), false) => match interned.number(message.subject_id) {
+            Some(number) => SubjectRef::Interned(number),
+            None => SubjectRef::Literal(message.subject.as_bytes()),
+        },
+        (None, false) => SubjectRef::Literal(message.subject.as_bytes()),
+    };
+    let mut deliver = Deliver {
+        flags: message.flags,
+        timestamp_nanos: message.timestamp_nanos,
+        correlation_id: message.correlation_id,
+        subscription_id: subscription.client_id,
+        subject,
+        reply: message.reply,
+        header_bytes: message.header_bytes,
+        payload: &[],
+    };
+    let texts = message.subject.len() + message.reply.map_or(0, <[u8]>::len);
+    let head_bytes_max = DELIVER_HEAD_BYTES_MAX + texts;
+    match message.payload {
+        MeshPayload::Copied(payload) => {
+            let frame_bytes = head_bytes_max + payload.len();
+            let tail = session.outbox.tail(frame_bytes, segment_bytes, pool);
+            let before = tail.len();
+            deliver.payload = payload;
+            encode::deliver(tail, &deliver);
+            tail.len() - before
+        }
+        MeshPayload::Shared(payload) => {
+            let tail = session.outbox.tail(head_bytes_max, segment_bytes, pool);
+            let before = tail.len();
+            encode::deliver_head(tail, &deliver, payload.len());
+            let head_bytes = tail.len() - before;
+            session.outbox.share(payload.clone());
+            head_bytes
         }
     }
 }

@@ -5,9 +5,11 @@
 //! other receivers.
 
 use super::pool::BufferPool;
+use crate::shard::event::Dialect;
 use crate::shard::identity::{Nanos, PublisherId};
 use bytes::Bytes;
 use ringbolt_protocol::native::{self, header::FrameType};
+use ringbolt_protocol::nats;
 use std::collections::VecDeque;
 
 /// Segments that leave in one send.
@@ -20,7 +22,8 @@ pub const BYTES_A_SEND_MAX: usize = 1 << 20;
 pub enum Segment {
     /// Whole frames, the last of which may continue in a `Shared` segment behind.
     Copied(Vec<u8>),
-    /// The payload of the frame that the segment before ends with.
+    /// A part of the frame that the last `Copied` segment before ends with: its payload, or the end
+    /// of its payload.
     Shared(Bytes),
 }
 
@@ -34,8 +37,10 @@ impl Segment {
 }
 
 /// See the module. `queued_bytes` is the sum over `queue`; `flight_bytes` left it with the last take.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
+    /// What its frames are written in.
+    dialect: Dialect,
     queue: VecDeque<Segment>,
     queued_bytes: usize,
     flight_bytes: usize,
@@ -48,6 +53,18 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    pub fn new(dialect: Dialect) -> Outbox {
+        Outbox {
+            dialect,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            flight_bytes: 0,
+            flight_since: Nanos(0),
+            announced: false,
+            paused: Vec::new(),
+        }
+    }
+
     /// The buffer that `bytes` more bytes of frame go to.
     #[inline]
     pub fn tail(&mut self, bytes: usize, segment_bytes: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
@@ -74,7 +91,7 @@ impl Outbox {
         tell
     }
 
-    /// The payload of the frame whose head was just written.
+    /// A part of the frame whose head was just written.
     pub fn share(&mut self, payload: Bytes) {
         self.queued_bytes += payload.len();
         self.queue.push_back(Segment::Shared(payload));
@@ -117,7 +134,7 @@ impl Outbox {
         let mut deliveries = 0;
         for segment in std::mem::take(&mut self.queue) {
             if let Segment::Copied(buffer) = segment {
-                deliveries += count_deliveries(&buffer);
+                deliveries += count_deliveries(self.dialect, &buffer);
                 pool.give(buffer);
             }
         }
@@ -133,10 +150,9 @@ impl Outbox {
             let mut kept = pool.take();
             let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
             while offset < frames.len() {
-                let (frame_type, frame_bytes) =
-                    native::peek_frame(&frames[offset..]).expect("an outbox holds whole frames");
+                let (is_delivery, frame_bytes) = peek(self.dialect, &frames[offset..]);
                 let end = (offset + frame_bytes).min(frames.len());
-                if frame_type == FrameType::Deliver {
+                if is_delivery {
                     dropped += 1;
                     drops_shared = offset + frame_bytes > frames.len();
                 } else {
@@ -149,8 +165,8 @@ impl Outbox {
                 continue;
             }
             self.queued_bytes -= frames.len() - kept.len();
-            if drops_shared {
-                let shared = self.queue.remove(place + 1).expect("the payload follows its frame's head");
+            while drops_shared && matches!(self.queue.get(place + 1), Some(Segment::Shared(_))) {
+                let shared = self.queue.remove(place + 1).expect("just looked at");
                 self.queued_bytes -= shared.bytes().len();
             }
             let old = if kept.is_empty() {
@@ -181,11 +197,22 @@ impl Outbox {
     }
 }
 
-fn count_deliveries(mut frames: &[u8]) -> u64 {
+/// Whether the frame in front is a delivery, and its length.
+fn peek(dialect: Dialect, frames: &[u8]) -> (bool, usize) {
+    let peeked = match dialect {
+        Dialect::Native => {
+            native::peek_frame(frames).map(|(kind, bytes)| (kind == FrameType::Deliver, bytes))
+        }
+        Dialect::Nats => nats::peek_frame(frames),
+    };
+    peeked.expect("an outbox holds whole frames")
+}
+
+fn count_deliveries(dialect: Dialect, mut frames: &[u8]) -> u64 {
     let mut deliveries = 0;
     while !frames.is_empty() {
-        let (frame_type, frame_bytes) = native::peek_frame(frames).expect("an outbox holds whole frames");
-        deliveries += u64::from(frame_type == FrameType::Deliver);
+        let (is_delivery, frame_bytes) = peek(dialect, frames);
+        deliveries += u64::from(is_delivery);
         // The last one's payload may be a segment of its own.
         frames = &frames[frame_bytes.min(frames.len())..];
     }
@@ -209,6 +236,7 @@ mod tests {
             subscription_id: 1,
             subject: SubjectRef::Interned(0),
             reply: None,
+            header_bytes: 0,
             payload,
         }
     }
@@ -222,7 +250,7 @@ mod tests {
 
     #[test]
     fn one_send_is_in_flight_and_the_next_gathers_behind_it() {
-        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::new(8, SEGMENT));
+        let (mut outbox, mut pool) = (Outbox::new(Dialect::Native), BufferPool::new(8, SEGMENT));
         assert!(push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"one"))));
         assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"two"))));
         let mut segments = Vec::new();
@@ -239,7 +267,7 @@ mod tests {
 
     #[test]
     fn dropping_the_oldest_keeps_control_frames_and_whole_frames() {
-        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::new(8, SEGMENT));
+        let (mut outbox, mut pool) = (Outbox::new(Dialect::Native), BufferPool::new(8, SEGMENT));
         let mut tell = push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(&[1; 60])));
         let pong = Control::Pong(Pong { correlation_id: 7 });
         tell |= push(&mut outbox, &mut pool, |out| encode_control(&pong, out));
@@ -262,6 +290,24 @@ mod tests {
         encode_control(&pong, &mut expected);
         encode::deliver(&mut expected, &deliver(&[2; 60]));
         assert_eq!(sent, expected);
+        assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn dropping_the_oldest_keeps_the_answers_of_a_nats_client() {
+        let (mut outbox, mut pool) = (Outbox::new(Dialect::Nats), BufferPool::new(8, SEGMENT));
+        let put = |outbox: &mut Outbox, pool: &mut BufferPool, text: &[u8]| {
+            push(outbox, pool, |out| out.extend_from_slice(text));
+        };
+        put(&mut outbox, &mut pool, b"+OK\r\nMSG a 1 2\r\nhi\r\nPONG\r\nMSG a 1 5000\r\n");
+        outbox.share(Bytes::from(vec![b'x'; 5000]));
+        outbox.share(Bytes::from_static(b"\r\n"));
+        put(&mut outbox, &mut pool, b"MSG a 1 1\r\nx\r\n");
+        assert_eq!(outbox.drop_oldest(&mut pool), 2);
+        let mut segments = Vec::new();
+        outbox.take(Nanos(0), &mut segments);
+        let sent: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes().to_vec()).collect();
+        assert_eq!(sent, b"+OK\r\nPONG\r\nMSG a 1 1\r\nx\r\n");
         assert_eq!(outbox.queued_bytes(), 0);
     }
 }

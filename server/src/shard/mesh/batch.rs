@@ -3,7 +3,7 @@
 //! Both ends are the same process of the same build: the layout is private, carries no version, and
 //! a record that does not parse is a bug.
 
-use crate::shard::identity::ConnectionId;
+use crate::shard::identity::{AccountId, ConnectionId};
 use bytes::Bytes;
 
 /// What one turn of a shard has for another.
@@ -19,6 +19,7 @@ pub struct MeshBatch {
 /// A message for the subscriptions of another shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MeshPublish<'a> {
+    pub account: AccountId,
     pub flags: u8,
     /// To the plain subscriptions there.
     pub plain: bool,
@@ -31,6 +32,7 @@ pub struct MeshPublish<'a> {
     pub subject_hash: u64,
     pub subject: &'a str,
     pub reply: Option<&'a [u8]>,
+    pub header_bytes: u32,
     /// To one member of this queue group there.
     pub group: Option<&'a str>,
     pub payload: MeshPayload<'a>,
@@ -57,6 +59,7 @@ pub enum Record<'a> {
     /// The sender now has `count` subscriptions of this pattern and group.
     Interest {
         sequence: u64,
+        account: AccountId,
         count: u32,
         pattern: &'a str,
         group: Option<&'a str>,
@@ -87,13 +90,17 @@ const REPLY: u8 = 2;
 const GROUP: u8 = 4;
 const SHARED: u8 = 8;
 
+/// What a publish has of fixed length.
+const HEAD_BYTES: usize = 44;
+
 impl MeshBatch {
     pub fn push(&mut self, record: &Record<'_>) {
         match *record {
             Record::Publish(ref publish) => self.push_publish(publish),
-            Record::Interest { sequence, count, pattern, group } => {
+            Record::Interest { sequence, account, count, pattern, group } => {
                 self.bytes.push(INTEREST);
                 self.bytes.extend_from_slice(&sequence.to_le_bytes());
+                self.bytes.extend_from_slice(&account.0.to_le_bytes());
                 self.bytes.extend_from_slice(&count.to_le_bytes());
                 self.put(pattern.as_bytes());
                 // A queue group has a name: no bytes means no group.
@@ -133,14 +140,16 @@ impl MeshBatch {
         parts |= if publish.reply.is_some() { REPLY } else { 0 };
         parts |= if publish.group.is_some() { GROUP } else { 0 };
         parts |= if matches!(publish.payload, MeshPayload::Shared(_)) { SHARED } else { 0 };
-        let mut head = [0u8; 40];
+        let mut head = [0u8; HEAD_BYTES];
         head[..4].copy_from_slice(&[PUBLISH, parts, publish.flags, publish.hops]);
         head[4..6].copy_from_slice(&publish.publisher_shard.to_le_bytes());
+        head[6..8].copy_from_slice(&publish.account.0.to_le_bytes());
         head[8..12].copy_from_slice(&publish.publisher.slot.to_le_bytes());
         head[12..16].copy_from_slice(&publish.publisher.generation.to_le_bytes());
         head[16..24].copy_from_slice(&publish.timestamp_nanos.to_le_bytes());
         head[24..32].copy_from_slice(&publish.correlation_id.to_le_bytes());
         head[32..40].copy_from_slice(&publish.subject_hash.to_le_bytes());
+        head[40..44].copy_from_slice(&publish.header_bytes.to_le_bytes());
         self.bytes.extend_from_slice(&head);
         self.put(publish.subject.as_bytes());
         if let Some(reply) = publish.reply {
@@ -189,10 +198,11 @@ impl<'a> Reader<'a> {
             INTEREST => {
                 self.take(1);
                 let sequence = self.u64();
+                let account = AccountId(self.u16());
                 let count = self.u32();
                 let pattern = self.text();
                 let group = Some(self.text()).filter(|name| !name.is_empty());
-                Record::Interest { sequence, count, pattern, group }
+                Record::Interest { sequence, account, count, pattern, group }
             }
             IN_FORCE => {
                 self.take(1);
@@ -213,8 +223,9 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn publish(&mut self) -> MeshPublish<'a> {
-        let head = self.take(40);
+        let head = self.take(HEAD_BYTES);
         let (parts, flags, hops) = (head[1], head[2], head[3]);
+        let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let subject = self.text();
@@ -230,7 +241,9 @@ impl<'a> Reader<'a> {
             flags,
             plain: parts & PLAIN != 0,
             hops,
-            publisher_shard: u16::from_le_bytes([head[4], head[5]]),
+            account: AccountId(u16_at(6)),
+            publisher_shard: u16_at(4),
+            header_bytes: u32_at(40),
             publisher: ConnectionId { slot: u32_at(8), generation: u32_at(12) },
             timestamp_nanos: u64_at(16),
             correlation_id: u64_at(24),
@@ -249,6 +262,10 @@ impl<'a> Reader<'a> {
         taken
     }
 
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.take(2).try_into().expect("two bytes"))
+    }
+
     fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take(4).try_into().expect("four bytes"))
     }
@@ -259,8 +276,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn short(&mut self) -> &'a [u8] {
-        let bytes = u16::from_le_bytes(self.take(2).try_into().expect("two bytes"));
-        self.take(usize::from(bytes))
+        let bytes = usize::from(self.u16());
+        self.take(bytes)
     }
 
     #[inline]
@@ -278,7 +295,9 @@ mod tests {
         let large = Bytes::from(vec![7; 9000]);
         let publish = |payload, reply, group: Option<&'static str>| {
             Record::Publish(MeshPublish {
+                account: AccountId(300),
                 flags: 0x43,
+                header_bytes: 70_000,
                 plain: group.is_none(),
                 hops: 1,
                 publisher_shard: 3,
@@ -295,9 +314,21 @@ mod tests {
         let connection = ConnectionId { slot: 1, generation: 2 };
         let records = [
             publish(MeshPayload::Copied(b"small"), None, None),
-            Record::Interest { sequence: 9, count: 2, pattern: "a.*", group: Some("workers") },
+            Record::Interest {
+                sequence: 9,
+                account: AccountId(7),
+                count: 2,
+                pattern: "a.*",
+                group: Some("workers"),
+            },
             publish(MeshPayload::Shared(&large), Some(b"inbox.1"), Some("workers")),
-            Record::Interest { sequence: 10, count: 0, pattern: ">", group: None },
+            Record::Interest {
+                sequence: 10,
+                account: AccountId::GLOBAL,
+                count: 0,
+                pattern: ">",
+                group: None,
+            },
             Record::InterestInForce { sequence: 11 },
             Record::Pause { publisher: connection },
             publish(MeshPayload::Copied(b""), None, None),

@@ -2,13 +2,21 @@
 //! every other shard has said so.
 
 use crate::shard::identity::{ConnectionId, ShardId};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// An answer held back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    Subscribed { id: u32, correlation_id: u64 },
-    Pong { correlation_id: u64 },
+    Subscribed {
+        id: u32,
+        correlation_id: u64,
+    },
+    Pong {
+        correlation_id: u64,
+    },
+    /// To a NATS client, as it is sent.
+    Line(Cow<'static, [u8]>),
 }
 
 /// Sequence numbers of the interest this shard announced, and who confirmed how far.
@@ -39,24 +47,24 @@ impl Interest {
         *known = sequence;
     }
 
-    /// Whether an answer may leave at once; otherwise it waits here, in order.
-    #[must_use = "an answer that need not wait must be given"]
-    pub fn ready(&mut self, connection: ConnectionId, answer: Answer) -> bool {
-        if self.settled() >= self.announced {
-            return true;
-        }
+    /// Whether everything announced is in force: an answer that promises it may leave at once.
+    pub fn is_in_force(&self) -> bool {
+        self.settled() >= self.announced
+    }
+
+    /// Keeps an answer until everything announced so far is in force; answers keep their order.
+    pub fn hold(&mut self, connection: ConnectionId, answer: Answer) {
         self.waiting.push_back((self.announced, connection, answer));
-        false
     }
 
     /// The next answer whose wait is over.
     pub fn release(&mut self) -> Option<(ConnectionId, Answer)> {
         let settled = self.settled();
-        let &(sequence, connection, answer) = self.waiting.front()?;
+        let &(sequence, ..) = self.waiting.front()?;
         if sequence > settled {
             return None;
         }
-        self.waiting.pop_front();
+        let (_, connection, answer) = self.waiting.pop_front()?;
         Some((connection, answer))
     }
 
@@ -80,11 +88,12 @@ mod tests {
     fn answers_wait_for_every_shard_and_keep_their_order() {
         let mut interest = Interest::new(3, 1);
         let pong = |correlation_id| Answer::Pong { correlation_id };
-        assert!(interest.ready(CLIENT, pong(0)), "nothing announced, nothing to wait for");
+        assert!(interest.is_in_force(), "nothing announced, nothing to wait for");
         assert_eq!(interest.announce(), 1);
-        assert!(!interest.ready(CLIENT, pong(1)));
+        assert!(!interest.is_in_force());
+        interest.hold(CLIENT, pong(1));
         assert_eq!(interest.announce(), 2);
-        assert!(!interest.ready(CLIENT, pong(2)));
+        interest.hold(CLIENT, pong(2));
         interest.confirm(0, 2);
         assert_eq!(interest.release(), None);
         interest.confirm(2, 1);

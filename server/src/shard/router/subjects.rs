@@ -11,7 +11,7 @@ use ringbolt_protocol::subject::Subject;
 use std::hash::BuildHasher;
 
 /// Index of a subject in its shard's table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct SubjectId(u32);
 
 /// The entry every unpinned subject shares when the table is full of pinned ones.
@@ -89,6 +89,15 @@ impl Subjects {
             }
             None => self.insert(subject, hash),
         }
+    }
+
+    /// Whether a number still stands for that text; a yes counts as a use.
+    #[inline]
+    pub fn is(&mut self, id: SubjectId, text: &[u8]) -> bool {
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else { return false };
+        let same = entry.text.as_bytes() == text;
+        entry.recent |= same;
+        same
     }
 
     /// Resolves and pins, for as long as a connection has it interned. `None`: the table is full of
@@ -197,8 +206,7 @@ impl Subjects {
 
 #[cold]
 fn refresh(entry: &mut Entry, router: &Router) {
-    let subject = Subject::new(entry.text.as_bytes()).expect("the table holds valid subjects");
-    router.match_into(subject, &mut entry.route);
+    router.match_into(Subject::trusted(&entry.text), &mut entry.route);
     entry.generation = router.generation();
 }
 

@@ -1,0 +1,111 @@
+//! The block of headers in front of a payload, the same bytes in both dialects: a line `NATS/1.0`,
+//! lines of `Name: value`, an empty line, each ended by CRLF.
+//!
+//! The server relays a block as it is. It reads a few headers of its own, and writes them for a
+//! receiver that has no other way to see them.
+
+use crate::command::{Compression, Flags, Priority};
+use crate::decimal;
+
+/// How a block begins.
+pub const VERSION_LINE: &[u8] = b"NATS/1.0\r\n";
+/// The lane of a message.
+pub const PRIORITY: &str = "Ringbolt-Priority";
+/// How a payload is compressed.
+pub const COMPRESSION: &str = "Ringbolt-Compression";
+/// The correlation id of a native message.
+pub const CORRELATION_ID: &str = "Ringbolt-Correlation-Id";
+
+const PRIORITIES: [(&str, Priority); 5] = [
+    ("normal", Priority::Normal),
+    ("critical", Priority::Critical),
+    ("high", Priority::High),
+    ("low", Priority::Low),
+    ("background", Priority::Background),
+];
+const COMPRESSIONS: [(&str, Compression); 3] =
+    [("none", Compression::None), ("lz4", Compression::Lz4), ("zstd", Compression::Zstd)];
+const CORRELATION_DIGITS_MAX: usize = 19;
+
+/// The value of the first header of that name, without the blanks around it. Names are compared as
+/// they are written.
+pub fn find<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut lines = block.split(|&byte| byte == b'\n').skip(1);
+    lines.find_map(|line| {
+        let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+        Some(value.trim_ascii())
+    })
+}
+
+/// What the server's own headers say. What they do not say, or wrongly, is as if it were not there.
+pub fn read(block: &[u8]) -> (Flags, u64) {
+    fn value<T: Copy>(block: &[u8], name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = find(block, name)?;
+        choices.iter().find(|(choice, _)| choice.as_bytes() == text).map(|&(_, value)| value)
+    }
+    let priority = value(block, PRIORITY, &PRIORITIES).unwrap_or(Priority::Normal);
+    let compression = value(block, COMPRESSION, &COMPRESSIONS).unwrap_or(Compression::None);
+    let correlation_id = find(block, CORRELATION_ID)
+        .and_then(|text| decimal::parse(text, CORRELATION_DIGITS_MAX))
+        .unwrap_or_default();
+    (Flags::new(priority, compression), correlation_id)
+}
+
+/// Whether a message has anything to say in headers.
+pub fn needed(flags: Flags, correlation_id: u64) -> bool {
+    correlation_id != 0 || flags.without_layout_bits() != Flags::default()
+}
+
+/// Appends a block with the server's own headers in front of what `block` holds, which may be empty.
+pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(VERSION_LINE);
+    let mut line = |name: &str, value: &str| {
+        for part in [name, ": ", value, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    };
+    let priority = flags.priority();
+    if let Some((name, _)) = PRIORITIES.iter().skip(1).find(|&&(_, other)| other == priority) {
+        line(PRIORITY, name);
+    }
+    let compression = flags.compression();
+    if let Some((name, _)) = COMPRESSIONS.iter().skip(1).find(|&&(_, other)| other == compression) {
+        line(COMPRESSION, name);
+    }
+    if correlation_id != 0 {
+        line(CORRELATION_ID, &correlation_id.to_string());
+    }
+    match block.strip_prefix(VERSION_LINE) {
+        Some(lines) => out.extend_from_slice(lines),
+        None => out.extend_from_slice(b"\r\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_the_block_behind_it_kept() {
+        let flags = Flags::new(Priority::Background, Compression::Zstd);
+        let mut block = Vec::new();
+        write(flags, 42, b"NATS/1.0\r\nTrace: a b\r\n\r\n", &mut block);
+        assert_eq!(
+            String::from_utf8_lossy(&block),
+            "NATS/1.0\r\nRingbolt-Priority: background\r\nRingbolt-Compression: zstd\r\n\
+             Ringbolt-Correlation-Id: 42\r\nTrace: a b\r\n\r\n"
+        );
+        assert_eq!(read(&block), (flags, 42));
+        assert_eq!(find(&block, "Trace"), Some(&b"a b"[..]));
+        assert_eq!(find(&block, "Tra"), None);
+    }
+
+    #[test]
+    fn nonsense_in_a_block_means_nothing() {
+        for block in ["", "NATS/1.0", "abcdef", "NATS/1.0\r\nRingbolt-Priority: soon\r\n\r\n", "\n\n:\n"] {
+            assert_eq!(read(block.as_bytes()), (Flags::default(), 0), "{block}");
+        }
+        assert!(!needed(Flags(Flags::INTERNED | Flags::REPLY), 0));
+        assert!(needed(Flags::new(Priority::High, Compression::None), 0) && needed(Flags::default(), 1));
+    }
+}

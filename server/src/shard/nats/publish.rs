@@ -1,0 +1,102 @@
+//! `PUB` and `HPUB`: checks, the route, and the answer to a request nobody took.
+
+use crate::shard::metrics::Counter;
+use crate::shard::router::subjects::SubjectId;
+use crate::shard::{ConnectionId, Effects, Shard};
+use bytes::Bytes;
+use ringbolt_protocol::command::{Publish, SubjectRef};
+use ringbolt_protocol::headers;
+use ringbolt_protocol::nats::encode::{self, MessageLine};
+use ringbolt_protocol::subject::Subject;
+
+impl Shard {
+    #[inline]
+    pub(super) fn nats_publish(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) {
+        self.delivery.counters.add(Counter::MessagesIn, 1);
+        let Some(session) = self.delivery.sessions.at(id.slot) else { return };
+        let account = session.account;
+        let Some(nats) = &mut session.nats else { return };
+        let SubjectRef::Literal(text) = publish.subject else { return };
+        let (verbose, pedantic) = (nats.options.verbose, nats.options.pedantic);
+        let subjects = &mut self.spaces[usize::from(account.0)].subjects;
+        let subject = if subjects.is(nats.last_subject, text) {
+            Some(nats.last_subject)
+        } else {
+            let found = Subject::relaxed(text).ok().map(|subject| subjects.resolve(subject));
+            nats.last_subject = found.unwrap_or_default();
+            found
+        };
+        if pedantic && !Subject::relaxed(text).is_ok_and(is_literal) {
+            self.nats_error(id, "Invalid Publish Subject", effects);
+        }
+        if verbose {
+            self.nats_ok(id, effects);
+        }
+        if self.drain.draining() {
+            return self.delivery.counters.add(Counter::DropsDraining, 1);
+        }
+        // A subject with an empty token is nobody's, not even of those who want everything.
+        let taken = subject.is_some_and(|subject| self.nats_route(id, subject, publish, backing, effects));
+        if !taken && publish.reply.is_some() {
+            self.nats_no_responders(id, publish, effects);
+        }
+    }
+
+    #[inline]
+    fn nats_route(
+        &mut self,
+        id: ConnectionId,
+        subject: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        if publish.header_bytes == 0 {
+            return self.route(id, subject, publish, backing, effects);
+        }
+        let (flags, correlation_id) = headers::read(&publish.payload[..publish.header_bytes as usize]);
+        self.route(id, subject, &Publish { flags, correlation_id, ..*publish }, backing, effects)
+    }
+
+    /// Tells the publisher of a request that nobody took it, if it asked for that and would hear it.
+    #[cold]
+    fn nats_no_responders(&mut self, id: ConnectionId, publish: &Publish<'_>, effects: &mut Effects) {
+        self.delivery.counters.add(Counter::NoResponders, 1);
+        let Some(reply) = publish.reply else { return };
+        let Some(session) = self.delivery.sessions.get(id) else { return };
+        if !session.nats.as_ref().is_some_and(|nats| nats.options.no_responders) {
+            return;
+        }
+        let Ok(subject) = Subject::relaxed(reply) else { return };
+        let space = &mut self.spaces[usize::from(session.account.0)];
+        let reply_id = space.subjects.resolve(subject);
+        let (_, _, route) = space.subjects.route(reply_id, &space.router);
+        let Some(own) = route.plain.iter().find(|target| target.slot == id.slot) else { return };
+        let subscription = &self.delivery.subscriptions[own.subscription as usize];
+        let SubjectRef::Literal(subject) = publish.subject else { return };
+        let block = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
+        let line = MessageLine {
+            subject: reply,
+            sid: subscription.sid(),
+            reply: None,
+            header_bytes: block.len(),
+            payload_bytes: block.len(),
+        };
+        let mut answer = Vec::new();
+        encode::message_line(&mut answer, &line);
+        answer.extend_from_slice(&block);
+        answer.extend_from_slice(encode::CRLF);
+        self.delivery.send_answer(id, |out| out.extend_from_slice(&answer), effects);
+    }
+}
+
+/// Whether no token is a wildcard.
+fn is_literal(subject: Subject<'_>) -> bool {
+    subject.tokens().all(|token| token != "*" && token != ">")
+}
