@@ -2,7 +2,7 @@
 
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 /// The only way in.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
 pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
 use crate::limits::{Limits, SlowConsumerPolicy};
+use core::net::SocketAddr;
 use delivery::{Delivery, Segment};
 use drain::Drain;
 use mesh::{Interest, MeshBatch};
@@ -38,7 +39,6 @@ use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::nats::ParseLimits;
 use session::{Session, Stage};
 use space::Space;
-use std::net::SocketAddr;
 
 /// How often the edge should send [`Event::Tick`].
 pub const TICK_NANOS: u64 = 100_000_000;

@@ -8,10 +8,10 @@ mod publish;
 mod receive;
 
 use super::router::subjects::SubjectId;
+use core::net::SocketAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::nats::{Connect, ParseLimits};
-use std::net::SocketAddr;
 
 /// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
