@@ -4,6 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::native::encode;
+use ringbolt_server::access::Access;
 use ringbolt_server::limits::Limits;
 use ringbolt_server::shard::{ConnectionId, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 use ringbolt_server::sim::{SimClient, small_limits};
@@ -24,7 +25,7 @@ fn shard() -> Shard {
         version: String::new(),
         nats: None,
     };
-    Shard::new(0, &limits, identity, 1, 2)
+    Shard::new(0, &limits, &Access::default(), identity, 1, 2)
 }
 
 fn say(shard: &mut Shard, id: ConnectionId, bytes: &[u8]) {

@@ -175,7 +175,8 @@ fn parse_any<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Pa
     }
     let behind = &input[verb_bytes..];
     let Some(&first) = behind.first() else { return Ok(Parsed::IncompleteLine) };
-    if !is_blank(first) {
+    let stands_alone = matches!(verb, Verb::Connect | Verb::Info);
+    if !is_blank(first) && !stands_alone {
         return Err(ParseError::UnknownOperation);
     }
     let Some(blanks) = behind.iter().position(|&byte| !is_blank(byte)) else {
@@ -209,7 +210,8 @@ fn parse_any<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Pa
         Verb::Unsubscribe => unsubscribe(arguments)?,
         Verb::Connect => Command::Connect(arguments),
         Verb::Error => return Err(ParseError::ClientError),
-        Verb::Info | Verb::Ping | Verb::Pong | Verb::Ok => Command::Ignored,
+        Verb::Info => info(arguments)?,
+        Verb::Ping | Verb::Pong | Verb::Ok => Command::Ignored,
     };
     Ok(Parsed::Command { command, consumed })
 }
@@ -292,6 +294,14 @@ fn publish<'a>(
     let payload = &body[..payload_bytes];
     let command = Command::Publish(plain_publish(words[0], reply, header_bytes as u32, payload));
     Ok(Parsed::Command { command, consumed: line_bytes + payload_bytes + 2 })
+}
+
+/// What a client says of itself as a server is let be, but it must be JSON.
+fn info(arguments: &[u8]) -> Result<Command<'_>, ParseError> {
+    match serde_json::from_slice::<Option<serde_json::Map<String, serde_json::Value>>>(arguments) {
+        Ok(_) => Ok(Command::Ignored),
+        Err(_) => Err(ParseError::Arguments),
+    }
 }
 
 fn subscribe(arguments: &[u8]) -> Result<Command<'_>, ParseError> {

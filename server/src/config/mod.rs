@@ -11,6 +11,7 @@ pub use cores::parse_cores;
 pub use parse::allowed_cores;
 pub use sources::{Origin, Sources};
 
+use crate::access::Access;
 use crate::limits::SlowConsumerPolicy;
 use parse::Reader;
 use std::fmt;
@@ -38,6 +39,8 @@ pub struct Config {
     pub native_unix: Option<PathBuf>,
     pub nats: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    /// Who may connect in the NATS protocol.
+    pub access: Access,
     pub server_name: String,
     pub log: String,
     pub log_format: LogFormat,
@@ -109,6 +112,7 @@ impl Config {
             native_unix: read.socket_path("native_unix"),
             nats,
             admin,
+            access: Access::default(),
             server_name: read.name("name"),
             log: read.log_filter("log"),
             log_format: read.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),

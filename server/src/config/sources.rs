@@ -115,8 +115,19 @@ impl Sources {
 
 /// `RINGBOLT_…` variables, and first parts of such, that the load generator, the tests and the scripts
 /// read.
-const NOT_SETTINGS: &[&str] =
-    &["CONFIG", "BLESS", "PYTHON", "FLATC", "NATS_SERVER", "REDIS_SERVER", "TUNE", "SERVER", "SEED"];
+const NOT_SETTINGS: &[&str] = &[
+    "CONFIG",
+    "BLESS",
+    "PYTHON",
+    "NODE",
+    "FLATC",
+    "NATS_SERVER",
+    "REDIS_SERVER",
+    "TUNE",
+    "SERVER",
+    "SEED",
+    "TRANSCRIPTS",
+];
 
 fn is_of_tools(key: &str) -> bool {
     NOT_SETTINGS

@@ -10,4 +10,5 @@ mod connection;
 mod listener;
 mod mesh;
 mod shard_loop;
+mod verifier;
 mod wait;

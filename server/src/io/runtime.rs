@@ -6,6 +6,8 @@ use super::listener;
 use super::mesh::{self, MeshEnds};
 use super::metrics::SharedCounters;
 use super::shard_loop::{Orders, Parts, ShardLoop};
+use super::verifier::{self, Verifier};
+use crate::access::Access;
 use crate::config::{Config, WaitMode};
 use crate::limits::Limits;
 use crate::shard::{Dialect, ServerIdentity, Shard, ShardId};
@@ -69,20 +71,24 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     };
     let ends = mesh::connect(limits).map_err(|error| failed("mesh", &error))?;
     let sleepers = Arc::clone(&ends[0].sleepers);
+    let verifiers = verifier::start(&sleepers).map_err(|error| failed("verifier", &error))?;
     let (report, reports) = mpsc::channel();
     let seeds = Seeds::new();
     let mut shards = Vec::new();
-    for (id, ((end, listeners), shared)) in ends.into_iter().zip(listeners).zip(&counters).enumerate() {
+    let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
+    for (id, (((end, listeners), verifier), shared)) in parts.enumerate() {
         let seat = Seat {
             id: id as ShardId,
             mesh: end,
             listeners,
+            verifier,
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             report: report.clone(),
             wait: config.wait,
             huge_pages: config.huge_pages,
             limits: limits.clone(),
+            access: config.access.clone(),
             identity: identity(config, &seeds, bound.nats),
             hash_seed: seeds.hash,
             random_seed: seeds.random(id),
@@ -196,12 +202,14 @@ struct Seat {
     id: ShardId,
     mesh: MeshEnds,
     listeners: Listeners,
+    verifier: Verifier,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
     wait: WaitMode,
     huge_pages: bool,
     limits: Limits,
+    access: Access,
     identity: ServerIdentity,
     hash_seed: u64,
     random_seed: u64,
@@ -232,12 +240,13 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
 
 fn serve(seat: Seat) -> io::Result<usize> {
     let Seat { id, limits, report, .. } = seat;
-    let shard = Shard::new(id, &limits, seat.identity, seat.hash_seed, seat.random_seed);
+    let shard = Shard::new(id, &limits, &seat.access, seat.identity, seat.hash_seed, seat.random_seed);
     // Made here, on the pinned thread: its memory is touched first, and so placed, by this core.
     let built = build_ring(&limits, seat.huge_pages).and_then(|ring| {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
         let (mesh, listeners, orders, shared) = (seat.mesh, seat.listeners, seat.orders, seat.shared);
-        let parts = Parts { shard, ring, mesh, listeners, orders, shared, wait: seat.wait };
+        let verifier = seat.verifier;
+        let parts = Parts { shard, ring, mesh, listeners, orders, verifier, shared, wait: seat.wait };
         Ok((ShardLoop::new(parts)?, memory))
     });
     match built {

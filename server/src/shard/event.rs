@@ -2,6 +2,7 @@
 
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
+use crate::access::Verification;
 use core::net::SocketAddr;
 
 /// The only way in.
@@ -11,6 +12,8 @@ pub enum Event<'a> {
     Opened(ConnectionId, Opening),
     /// Bytes of a connection, in order, cut anywhere.
     Bytes(ConnectionId, &'a [u8]),
+    /// The outcome of a verification that was asked for.
+    Verified(ConnectionId, bool),
     /// The segments last taken from this connection's outbox have left.
     Sent(ConnectionId),
     /// The edge has let go of the connection; its slot may come back under a new generation.
@@ -38,10 +41,12 @@ pub struct Opening {
     pub dialect: Dialect,
     /// Where it comes from, if the edge could tell.
     pub peer: Option<SocketAddr>,
+    /// What nobody can guess, for a client to sign.
+    pub nonce: u128,
 }
 
 impl Opening {
-    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None };
+    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0 };
 }
 
 /// Who ended a connection, as the edge saw it.
@@ -72,6 +77,8 @@ pub struct Effects {
     /// Receive from these again.
     pub resume: Vec<ConnectionId>,
     pub close: Vec<(ConnectionId, Close)>,
+    /// Proofs to check on another thread; each is answered by [`Event::Verified`].
+    pub verify: Vec<(ConnectionId, Verification)>,
     /// Links that turned from idle to ready: take a batch at the end of the turn.
     pub mesh: Vec<ShardId>,
     /// Every connection is gone and nothing more can arrive: the shard may stop.
@@ -84,6 +91,7 @@ impl Effects {
             && self.pause.is_empty()
             && self.resume.is_empty()
             && self.close.is_empty()
+            && self.verify.is_empty()
             && self.mesh.is_empty()
             && !self.drained
     }
@@ -93,6 +101,7 @@ impl Effects {
         self.pause.clear();
         self.resume.clear();
         self.close.clear();
+        self.verify.clear();
         self.mesh.clear();
         self.drained = false;
     }

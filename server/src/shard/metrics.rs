@@ -75,6 +75,8 @@ counters! {
     DropsMeshFull: Counter "messages_dropped" by "mesh_full", "Messages dropped.";
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
     DropsDraining: Counter "messages_dropped" by "draining", "Messages dropped.";
+    PermissionViolations: Counter "permission_violations",
+        "Publishes and subscriptions that the client may not make.";
     NoResponders: Counter "no_responders", "Requests that reached nobody.";
     PublishersPaused: Gauge "publishers_paused", "Connections not read from because a receiver is full.";
     PublisherPauses: Counter "publisher_pauses", "Times a connection was no longer read from.";

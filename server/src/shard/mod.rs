@@ -26,6 +26,7 @@ mod subscriptions;
 pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
 pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
+use crate::access::{Access, Permissions};
 use crate::limits::{Limits, SlowConsumerPolicy};
 use core::net::SocketAddr;
 use delivery::{Delivery, Segment};
@@ -39,6 +40,7 @@ use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::nats::ParseLimits;
 use session::{Session, Stage};
 use space::Space;
+use std::rc::Rc;
 
 /// How often the edge should send [`Event::Tick`].
 pub const TICK_NANOS: u64 = 100_000_000;
@@ -58,6 +60,9 @@ pub struct ServerIdentity {
 pub struct Shard {
     id: ShardId,
     identity: ServerIdentity,
+    access: Access,
+    /// By place among the users.
+    permissions: Vec<Option<Rc<Permissions>>>,
     decode_limits: DecodeLimits,
     /// By account.
     spaces: Vec<Space>,
@@ -75,6 +80,7 @@ impl Shard {
     pub fn new(
         id: ShardId,
         limits: &Limits,
+        access: &Access,
         identity: ServerIdentity,
         hash_seed: u64,
         random_seed: u64,
@@ -87,10 +93,12 @@ impl Shard {
         Shard {
             id,
             identity,
+            permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
+            access: access.clone(),
             decode_limits: DecodeLimits {
                 body_bytes_max: (limits.payload_bytes_max + frame_overhead) as u32,
             },
-            spaces: vec![Space::new(hash_seed, limits.subjects_max)],
+            spaces: access.accounts.iter().map(|_| Space::new(hash_seed, limits.subjects_max)).collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
             delivery: Delivery::new(id, limits.clone()),
@@ -103,8 +111,10 @@ impl Shard {
     /// The only way in. `effects` must be empty, and must be applied in full before the next call.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, effects: &mut Effects) {
         assert!(effects.is_empty(), "the effects of the event before were not applied");
+        self.delivery.now = now;
         match event {
             Event::Bytes(id, bytes) => self.receive(now, id, bytes, effects),
+            Event::Verified(id, proven) => self.verified(id, proven, effects),
             Event::Sent(id) => self.sent(id, effects),
             Event::Mesh(from, batch) => self.receive_batch(now, from, batch, effects),
             Event::MeshRoom(shard) => self.mesh_room(shard, effects),
@@ -173,8 +183,8 @@ impl Shard {
                     headers: false,
                 };
                 let number = self.opened * self.delivery.limits.shards as u64 + u64::from(self.id) + 1;
-                let nats = NatsSession::new(number, opening.peer, limits, id.slot);
-                Session::new_nats(id, now, lenient, nats)
+                let nats = NatsSession::new(number, opening, limits, id.slot);
+                Session { stage: self.first_stage(), ..Session::new_nats(id, now, lenient, nats) }
             }
         };
         self.opened += 1;

@@ -12,6 +12,8 @@ use hashbrown::HashMap;
 pub enum Stage {
     /// Connected; only HELLO, or a CONNECT with credentials, is acceptable.
     AwaitingHello,
+    /// What the client claims to be is being verified; what it says meanwhile waits.
+    Verifying,
     Ready,
     /// Told to close: input is ignored, nothing new is queued.
     Closing,
@@ -26,6 +28,8 @@ pub struct Session {
     pub echo: bool,
     /// Messages may carry headers.
     pub headers: bool,
+    /// May answer what it is asked, so the reply subjects of its deliveries are kept.
+    pub keeps_replies: bool,
     /// Never cut for being slow: a subscription asked for drops instead.
     pub lenient: bool,
     pub pings_outstanding: u8,
@@ -52,6 +56,7 @@ impl Session {
             account: AccountId::GLOBAL,
             echo: true,
             headers: true,
+            keeps_replies: false,
             lenient,
             pings_outstanding: 0,
             pauses: 0,
@@ -68,7 +73,6 @@ impl Session {
     /// A connection that speaks the NATS protocol.
     pub fn new_nats(id: ConnectionId, now: Nanos, lenient: bool, nats: NatsSession) -> Session {
         Session {
-            stage: Stage::Ready,
             headers: false,
             outbox: Outbox::new(Dialect::Nats),
             nats: Some(Box::new(nats)),

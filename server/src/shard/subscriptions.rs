@@ -5,12 +5,14 @@ use super::mesh::Record;
 use super::router::Stale;
 use super::router::{Router, Target};
 use super::{AccountId, ConnectionId, Effects, Shard, ShardId};
+use crate::access::Permissions;
 use crate::limits::SlowConsumerPolicy;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::limits::QUEUE_GROUP_BYTES_MAX;
 use ringbolt_protocol::native::control::RefusalCode;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use std::rc::Rc;
 
 /// What a new subscription is made of.
 pub(super) struct Wanted<'a> {
@@ -18,6 +20,8 @@ pub(super) struct Wanted<'a> {
     pub client_id: u32,
     /// What a NATS client's deliveries say, or nothing.
     pub line: Box<[u8]>,
+    /// What each of its deliveries is checked by.
+    pub filter: Option<Rc<Permissions>>,
     pub pattern: Pattern<'a>,
     pub group: Option<&'a str>,
     pub policy: SlowConsumerPolicy,
@@ -53,7 +57,7 @@ impl Shard {
             let message = format!("a connection may hold {limit} subscriptions");
             return Err((RefusalCode::SubscriptionLimit, message));
         }
-        let wanted = Wanted { client_id, line: Box::default(), pattern, group, policy };
+        let wanted = Wanted { client_id, line: Box::default(), filter: None, pattern, group, policy };
         let key = self.add_subscription(id, wanted, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
         let map = session
@@ -70,13 +74,14 @@ impl Shard {
         wanted: Wanted<'_>,
         effects: &mut Effects,
     ) -> u32 {
-        let Wanted { client_id, line, pattern, group, policy } = wanted;
+        let Wanted { client_id, line, filter, pattern, group, policy } = wanted;
         let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
         let key = self.delivery.subscriptions.insert(Subscription {
             slot: id.slot,
             account,
             client_id,
             line,
+            filter,
             exact: !pattern.has_wildcard(),
             policy,
             delivered: 0,

@@ -7,6 +7,7 @@ mod client;
 
 pub use client::{Received, SimClient};
 
+use crate::access::Access;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::shard::delivery::Segment;
 use crate::shard::mesh::MeshBatch;
@@ -99,7 +100,7 @@ impl World {
             nats: None,
         };
         let shards = (0..count as ShardId)
-            .map(|id| Shard::new(id, &limits, identity.clone(), seed, seed ^ u64::from(id)))
+            .map(|id| Shard::new(id, &limits, &Access::default(), identity.clone(), seed, seed ^ u64::from(id)))
             .collect();
         World {
             now: Nanos(1),

@@ -21,6 +21,8 @@ pub struct Delivery {
     pub subscription: u32,
     pub correlation_id: u64,
     pub reply: Option<String>,
+    pub flags: Flags,
+    pub header_bytes: u32,
     pub payload: Vec<u8>,
 }
 
@@ -238,6 +240,8 @@ fn owned(frame: &Frame<'_>) -> Got {
             subscription: deliver.subscription_id,
             correlation_id: deliver.correlation_id,
             reply: deliver.reply.map(text),
+            flags: deliver.flags.without_layout_bits(),
+            header_bytes: deliver.header_bytes,
             payload: deliver.payload.to_vec(),
         }),
         Frame::Control(Control::Welcome(welcome)) => Got::Welcome { shard: welcome.shard },

@@ -6,6 +6,8 @@ mod cross_shard;
 mod hostile;
 mod idle;
 mod isolation;
+mod nats_async;
+mod nats_interoperation;
 mod server;
 mod slow_consumers;
 mod stopping;

@@ -12,6 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     pub native: String,
+    pub nats: String,
     admin: String,
     _folder: tempfile::TempDir,
 }
@@ -54,7 +55,7 @@ impl Server {
             let from = text.find(name).expect("the field") + name.len() + 4;
             text[from..].split('"').next().expect("a value").to_owned()
         };
-        Server { native: field("native"), admin: field("admin"), _folder: folder, child }
+        Server { native: field("native"), nats: field("nats"), admin: field("admin"), _folder: folder, child }
     }
 
     pub fn connect(&self) -> Client {

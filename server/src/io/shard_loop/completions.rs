@@ -6,6 +6,7 @@ use crate::shard::delivery::Segment;
 use crate::shard::metrics::Counter;
 use crate::shard::{Departure, Dialect, Event, Nanos, Opening};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, ReceivedBuffer, Slot};
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 
@@ -67,8 +68,16 @@ impl ShardLoop {
     ) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         let id = connection.id;
-        self.handle(now, Event::Opened(id, Opening { dialect, peer }))?;
+        let nonce = self.nonce();
+        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce }))?;
         self.arm(slot)
+    }
+
+    /// A number nobody can guess: two keyed hashes (SipHash) of a count.
+    fn nonce(&mut self) -> u128 {
+        self.nonces += 1;
+        let half = |side: u8| u128::from(self.nonce_key.hash_one((self.nonces, side)));
+        half(0) << 64 | half(1)
     }
 
     fn received(&mut self, now: Nanos, slot: Slot, outcome: ReceiveOutcome) -> io::Result<()> {

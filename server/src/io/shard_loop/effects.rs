@@ -39,6 +39,11 @@ impl ShardLoop {
                 Close::Now => self.shut_down(now, Slot(id.slot))?,
             }
         }
+        for (id, verification) in self.effects.verify.drain(..) {
+            if !self.verifier.ask(id, verification) {
+                self.unproven.push(id);
+            }
+        }
         self.effects.clear();
         Ok(())
     }

@@ -12,11 +12,13 @@ use super::clock::Clock;
 use super::connection::Connections;
 use super::mesh::MeshEnds;
 use super::metrics::SharedCounters;
+use super::verifier::Verifier;
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use crate::shard::metrics::Counter;
 use crate::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use ringbolt_ring::{Chunk, RegionBacking, Ring, Slot, Wait};
+use std::hash::RandomState;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -48,6 +50,11 @@ pub struct ShardLoop {
     /// What the connections of each listener speak.
     dialects: Vec<Dialect>,
     orders: Arc<Orders>,
+    verifier: Verifier,
+    /// Connections whose proof nobody had time for.
+    unproven: Vec<ConnectionId>,
+    nonce_key: RandomState,
+    nonces: u64,
     shared: Arc<SharedCounters>,
     clock: Clock,
     waiter: Waiter,
@@ -80,13 +87,14 @@ pub struct Parts {
     pub mesh: MeshEnds,
     pub listeners: Vec<(Dialect, OwnedFd)>,
     pub orders: Arc<Orders>,
+    pub verifier: Verifier,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
 }
 
 impl ShardLoop {
     pub fn new(parts: Parts) -> io::Result<ShardLoop> {
-        let Parts { mut shard, mut ring, mesh, listeners, orders, shared, wait } = parts;
+        let Parts { mut shard, mut ring, mesh, listeners, orders, verifier, shared, wait } = parts;
         ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
         for (number, (_, listener)) in listeners.iter().enumerate() {
             ring.accept(number as u32, listener.as_fd())?;
@@ -106,6 +114,10 @@ impl ShardLoop {
                 .map(|(_, listener)| Accepting { listener, accepting: true })
                 .collect(),
             orders,
+            verifier,
+            unproven: Vec::new(),
+            nonce_key: RandomState::new(),
+            nonces: 0,
             shared,
             clock: Clock::new(),
             waiter: Waiter::new(wait),
@@ -157,6 +169,7 @@ impl ShardLoop {
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
         let mut worked = self.completions(now)?;
         worked |= self.inbound(now)?;
+        self.verified(now)?;
         if now.since(self.ticked_at) >= TICK_NANOS {
             self.ticked_at = now;
             self.handle(now, Event::Tick)?;
@@ -185,6 +198,18 @@ impl ShardLoop {
         Ok(worked)
     }
 
+    fn verified(&mut self, now: Nanos) -> io::Result<()> {
+        while let Some(id) = self.unproven.pop() {
+            self.handle(now, Event::Verified(id, false))?;
+        }
+        if self.verifier.is_ready() {
+            while let Some((id, proven)) = self.verifier.outcome() {
+                self.handle(now, Event::Verified(id, proven))?;
+            }
+        }
+        Ok(())
+    }
+
     fn sleep(&mut self, now: Nanos) -> io::Result<()> {
         self.publish_counters();
         let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at)).max(1);
@@ -193,7 +218,7 @@ impl ShardLoop {
         let orders = &self.orders;
         let ordered =
             orders.stop.load(Ordering::Relaxed) || (orders.drain.load(Ordering::Relaxed) && !self.draining);
-        if self.mesh.has_inbound() || ordered {
+        if self.mesh.has_inbound() || self.verifier.is_ready() || ordered {
             self.mesh.sleepers[own].get_up();
             return Ok(());
         }

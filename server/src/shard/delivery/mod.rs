@@ -10,19 +10,21 @@ pub use outbox::{Outbox, Segment};
 pub use pool::BufferPool;
 
 use super::event::Effects;
-use super::identity::{AccountId, ConnectionId, PublisherId, ShardId};
+use super::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 use super::mesh::batch::MeshPayload;
 use super::mesh::{Link, Record};
 use super::metrics::{Counter, Counters};
 use super::router::Target;
 use super::router::subjects::SubjectId;
 use super::session::{Session, Sessions, Stage};
+use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::native::control::{Control, encode_control};
 use ringbolt_protocol::native::encode;
 use slab::Slab;
 use slow_consumer::Admission;
+use std::rc::Rc;
 
 /// Most bytes a DELIVER frame has before its subject, reply and payload: header and four varints.
 const DELIVER_HEAD_BYTES_MAX: usize = 24 + 4 * 5;
@@ -38,6 +40,8 @@ pub struct Subscription {
     pub client_id: u32,
     /// A NATS client's id for it, as its deliveries say it; empty for a native client.
     pub line: Box<[u8]>,
+    /// A wildcard that may not take everything it matches.
+    pub filter: Option<Rc<Permissions>>,
     /// No wildcard: every delivery has the pattern as its subject.
     pub exact: bool,
     pub policy: SlowConsumerPolicy,
@@ -72,6 +76,8 @@ pub struct Delivery {
     pub links: Vec<Link>,
     pub pool: BufferPool,
     pub counters: Counters,
+    /// The time of the event that is handled.
+    pub now: Nanos,
     /// Subject numbers held by all connections.
     pub interned_subjects: u64,
     /// Publishers of this shard held back now.
@@ -91,6 +97,7 @@ impl Delivery {
             links: (0..limits.shards).map(|_| Link::default()).collect(),
             pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
             counters: Counters::default(),
+            now: Nanos(0),
             interned_subjects: 0,
             paused_publishers: 0,
             expired: Vec::new(),
@@ -111,6 +118,11 @@ impl Delivery {
         {
             return false;
         }
+        if let Some(filter) = &subscription.filter
+            && !filter.may_receive(message.subject, subscription.group.as_deref())
+        {
+            return false;
+        }
         let payload_bytes = message.payload.bytes().len();
         if session.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
             let (slot, policy) = (target.slot, subscription.policy);
@@ -128,6 +140,11 @@ impl Delivery {
         };
         if session.outbox.wrote(written) {
             effects.send.push(session.id);
+        }
+        if session.keeps_replies
+            && let Some(reply) = message.reply
+        {
+            session.keep_reply(self.now, reply);
         }
         subscription.delivered += 1;
         if subscription.delivered == subscription.deliveries_max {

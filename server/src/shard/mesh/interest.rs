@@ -68,6 +68,14 @@ impl Interest {
         Some((connection, answer))
     }
 
+    /// Takes out the answers of a connection that ends: nothing is left to be in force for it.
+    pub fn take_of(&mut self, connection: ConnectionId) -> Vec<Answer> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (own, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|&(_, id, _)| id == connection);
+        self.waiting = others.into();
+        own.into_iter().map(|(_, _, answer)| answer).collect()
+    }
+
     /// Answers held back.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -36,6 +36,8 @@ impl Shard {
             client_id: nats.number,
             client_ip: &client_ip,
             ldm: leaving,
+            auth_required: self.access.required() && self.access.no_auth_user.is_none(),
+            nonce: if self.access.wants_nonce() { &nats.nonce } else { "" },
             ringbolt: &self.identity.version,
             ..Info::default()
         };
@@ -123,6 +125,12 @@ impl Shard {
         reason: Counter,
         effects: &mut Effects,
     ) {
+        let session = self.delivery.sessions.get(id);
+        if session.and_then(|session| session.nats.as_ref()).is_some_and(|nats| nats.answers_waiting > 0) {
+            for answer in self.interest.take_of(id) {
+                self.answer(id, answer, effects);
+            }
+        }
         self.end(id, reason, effects, |delivery, effects| {
             if let Some(error) = error {
                 delivery.send_answer(id, |out| encode::error(out, error), effects);

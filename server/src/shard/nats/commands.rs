@@ -18,6 +18,16 @@ impl Shard {
         if nats.options.merge(options).is_err() {
             return self.close_nats(id, None, Counter::ConnectionsClosedProtocolError, effects);
         }
+        if !self.authenticate(id, effects) {
+            return;
+        }
+        self.finish_connect(id, effects);
+    }
+
+    /// What a `CONNECT` does once its sender is known.
+    pub(super) fn finish_connect(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        let Some(nats) = &mut session.nats else { return };
         let options = &nats.options;
         if options.new_account || !options.account.is_empty() {
             return self.authorization_violation(id, effects);
@@ -47,6 +57,13 @@ impl Shard {
         sid: &[u8],
         effects: &mut Effects,
     ) {
+        let permissions = self.subscription_permissions(id);
+        if let Some(permissions) = &permissions {
+            let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+            if !permissions.may_subscribe(text(pattern), group.map(text)) {
+                return self.refuse_subscription_to(id, pattern, group, effects);
+            }
+        }
         let limit = self.delivery.limits.subscriptions_max;
         let policy = self.delivery.limits.slow_consumer;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
@@ -63,7 +80,8 @@ impl Shard {
         };
         session.lenient |= is_lenient(policy);
         let line = Subscription::nats_line(pattern.as_str(), !pattern.has_wildcard(), sid);
-        let wanted = Wanted { client_id: 0, line, pattern, group, policy };
+        let filter = permissions.filter(|permissions| permissions.filters(pattern));
+        let wanted = Wanted { client_id: 0, line, filter, pattern, group, policy };
         let key = self.add_subscription(id, wanted, effects);
         if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {
             nats.subscriptions.insert(sid.into(), key);

@@ -2,16 +2,21 @@
 //!
 //! The rules are those of nats-server; `docs/NATS.md` names the differences.
 
+mod access;
 mod answers;
 mod commands;
 mod publish;
 mod receive;
 
+use super::event::Opening;
 use super::router::subjects::SubjectId;
+use crate::access::Permissions;
+use access::Replies;
 use core::net::SocketAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::nats::{Connect, ParseLimits};
+use std::rc::Rc;
 
 /// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
@@ -26,17 +31,30 @@ pub struct NatsSession {
     pub limits: ParseLimits,
     /// The client's id of a subscription → key in the shard's table.
     pub subscriptions: HashMap<Box<[u8]>, u32, FixedState>,
-    /// The subject last published to: most clients stay with one.
+    /// The subject last published to, and whether it may be: most clients stay with one.
     last_subject: SubjectId,
+    last_allowed: bool,
+    /// For the client to sign.
+    nonce: Box<str>,
+    /// Its place among the users, if it had to say who it is.
+    user: Option<usize>,
+    permissions: Option<Rc<Permissions>>,
+    /// Reply subjects it may publish to once or a few times.
+    replies: Replies,
     /// Answers of this connection that wait for other shards; later ones queue behind them.
     answers_waiting: u32,
 }
 
 impl NatsSession {
-    pub fn new(number: u64, peer: Option<SocketAddr>, limits: ParseLimits, slot: u32) -> NatsSession {
+    pub fn new(number: u64, opening: &Opening, limits: ParseLimits, slot: u32) -> NatsSession {
         NatsSession {
             number,
-            peer,
+            peer: opening.peer,
+            nonce: format!("{:032x}", opening.nonce).into(),
+            user: None,
+            permissions: None,
+            replies: Replies::default(),
+            last_allowed: true,
             options: Connect::default(),
             limits,
             subscriptions: HashMap::with_hasher(FixedState::with_seed(u64::from(slot))),

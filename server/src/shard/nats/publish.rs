@@ -30,10 +30,21 @@ impl Shard {
         } else {
             let found = Subject::relaxed(text).ok().map(|subject| subjects.resolve(subject));
             nats.last_subject = found.unwrap_or_default();
+            nats.last_allowed = match &nats.permissions {
+                Some(permissions) => std::str::from_utf8(text).is_ok_and(|text| permissions.may_publish(text)),
+                None => true,
+            };
             found
         };
+        let allowed = nats.last_allowed || session.may_answer(self.delivery.now, text);
         if pedantic && !Subject::relaxed(text).is_ok_and(is_literal) {
             self.nats_error(id, "Invalid Publish Subject", effects);
+        }
+        if !allowed {
+            return self.refuse_publish_to(id, text, effects);
+        }
+        if let Some(violation) = reserved(text, publish.reply) {
+            return self.nats_error(id, &violation, effects);
         }
         if verbose {
             self.nats_ok(id, effects);
@@ -94,6 +105,30 @@ impl Shard {
         answer.extend_from_slice(encode::CRLF);
         self.delivery.send_answer(id, |out| out.extend_from_slice(&answer), effects);
     }
+}
+
+/// Subjects that nats-server keeps for itself; publishing to them is refused. The answers to requests
+/// may not be asked to go to some others.
+const RESERVED_SUBJECTS: [&[u8]; 2] = [b"_GR_.", b"$GR."];
+const RESERVED_REPLIES: [&[u8]; 3] = [b"_GR_.", b"$GR.", b"$JS.ACK."];
+const RESERVED_REPLY: &[u8] = b"_R_.";
+
+/// What is said to a publisher who uses one of them.
+#[inline]
+fn reserved(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
+    let begins = |text: &[u8], with: &[u8]| text.len() > with.len() && text.starts_with(with);
+    if matches!(subject, [b'_' | b'$', b'G', ..])
+        && RESERVED_SUBJECTS.iter().any(|with| begins(subject, with))
+    {
+        let subject = String::from_utf8_lossy(subject);
+        return Some(format!("Permissions Violation for Publish to \"{subject}\""));
+    }
+    let reply = reply.filter(|reply| matches!(reply, [b'_' | b'$', b'R' | b'G' | b'J', ..]))?;
+    if reply.starts_with(RESERVED_REPLY) || RESERVED_REPLIES.iter().any(|with| begins(reply, with)) {
+        let reply = String::from_utf8_lossy(reply);
+        return Some(format!("Permissions Violation for Publish with Reply of \"{reply}\""));
+    }
+    None
 }
 
 /// Whether no token is a wildcard.

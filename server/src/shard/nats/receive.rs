@@ -7,6 +7,9 @@ use crate::shard::{ConnectionId, Effects, Shard};
 use bytes::Bytes;
 use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, parse};
 
+/// What a client may say before it is verified.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
 impl Shard {
     pub(in crate::shard) fn receive_nats(
         &mut self,
@@ -39,12 +42,18 @@ impl Shard {
         mut input: &'i [u8],
         effects: &mut Effects,
     ) -> Result<&'i [u8], ParseError> {
-        let Some((mut limits, mut unknown)) = self.nats_limits(id) else { return Ok(&[]) };
+        let Some((mut limits, mut stage)) = self.nats_limits(id) else { return Ok(&[]) };
         while let Some(first) = input.first() {
+            if stage == Stage::Verifying {
+                return self.wait_verified(id, input);
+            }
             // Who must say who it is says nothing else first, not even the beginning of it.
-            if unknown && !first.eq_ignore_ascii_case(&b'c') {
-                self.authorization_violation(id, effects);
-                return Ok(&[]);
+            if stage == Stage::AwaitingHello && !first.eq_ignore_ascii_case(&b'c') {
+                if !self.admit_unnamed(id) {
+                    self.authorization_violation(id, effects);
+                    return Ok(&[]);
+                }
+                stage = Stage::Ready;
             }
             let Parsed::Command { command, consumed } = parse(input, &limits)? else { break };
             if !self.operation(id, &command, None, effects) {
@@ -52,7 +61,7 @@ impl Shard {
             }
             if let Command::Connect(_) = command {
                 let Some(now) = self.nats_limits(id) else { return Ok(&[]) };
-                (limits, unknown) = now;
+                (limits, stage) = now;
             }
             input = &input[consumed..];
         }
@@ -71,7 +80,13 @@ impl Shard {
         if partial.is_empty() {
             return Ok(Some(input));
         }
-        let Some((limits, _)) = self.nats_limits(id) else { return Ok(None) };
+        let Some((limits, stage)) = self.nats_limits(id) else { return Ok(None) };
+        if stage == Stage::Verifying {
+            if let Some(session) = self.delivery.sessions.get_mut(id) {
+                session.partial = partial;
+            }
+            return Ok(Some(input));
+        }
         loop {
             let needed = match parse(&partial, &limits)? {
                 Parsed::Command { consumed, .. } => {
@@ -120,10 +135,20 @@ impl Shard {
         }
     }
 
-    /// What this client may send now, and whether it has still to say who it is.
-    fn nats_limits(&mut self, id: ConnectionId) -> Option<(ParseLimits, bool)> {
+    /// What this client may send now, and whether it has still to say or prove who it is.
+    fn nats_limits(&mut self, id: ConnectionId) -> Option<(ParseLimits, Stage)> {
         let session = self.delivery.sessions.get(id)?;
-        Some((session.nats.as_ref()?.limits, session.stage == Stage::AwaitingHello))
+        Some((session.nats.as_ref()?.limits, session.stage))
+    }
+
+    /// What a client says while it is verified waits, up to a bound.
+    fn wait_verified<'i>(&mut self, id: ConnectionId, input: &'i [u8]) -> Result<&'i [u8], ParseError> {
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(&[]) };
+        if session.partial.len() + input.len() > WAITING_BYTES_MAX {
+            return Err(ParseError::LineTooLong);
+        }
+        session.partial.extend_from_slice(input);
+        Ok(&[])
     }
 
     /// Handles one operation. Returns whether the connection takes more.

@@ -1,0 +1,187 @@
+//! Who a NATS client is, and what it may do.
+
+use crate::access::{Claim, Permissions, Responses};
+use crate::shard::metrics::Counter;
+use crate::shard::session::{Session, Stage};
+use crate::shard::{AccountId, ConnectionId, Effects, Nanos, Shard};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::rc::Rc;
+
+/// Reply subjects kept for one client; those that expire first go first.
+const REPLIES_MAX: usize = 4096;
+
+/// The answers a client may give, by reply subject.
+#[derive(Debug)]
+pub(super) struct Replies {
+    rule: Option<Responses>,
+    open: HashMap<Box<[u8]>, Reply, FixedState>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    /// Answers left, if they are counted.
+    left: Option<u32>,
+    until: Nanos,
+}
+
+impl Default for Replies {
+    fn default() -> Replies {
+        Replies { rule: None, open: HashMap::with_hasher(FixedState::with_seed(0)) }
+    }
+}
+
+impl Replies {
+    /// A request was delivered.
+    fn expect(&mut self, now: Nanos, subject: &[u8]) {
+        let Some(rule) = self.rule else { return };
+        if self.open.len() >= REPLIES_MAX {
+            self.open.retain(|_, reply| reply.until > now);
+        }
+        if self.open.len() >= REPLIES_MAX {
+            let first = self.open.iter().min_by_key(|(_, reply)| reply.until).map(|(key, _)| key.clone());
+            first.map(|key| self.open.remove(&key));
+        }
+        let until = Nanos(rule.nanos_max.map_or(u64::MAX, |nanos| now.0.saturating_add(nanos)));
+        self.open.insert(subject.into(), Reply { left: rule.messages_max, until });
+    }
+
+    /// Whether an answer may be given now; counts it.
+    fn take(&mut self, now: Nanos, subject: &[u8]) -> bool {
+        let Some(reply) = self.open.get_mut(subject) else { return false };
+        if reply.until <= now {
+            self.open.remove(subject);
+            return false;
+        }
+        match &mut reply.left {
+            None => {}
+            Some(left) if *left > 1 => *left -= 1,
+            Some(_) => drop(self.open.remove(subject)),
+        }
+        true
+    }
+}
+
+impl Session {
+    /// Notes that an answer may be published, once a request was delivered.
+    #[cold]
+    pub(in crate::shard) fn keep_reply(&mut self, now: Nanos, subject: &[u8]) {
+        if let Some(nats) = &mut self.nats {
+            nats.replies.expect(now, subject);
+        }
+    }
+
+    /// Whether a client with permissions may publish an answer to that subject.
+    pub(super) fn may_answer(&mut self, now: Nanos, subject: &[u8]) -> bool {
+        self.nats.as_mut().is_some_and(|nats| nats.replies.take(now, subject))
+    }
+}
+
+impl Shard {
+    /// What a new client may say before it says who it is.
+    pub(in crate::shard) fn first_stage(&self) -> Stage {
+        if self.access.required() { Stage::AwaitingHello } else { Stage::Ready }
+    }
+
+    /// Lets a client in that did not say who it is, if such ones have a user.
+    pub(super) fn admit_unnamed(&mut self, id: ConnectionId) -> bool {
+        let Some(user) = self.access.no_auth_user else { return false };
+        self.become_user(id, user);
+        true
+    }
+
+    /// Lets a client in by its options, refuses it, or has its proof checked.
+    pub(super) fn authenticate(&mut self, id: ConnectionId, effects: &mut Effects) -> bool {
+        if !self.access.required() {
+            return true;
+        }
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
+        let Some(nats) = &session.nats else { return false };
+        match self.access.claim(&nats.options, &nats.nonce) {
+            Claim::User(user) => {
+                self.become_user(id, user);
+                true
+            }
+            Claim::Nobody => {
+                self.authorization_violation(id, effects);
+                false
+            }
+            Claim::Unproven(user, verification) => {
+                session.stage = Stage::Verifying;
+                if let Some(nats) = &mut session.nats {
+                    nats.user = Some(user);
+                }
+                effects.verify.push((id, verification));
+                self.delivery.hold_back(id, effects);
+                false
+            }
+        }
+    }
+
+    pub(in crate::shard) fn verified(&mut self, id: ConnectionId, proven: bool, effects: &mut Effects) {
+        let Some(session) = self.delivery.sessions.get(id) else { return };
+        if session.stage != Stage::Verifying {
+            return;
+        }
+        self.delivery.let_go(id, effects);
+        let Some(user) = session_user(self, id).filter(|_| proven) else {
+            return self.authorization_violation(id, effects);
+        };
+        self.become_user(id, user);
+        self.finish_connect(id, effects);
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        let waiting = std::mem::take(&mut session.partial);
+        self.receive_nats(id, Vec::new(), &waiting, effects);
+        self.delivery.pool.give(waiting);
+    }
+
+    fn become_user(&mut self, id: ConnectionId, place: usize) {
+        let user = &self.access.users[place];
+        let (account, permissions) = (AccountId(user.account), self.permissions[place].clone());
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        session.account = account;
+        session.stage = Stage::Ready;
+        let rule = permissions.as_ref().and_then(|permissions| permissions.responses);
+        session.keeps_replies = rule.is_some();
+        if let Some(nats) = &mut session.nats {
+            nats.user = Some(place);
+            nats.replies.rule = rule;
+            nats.permissions = permissions;
+            nats.last_subject = Default::default();
+        }
+    }
+
+    /// What a subscription is refused for, or the permissions its deliveries are checked by.
+    pub(super) fn subscription_permissions(
+        &self,
+        id: ConnectionId,
+    ) -> Option<Rc<Permissions>> {
+        self.delivery.sessions.get(id)?.nats.as_ref()?.permissions.clone()
+    }
+
+    pub(super) fn refuse_publish_to(&mut self, id: ConnectionId, subject: &[u8], effects: &mut Effects) {
+        self.delivery.counters.add(Counter::PermissionViolations, 1);
+        let subject = String::from_utf8_lossy(subject);
+        self.nats_error(id, &format!("Permissions Violation for Publish to \"{subject}\""), effects);
+    }
+
+    pub(super) fn refuse_subscription_to(
+        &mut self,
+        id: ConnectionId,
+        pattern: &[u8],
+        group: Option<&[u8]>,
+        effects: &mut Effects,
+    ) {
+        self.delivery.counters.add(Counter::PermissionViolations, 1);
+        let pattern = String::from_utf8_lossy(pattern);
+        let mut message = format!("Permissions Violation for Subscription to \"{pattern}\"");
+        if let Some(group) = group {
+            message += &format!(" using queue \"{}\"", String::from_utf8_lossy(group));
+        }
+        self.nats_error(id, &message, effects);
+    }
+}
+
+fn session_user(shard: &Shard, id: ConnectionId) -> Option<usize> {
+    shard.delivery.sessions.get(id)?.nats.as_ref()?.user
+}
