@@ -2,8 +2,8 @@
 //!
 //! Dependencies point one way: `limits ← shard ← {io, sim}`; only `io` knows sockets, threads and clocks.
 
-pub mod cli;
 pub mod access;
+pub mod cli;
 pub mod config;
 pub mod io;
 pub mod limits;

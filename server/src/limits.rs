@@ -31,6 +31,8 @@ pub struct Limits {
     pub shards: usize,
     /// Connections a shard.
     pub connections_max: usize,
+    /// NATS clients on all shards.
+    pub nats_connections_max: usize,
     /// Subscriptions a connection.
     pub subscriptions_max: usize,
     /// Subject numbers a connection.
@@ -57,6 +59,8 @@ pub struct Limits {
     pub ping_interval_nanos: u64,
     pub ping_outstanding_max: u8,
     pub drain_nanos_max: u64,
+    pub lame_duck_grace_nanos: u64,
+    pub lame_duck_nanos: u64,
     pub send_stall_nanos_max: u64,
     /// Idle outbox buffers a shard keeps.
     pub buffer_pool_max: usize,
@@ -102,6 +106,7 @@ impl Limits {
         Ok(Limits {
             shards: config.cores.len(),
             connections_max: config.connections_max,
+            nats_connections_max: config.nats_connections_max,
             subscriptions_max: config.subscriptions_max,
             interned_subjects_max: config.interned_subjects_max,
             subjects_max: config.subjects_max,
@@ -121,6 +126,8 @@ impl Limits {
             ping_interval_nanos: config.ping_interval_nanos,
             ping_outstanding_max: config.ping_outstanding_max as u8,
             drain_nanos_max: config.drain_nanos_max,
+            lame_duck_grace_nanos: config.lame_duck_grace_nanos,
+            lame_duck_nanos: config.lame_duck_nanos,
             send_stall_nanos_max: config.send_stall_nanos_max,
             buffer_pool_max: BUFFER_POOL_MAX,
         })

@@ -46,6 +46,13 @@ pub enum Secret {
     Bcrypt(String),
 }
 
+impl User {
+    /// Whether it is proven alike and in the same account.
+    pub fn is_same(&self, other: &User) -> bool {
+        (&self.name, &self.credential, self.account) == (&other.name, &other.credential, other.account)
+    }
+}
+
 /// Secrets stay out of logs.
 impl std::fmt::Debug for Credential {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,6 +112,21 @@ impl Access {
     /// Whether some prove it by signing a nonce.
     pub fn wants_nonce(&self) -> bool {
         self.users.iter().any(|user| user.credential == Credential::Nkey)
+    }
+
+    /// Gives accounts the places they had before, so that what is kept by place stays right.
+    pub fn keep_places(&mut self, before: &Access) {
+        let mut accounts = before.accounts.clone();
+        for name in &self.accounts {
+            if !accounts.contains(name) {
+                accounts.push(name.clone());
+            }
+        }
+        for user in &mut self.users {
+            let name = &self.accounts[usize::from(user.account)];
+            user.account = accounts.iter().position(|other| other == name).unwrap_or_default() as u16;
+        }
+        self.accounts = accounts;
     }
 
     /// The user a client claims to be.

@@ -54,7 +54,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 impl Permissions {
     pub fn may_publish(&self, subject: &str) -> bool {
-        let allowed = self.publish.allow.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.matches(subject)));
+        let allowed =
+            self.publish.allow.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.matches(subject)));
         allowed && !self.publish.deny.iter().any(|rule| rule.matches(subject))
     }
 
@@ -103,9 +104,14 @@ mod tests {
     fn a_publisher_may_what_is_allowed_and_not_denied() {
         let permissions =
             Permissions { publish: rules(Some(&["a.>", "b"]), &["a.secret.*"]), ..Permissions::default() };
-        for (subject, allowed) in
-            [("a.b", true), ("b", true), ("a", false), ("c", false), ("a.secret.x", false), ("a.secret", true)]
-        {
+        for (subject, allowed) in [
+            ("a.b", true),
+            ("b", true),
+            ("a", false),
+            ("c", false),
+            ("a.secret.x", false),
+            ("a.secret", true),
+        ] {
             assert_eq!(permissions.may_publish(subject), allowed, "{subject}");
         }
         assert!(Permissions::default().may_publish("anything"));
@@ -133,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_wildcard_gets_nothing_of_what_is_denied() {
-        let permissions = Permissions { subscribe: rules(None, &["a.secret", "b q"]), ..Permissions::default() };
+        let permissions =
+            Permissions { subscribe: rules(None, &["a.secret", "b q"]), ..Permissions::default() };
         let wild = Pattern::relaxed(b"a.*").expect("a pattern");
         assert!(permissions.may_subscribe("a.*", None) && permissions.filters(wild));
         assert!(!permissions.may_subscribe("a.secret", None));

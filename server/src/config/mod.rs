@@ -3,6 +3,7 @@
 //! operations page.
 
 mod cores;
+pub mod nats;
 mod parse;
 pub mod settings;
 pub mod sources;
@@ -35,19 +36,23 @@ pub struct Config {
     /// Cores to pin shards to, one a shard.
     pub cores: Vec<usize>,
     pub wait: WaitMode,
-    pub native: SocketAddr,
+    pub native: Option<SocketAddr>,
     pub native_unix: Option<PathBuf>,
     pub nats: Option<SocketAddr>,
+    pub nats_advertise: Option<String>,
     pub admin: Option<SocketAddr>,
     /// Who may connect in the NATS protocol.
     pub access: Access,
     pub server_name: String,
     pub log: String,
     pub log_format: LogFormat,
+    pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
     pub ports_file: Option<PathBuf>,
+    pub nats_ports_directory: Option<PathBuf>,
     pub huge_pages: bool,
     pub connections_max: usize,
+    pub nats_connections_max: usize,
     pub subscriptions_max: usize,
     pub interned_subjects_max: usize,
     pub subjects_max: usize,
@@ -66,6 +71,8 @@ pub struct Config {
     pub ping_interval_nanos: u64,
     pub ping_outstanding_max: usize,
     pub drain_nanos_max: u64,
+    pub lame_duck_grace_nanos: u64,
+    pub lame_duck_nanos: u64,
     pub send_stall_nanos_max: u64,
 }
 
@@ -73,6 +80,8 @@ pub struct Config {
 pub enum LogFormat {
     Text,
     Json,
+    /// As nats-server writes them.
+    Nats,
 }
 
 /// A setting that cannot be used, with cause and cure in one sentence.
@@ -95,9 +104,15 @@ impl Config {
     pub fn from_sources(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
         let mut read = Reader::new(sources);
         let cores = read.cores();
-        let native = read.address("native");
-        let (nats, admin) = (read.optional_address("nats"), read.optional_address("admin"));
-        read.apart(&[("native", Some(native)), ("nats", nats), ("admin", admin)]);
+        let [native, nats, admin] = ["native", "nats", "admin"].map(|key| read.optional_address(key));
+        read.apart(&[("native", native), ("nats", nats), ("admin", admin)]);
+        let native_unix = read.socket_path("native_unix");
+        if native.is_none() && nats.is_none() && native_unix.is_none() {
+            read.fail(
+                "native",
+                "nobody could connect: give native, nats or native_unix an address".to_owned(),
+            );
+        }
         let config = Config {
             cores,
             wait: read.choice(
@@ -109,17 +124,24 @@ impl Config {
                 ],
             ),
             native,
-            native_unix: read.socket_path("native_unix"),
+            native_unix,
             nats,
+            nats_advertise: Some(read.text("nats_advertise")).filter(|text| !text.is_empty()),
             admin,
             access: Access::default(),
             server_name: read.name("name"),
             log: read.log_filter("log"),
-            log_format: read.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+            log_format: read.choice(
+                "log_format",
+                &[("text", LogFormat::Text), ("json", LogFormat::Json), ("nats", LogFormat::Nats)],
+            ),
+            log_file: read.path("log_file"),
             pid_file: read.path("pid_file"),
             ports_file: read.path("ports_file"),
+            nats_ports_directory: read.path("nats_ports_directory"),
             huge_pages: read.choice("huge_pages", &[("try", true), ("off", false)]),
             connections_max: read.count("connections_max", 1, 1_000_000),
+            nats_connections_max: read.count("nats_connections_max", 1, 100_000_000),
             subscriptions_max: read.count("subscriptions_max", 1, u32::MAX as usize),
             interned_subjects_max: read.count("interned_subjects_max", 1, 1 << 20),
             subjects_max: read.count("subjects_max", 1, 1 << 26),
@@ -138,6 +160,8 @@ impl Config {
             ping_interval_nanos: read.duration("ping_interval"),
             ping_outstanding_max: read.count("ping_outstanding_max", 1, 100),
             drain_nanos_max: read.duration("drain_time_max"),
+            lame_duck_grace_nanos: read.duration("lame_duck_grace"),
+            lame_duck_nanos: read.duration("lame_duck_time"),
             send_stall_nanos_max: read.duration("send_stall_time_max"),
         };
         read.finish(config)

@@ -194,7 +194,7 @@ impl<'s> Reader<'s> {
         self.sources.get(key).map(|(value, _)| value).filter(|value| !value.is_empty())
     }
 
-    fn fail(&mut self, key: &str, message: String) {
+    pub(super) fn fail(&mut self, key: &str, message: String) {
         let origin = self.sources.get(key).map(|(_, origin)| format!(" (from {origin})")).unwrap_or_default();
         self.errors.push(ConfigError { key: key.to_owned(), message: message + &origin });
     }

@@ -38,6 +38,8 @@ pub struct Connection {
     pub sending: bool,
     pub ending: Ending,
     pub departure: Departure,
+    /// It is among the NATS clients of all shards.
+    pub counted: bool,
 }
 
 impl Connection {
@@ -49,6 +51,7 @@ impl Connection {
             sending: false,
             ending: Ending::No,
             departure: Departure::Ordinary,
+            counted: false,
         }
     }
 

@@ -162,7 +162,7 @@ fn ring_obstacle(facts: &HostFacts) -> Option<String> {
 /// What keeps a Unix socket from being bound at `path`. A file that is no socket is somebody's data:
 /// connecting to it is refused like to a socket nobody listens on, but it must not be replaced.
 fn try_addresses(config: &Config) -> Vec<Unbindable> {
-    let addresses = [("native", Some(config.native)), ("nats", config.nats), ("admin", config.admin)];
+    let addresses = [("native", config.native), ("nats", config.nats), ("admin", config.admin)];
     let inet = addresses.into_iter().filter_map(|(key, address)| {
         let address = address?;
         let error = listener::bind_alone(address).err()?;

@@ -1,14 +1,19 @@
 //! The edge: the only place that knows glommio, io_uring, sockets, files and the clock.
 
 pub mod admin;
+mod ending;
 pub mod host_check;
 pub mod metrics;
 pub mod runtime;
 
+mod announce;
 mod clock;
 mod connection;
 mod listener;
+pub mod log;
 mod mesh;
 mod shard_loop;
 mod verifier;
 mod wait;
+
+pub use ending::Reload;

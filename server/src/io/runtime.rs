@@ -2,6 +2,8 @@
 //! orderly stop.
 
 use super::admin::{self, AdminState};
+use super::announce::{self, Bound};
+use super::ending::{Ending, Reload, SIGNALS};
 use super::listener;
 use super::mesh::{self, MeshEnds};
 use super::metrics::SharedCounters;
@@ -13,7 +15,6 @@ use crate::limits::Limits;
 use crate::shard::{Dialect, ServerIdentity, Shard, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, RegionBacking, Ring, RingConfig};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -23,18 +24,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 /// A data shard keeps nothing in its executor's own rings.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
 /// Slots beyond `connections_max`, so that one too many can be told so.
 const SLOTS_SPARE: u32 = 64;
-/// How long after the drain limit a shard may take to notice that it must stop.
-const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Why the server could not start or go on.
 #[derive(Debug)]
-pub struct RunError(String);
+pub struct RunError(pub(super) String);
 
 impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,21 +42,21 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-fn failed(what: &str, error: &dyn fmt::Display) -> RunError {
+pub(super) fn failed(what: &str, error: &dyn fmt::Display) -> RunError {
     RunError(format!("{what}: {error}"))
 }
 
-type ShardThread = ExecutorJoinHandle<io::Result<usize>>;
+pub(super) type ShardThread = ExecutorJoinHandle<io::Result<usize>>;
 
 /// What a shard's thread says once it serves, or cannot.
 type Report = (ShardId, Result<(RegionBacking, bool), String>);
 
-/// Runs the server until it is told to stop.
-pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
+/// Runs the server until it is told to stop. `reload` reads the settings again.
+pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), RunError> {
     // Before any thread: they inherit the handlers, and this thread reads them.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| failed("signals", &error))?;
+    let mut signals = Signals::new(SIGNALS).map_err(|error| failed("signals", &error))?;
     let _ = ringbolt_ring::raise_descriptor_limit();
-    let (listeners, bound) = bind(config, limits.shards)?;
+    let (listeners, mut bound) = bind(config, limits.shards)?;
     let orders = Arc::new(Orders::default());
     let counters: Vec<Arc<SharedCounters>> = (0..limits.shards).map(|_| Arc::default()).collect();
     let admin_state = Arc::new(AdminState::new(counters.clone()));
@@ -74,6 +72,8 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
     let verifiers = verifier::start(&sleepers).map_err(|error| failed("verifier", &error))?;
     let (report, reports) = mpsc::channel();
     let seeds = Seeds::new();
+    // 56 letters, like those of nats-server.
+    let server_id = nkeys::KeyPair::new_server().public_key();
     let mut shards = Vec::new();
     let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
     for (id, (((end, listeners), verifier), shared)) in parts.enumerate() {
@@ -89,7 +89,7 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
             huge_pages: config.huge_pages,
             limits: limits.clone(),
             access: config.access.clone(),
-            identity: identity(config, &seeds, bound.nats),
+            identity: identity(config, &server_id, bound.nats),
             hash_seed: seeds.hash,
             random_seed: seeds.random(id),
         };
@@ -105,30 +105,17 @@ pub fn run(config: &Config, limits: &Limits) -> Result<(), RunError> {
         return Err(error);
     }
     admin_state.ready.store(true, Ordering::Relaxed);
-    announce(config, &bound, admin.as_ref().map(|admin| admin.address))?;
+    bound.admin = admin.as_ref().map(|admin| admin.address);
+    announce::announce(config, &bound, &server_id).map_err(RunError)?;
 
-    let signal = signals.forever().next();
-    let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
-    tracing::info!("{name}: draining, for at most {:?}", Duration::from_nanos(limits.drain_nanos_max));
-    admin_state.draining.store(true, Ordering::Relaxed);
-    orders.drain.store(true, Ordering::Relaxed);
-    wake_all();
-    let left_open = await_end(shards, &mut signals, &orders, limits, wake_all)?;
+    let ending = Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload };
+    let left_open = ending.serve(shards, &mut signals)?;
     if let Some(admin) = admin {
         admin.stop();
     }
-    for file in [&config.pid_file, &config.ports_file, &config.native_unix].into_iter().flatten() {
-        // Ours to remove, and not worth failing an orderly stop for.
-        let _ = std::fs::remove_file(file);
-    }
+    announce::withdraw(config);
     tracing::info!("stopped; {left_open} connections were cut");
     Ok(())
-}
-
-/// Where clients connect, as it was bound.
-struct Bound {
-    native: SocketAddr,
-    nats: Option<SocketAddr>,
 }
 
 type Listeners = Vec<(Dialect, OwnedFd)>;
@@ -145,7 +132,7 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
         }
         Ok(bound)
     };
-    let native = bind_tcp(Dialect::Native, config.native)?;
+    let native = config.native.map(|address| bind_tcp(Dialect::Native, address)).transpose()?;
     let nats = config.nats.map(|address| bind_tcp(Dialect::Nats, address)).transpose()?;
     if let Some(path) = &config.native_unix {
         let unix = listener::bind_unix(path, shards)
@@ -154,47 +141,7 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
             listeners.push((Dialect::Native, listener));
         }
     }
-    Ok((listeners, Bound { native, nats }))
-}
-
-/// Waits for the shards to drain; past the limit, or at a second signal, tells them to stop.
-fn await_end(
-    shards: Vec<ShardThread>,
-    signals: &mut Signals,
-    orders: &Orders,
-    limits: &Limits,
-    wake_all: impl Fn(),
-) -> Result<usize, RunError> {
-    let (ended, ends) = mpsc::channel();
-    let count = shards.len();
-    for shard in shards {
-        let ended = ended.clone();
-        std::thread::spawn(move || ended.send(shard.join()));
-    }
-    let limit = Instant::now() + Duration::from_nanos(limits.drain_nanos_max);
-    let mut left_open = 0;
-    let mut done = 0;
-    while done < count {
-        let stopping = orders.stop.load(Ordering::Relaxed);
-        match ends.recv_timeout(Duration::from_millis(20)) {
-            Ok(Ok(result)) => {
-                left_open += result.map_err(|error| failed("a shard failed", &error))?;
-                done += 1;
-            }
-            Ok(Err(error)) => return Err(failed("a shard's executor failed", &error)),
-            Err(_) if stopping && Instant::now() > limit + STOP_TIME_MAX => {
-                tracing::warn!("{} shards do not stop: leaving them", count - done);
-                break;
-            }
-            Err(_) if !stopping && (Instant::now() > limit || signals.pending().next().is_some()) => {
-                tracing::warn!("not drained in time: cutting what is left");
-                orders.stop.store(true, Ordering::Relaxed);
-                wake_all();
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(left_open)
+    Ok((listeners, Bound { native, nats, admin: None }))
 }
 
 /// Everything one shard's thread is given.
@@ -246,7 +193,9 @@ fn serve(seat: Seat) -> io::Result<usize> {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
         let (mesh, listeners, orders, shared) = (seat.mesh, seat.listeners, seat.orders, seat.shared);
         let verifier = seat.verifier;
-        let parts = Parts { shard, ring, mesh, listeners, orders, verifier, shared, wait: seat.wait };
+        let (wait, nats_connections_max) = (seat.wait, limits.nats_connections_max);
+        let parts =
+            Parts { shard, ring, mesh, listeners, orders, verifier, shared, wait, nats_connections_max };
         Ok((ShardLoop::new(parts)?, memory))
     });
     match built {
@@ -295,38 +244,17 @@ fn await_shards(reports: &mpsc::Receiver<Report>, count: usize, huge_pages: bool
     Ok(())
 }
 
-fn announce(config: &Config, bound: &Bound, admin: Option<SocketAddr>) -> Result<(), RunError> {
-    let pid = std::process::id();
-    if let Some(path) = &config.pid_file {
-        std::fs::write(path, format!("{pid}\n"))
-            .map_err(|error| failed(&format!("pid_file {}", path.display()), &error))?;
-    }
-    if let Some(path) = &config.ports_file {
-        let quoted = |address: Option<SocketAddr>| match address {
-            Some(address) => format!("\"{address}\""),
-            None => "null".to_owned(),
-        };
-        let (native, nats, admin) = (bound.native, quoted(bound.nats), quoted(admin));
-        let text =
-            format!("{{\"native\": \"{native}\", \"nats\": {nats}, \"admin\": {admin}, \"pid\": {pid}}}\n");
-        // Renamed into place: whoever waits for the file reads it whole.
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, text)
-            .and_then(|()| std::fs::rename(&partial, path))
-            .map_err(|error| failed(&format!("ports_file {}", path.display()), &error))?;
-    }
-    let or_off = |address: Option<SocketAddr>| address.map_or("off".to_owned(), |found| found.to_string());
-    let (native, nats, admin, cores) = (bound.native, or_off(bound.nats), or_off(admin), &config.cores);
-    tracing::info!(%native, %nats, %admin, ?cores, wait = ?config.wait, "ready");
-    Ok(())
-}
-
-fn identity(config: &Config, seeds: &Seeds, nats: Option<SocketAddr>) -> ServerIdentity {
+fn identity(config: &Config, server_id: &str, nats: Option<SocketAddr>) -> ServerIdentity {
+    let advertised = config.nats_advertise.as_ref().map(|text| match text.rsplit_once(':') {
+        Some((host, port)) => (host.to_owned(), port.parse().unwrap_or_default()),
+        None => (text.clone(), nats.map_or(0, |address| address.port())),
+    });
+    let bound = nats.map(|address| (address.ip().to_string(), address.port()));
     ServerIdentity {
-        server_id: format!("{:016X}{:016X}", seeds.hash, seeds.random(usize::MAX)),
+        server_id: server_id.to_owned(),
         server_name: config.server_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        nats,
+        nats: advertised.or(bound),
     }
 }
 

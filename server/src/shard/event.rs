@@ -2,7 +2,7 @@
 
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
-use crate::access::Verification;
+use crate::access::{Access, Verification};
 use core::net::SocketAddr;
 
 /// The only way in.
@@ -24,6 +24,10 @@ pub enum Event<'a> {
     MeshRoom(ShardId),
     /// Time passed. Wanted about every [`super::TICK_NANOS`].
     Tick,
+    /// Who may connect from now on; those who no longer may are closed.
+    Access(&'a Access),
+    /// Tell the clients to leave, close them little by little, and stop when all are gone.
+    LameDuck,
     /// Refuse new work, deliver what was accepted, then close.
     Drain,
 }
@@ -43,10 +47,12 @@ pub struct Opening {
     pub peer: Option<SocketAddr>,
     /// What nobody can guess, for a client to sign.
     pub nonce: u128,
+    /// The server as a whole has no room for it.
+    pub refused: bool,
 }
 
 impl Opening {
-    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0 };
+    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0, refused: false };
 }
 
 /// Who ended a connection, as the edge saw it.

@@ -23,6 +23,7 @@ impl Shard {
             return;
         }
         self.scanned_at = now;
+        self.leave_further(now, effects);
         let mut outbox_bytes = 0;
         let mut findings = Vec::new();
         for session in self.delivery.sessions.iter() {

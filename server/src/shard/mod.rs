@@ -28,7 +28,6 @@ pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
 use crate::access::{Access, Permissions};
 use crate::limits::{Limits, SlowConsumerPolicy};
-use core::net::SocketAddr;
 use delivery::{Delivery, Segment};
 use drain::Drain;
 use mesh::{Interest, MeshBatch};
@@ -51,8 +50,8 @@ pub struct ServerIdentity {
     pub server_id: String,
     pub server_name: String,
     pub version: String,
-    /// Where NATS clients connect.
-    pub nats: Option<SocketAddr>,
+    /// Host and port NATS clients are told.
+    pub nats: Option<(String, u16)>,
 }
 
 /// One shard: its connections, their subscriptions, and its share of the mesh.
@@ -71,6 +70,7 @@ pub struct Shard {
     interest: Interest,
     delivery: Delivery,
     random: Random,
+    hash_seed: u64,
     drain: Drain,
     scanned_at: Nanos,
 }
@@ -103,6 +103,7 @@ impl Shard {
             interest: Interest::new(limits.shards, id),
             delivery: Delivery::new(id, limits.clone()),
             random: Random::new(random_seed),
+            hash_seed,
             drain: Drain::new(limits.shards, id),
             scanned_at: Nanos(0),
         }
@@ -121,6 +122,8 @@ impl Shard {
             Event::Opened(id, opening) => self.open(now, id, &opening, effects),
             Event::Closed(id, departure) => self.closed(id, departure, effects),
             Event::Tick => self.tick(now, effects),
+            Event::Access(access) => self.change_access(access, effects),
+            Event::LameDuck => self.begin_leaving(now, effects),
             Event::Drain => self.begin_drain(effects),
         }
         self.settle(effects);
@@ -172,7 +175,7 @@ impl Shard {
 
     fn open(&mut self, now: Nanos, id: ConnectionId, opening: &Opening, effects: &mut Effects) {
         let limits = &self.delivery.limits;
-        let full = self.delivery.sessions.len() >= limits.connections_max;
+        let full = opening.refused || self.delivery.sessions.len() >= limits.connections_max;
         let lenient = is_lenient(limits.slow_consumer);
         let session = match opening.dialect {
             Dialect::Native => Session::new(id, now, lenient),

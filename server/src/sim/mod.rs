@@ -25,6 +25,7 @@ pub fn small_limits(shards: usize) -> Limits {
     Limits {
         shards,
         connections_max: 64,
+        nats_connections_max: 64,
         subscriptions_max: 16,
         interned_subjects_max: 8,
         subjects_max: 32,
@@ -44,6 +45,8 @@ pub fn small_limits(shards: usize) -> Limits {
         ping_interval_nanos: 30_000_000_000,
         ping_outstanding_max: 2,
         drain_nanos_max: 10_000_000_000,
+        lame_duck_grace_nanos: 1_000_000_000,
+        lame_duck_nanos: 10_000_000_000,
         send_stall_nanos_max: 10_000_000_000,
         buffer_pool_max: 16,
     }
@@ -100,7 +103,9 @@ impl World {
             nats: None,
         };
         let shards = (0..count as ShardId)
-            .map(|id| Shard::new(id, &limits, &Access::default(), identity.clone(), seed, seed ^ u64::from(id)))
+            .map(|id| {
+                Shard::new(id, &limits, &Access::default(), identity.clone(), seed, seed ^ u64::from(id))
+            })
             .collect();
         World {
             now: Nanos(1),

@@ -9,6 +9,7 @@ use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, ReceivedBu
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 /// Vectors of chunks kept for the next sends.
 const IDLE_CHUNKS_MAX: usize = 256;
@@ -49,7 +50,7 @@ impl ShardLoop {
                 }
             }
             AcceptOutcome::Ended(error) => {
-                if !self.draining {
+                if !self.listeners.is_empty() {
                     // Out of descriptors or slots: the next tick tries again.
                     self.shard.counters_mut().add(Counter::ConnectionsRefused, 1);
                     tracing::warn!(%error, "accepting paused until the next tick");
@@ -68,9 +69,17 @@ impl ShardLoop {
     ) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         let id = connection.id;
+        connection.counted = dialect == Dialect::Nats;
         let nonce = self.nonce();
-        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce }))?;
+        let refused = dialect == Dialect::Nats && !self.count_in();
+        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, refused }))?;
         self.arm(slot)
+    }
+
+    /// Counts a NATS client. Returns whether there was room for it.
+    fn count_in(&self) -> bool {
+        let before = self.orders.nats_connections.fetch_add(1, Ordering::Relaxed);
+        before < self.nats_connections_max
     }
 
     /// A number nobody can guess: two keyed hashes (SipHash) of a count.
@@ -172,6 +181,9 @@ impl ShardLoop {
 
     fn closed(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
         let Some(connection) = self.connections.remove(slot) else { return Ok(()) };
+        if connection.counted {
+            self.orders.nats_connections.fetch_sub(1, Ordering::Relaxed);
+        }
         self.handle(now, Event::Closed(connection.id, connection.departure))
     }
 }

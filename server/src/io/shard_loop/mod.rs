@@ -7,6 +7,11 @@
 mod completions;
 mod effects;
 mod endings;
+mod orders;
+
+pub use orders::Orders;
+
+use orders::Obeyed;
 
 use super::clock::Clock;
 use super::connection::Connections;
@@ -22,22 +27,13 @@ use std::hash::RandomState;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Counters are copied out this often while there is work, and before every sleep.
 const PUBLISH_NANOS: u64 = 10_000_000;
 /// Batches taken from one other shard a turn, so that none starves the sockets.
 const BATCHES_A_TURN: usize = 64;
-
-/// What the other threads tell a shard.
-#[derive(Debug, Default)]
-pub struct Orders {
-    /// Refuse new work, finish, then stop.
-    pub drain: AtomicBool,
-    /// Stop now.
-    pub stop: AtomicBool,
-}
 
 /// Everything a shard's loop is made of.
 pub struct ShardLoop {
@@ -55,6 +51,7 @@ pub struct ShardLoop {
     unproven: Vec<ConnectionId>,
     nonce_key: RandomState,
     nonces: u64,
+    nats_connections_max: usize,
     shared: Arc<SharedCounters>,
     clock: Clock,
     waiter: Waiter,
@@ -69,7 +66,7 @@ pub struct ShardLoop {
     segments: Vec<crate::shard::delivery::Segment>,
     ticked_at: Nanos,
     published_at: Nanos,
-    draining: bool,
+    obeyed: Obeyed,
     drained: bool,
 }
 
@@ -90,11 +87,22 @@ pub struct Parts {
     pub verifier: Verifier,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
+    pub nats_connections_max: usize,
 }
 
 impl ShardLoop {
     pub fn new(parts: Parts) -> io::Result<ShardLoop> {
-        let Parts { mut shard, mut ring, mesh, listeners, orders, verifier, shared, wait } = parts;
+        let Parts {
+            mut shard,
+            mut ring,
+            mesh,
+            listeners,
+            orders,
+            verifier,
+            shared,
+            wait,
+            nats_connections_max,
+        } = parts;
         ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
         for (number, (_, listener)) in listeners.iter().enumerate() {
             ring.accept(number as u32, listener.as_fd())?;
@@ -118,6 +126,7 @@ impl ShardLoop {
             unproven: Vec::new(),
             nonce_key: RandomState::new(),
             nonces: 0,
+            nats_connections_max,
             shared,
             clock: Clock::new(),
             waiter: Waiter::new(wait),
@@ -130,7 +139,7 @@ impl ShardLoop {
             segments: Vec::new(),
             ticked_at: Nanos(0),
             published_at: Nanos(0),
-            draining: false,
+            obeyed: Obeyed::default(),
             drained: false,
         })
     }
@@ -177,9 +186,7 @@ impl ShardLoop {
             self.accept_again()?;
             self.publish_counters();
         }
-        if !self.draining && self.orders.drain.load(Ordering::Relaxed) {
-            self.begin_drain(now)?;
-        }
+        self.obey(now)?;
         self.rearm_starved()?;
         self.send_links(now)?;
         self.send_outboxes(now)?;
@@ -215,9 +222,7 @@ impl ShardLoop {
         let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at)).max(1);
         let own = usize::from(self.shard.id());
         self.mesh.sleepers[own].lie_down();
-        let orders = &self.orders;
-        let ordered =
-            orders.stop.load(Ordering::Relaxed) || (orders.drain.load(Ordering::Relaxed) && !self.draining);
+        let ordered = self.orders.news_since(&self.obeyed);
         if self.mesh.has_inbound() || self.verifier.is_ready() || ordered {
             self.mesh.sleepers[own].get_up();
             return Ok(());
@@ -234,17 +239,6 @@ impl ShardLoop {
         let counters = self.shard.counters_mut();
         counters.set(Counter::ReceiveBuffersFree, free);
         self.shared.publish(counters);
-    }
-
-    fn begin_drain(&mut self, now: Nanos) -> io::Result<()> {
-        self.draining = true;
-        // Closing a listener refuses what waits in its backlog.
-        for (number, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
-            if listener.accepting {
-                self.ring.cancel_accept(number as u32)?;
-            }
-        }
-        self.handle(now, Event::Drain)
     }
 
     fn accept_again(&mut self) -> io::Result<()> {

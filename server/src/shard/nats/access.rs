@@ -1,11 +1,13 @@
 //! Who a NATS client is, and what it may do.
 
-use crate::access::{Claim, Permissions, Responses};
+use crate::access::{Access, Claim, Permissions, Responses};
 use crate::shard::metrics::Counter;
 use crate::shard::session::{Session, Stage};
+use crate::shard::space::Space;
 use crate::shard::{AccountId, ConnectionId, Effects, Nanos, Shard};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ringbolt_protocol::subject::Pattern;
 use std::rc::Rc;
 
 /// Reply subjects kept for one client; those that expire first go first.
@@ -152,10 +154,7 @@ impl Shard {
     }
 
     /// What a subscription is refused for, or the permissions its deliveries are checked by.
-    pub(super) fn subscription_permissions(
-        &self,
-        id: ConnectionId,
-    ) -> Option<Rc<Permissions>> {
+    pub(super) fn subscription_permissions(&self, id: ConnectionId) -> Option<Rc<Permissions>> {
         self.delivery.sessions.get(id)?.nats.as_ref()?.permissions.clone()
     }
 
@@ -179,6 +178,58 @@ impl Shard {
             message += &format!(" using queue \"{}\"", String::from_utf8_lossy(group));
         }
         self.nats_error(id, &message, effects);
+    }
+}
+
+impl Shard {
+    /// Who may connect changed: those who still may go on with what they may now.
+    pub(in crate::shard) fn change_access(&mut self, access: &Access, effects: &mut Effects) {
+        let before = std::mem::replace(&mut self.access, access.clone());
+        self.permissions = access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect();
+        while self.spaces.len() < access.accounts.len() {
+            self.spaces.push(Space::new(self.hash_seed, self.delivery.limits.subjects_max));
+        }
+        let clients: Vec<ConnectionId> = self.delivery.sessions.ids().collect();
+        for id in clients {
+            let Some(session) = self.delivery.sessions.get(id) else { continue };
+            let Some(nats) = session.nats.as_ref().filter(|_| session.stage == Stage::Ready) else {
+                continue;
+            };
+            let known = |place: usize| {
+                let user = &before.users[place];
+                access.users.iter().position(|other| other.is_same(user))
+            };
+            match (nats.user, nats.user.and_then(known)) {
+                (None, _) if !access.required() => {}
+                (Some(_), Some(place)) => {
+                    self.become_user(id, place);
+                    self.drop_forbidden_subscriptions(id, effects);
+                }
+                _ => self.authorization_violation(id, effects),
+            }
+        }
+    }
+
+    fn drop_forbidden_subscriptions(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(permissions) = self.subscription_permissions(id) else { return };
+        let Some(nats) = self.delivery.sessions.get(id).and_then(|session| session.nats.as_ref()) else {
+            return;
+        };
+        let mut keys: Vec<u32> = nats.subscriptions.values().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let subscription = &mut self.delivery.subscriptions[key as usize];
+            let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
+            if permissions.may_subscribe(&pattern, group.as_deref()) {
+                let wild =
+                    Pattern::relaxed(pattern.as_bytes()).is_ok_and(|pattern| permissions.filters(pattern));
+                subscription.filter = wild.then(|| Rc::clone(&permissions));
+            } else {
+                let group = group.as_ref().map(|name| name.as_bytes());
+                self.refuse_subscription_to(id, pattern.as_bytes(), group, effects);
+                self.remove_subscription(key, effects);
+            }
+        }
     }
 }
 

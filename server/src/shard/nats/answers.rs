@@ -17,10 +17,7 @@ impl Shard {
     pub(in crate::shard) fn nats_info(&mut self, id: ConnectionId, leaving: bool, effects: &mut Effects) {
         let Some(session) = self.delivery.sessions.get(id) else { return };
         let Some(nats) = &session.nats else { return };
-        let (host, port) = match self.identity.nats {
-            Some(address) => (address.ip().to_string(), address.port()),
-            None => (String::new(), 0),
-        };
+        let (host, port) = self.identity.nats.as_ref().map_or(("", 0), |(host, port)| (host.as_str(), *port));
         let client_ip = nats.peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
         let mut line = Vec::new();
         let info = Info {
@@ -29,7 +26,7 @@ impl Shard {
             version: COMPATIBLE_VERSION,
             proto: 1,
             go: "rust",
-            host: &host,
+            host,
             port,
             headers: true,
             max_payload: self.delivery.limits.payload_bytes_max,

@@ -31,7 +31,9 @@ impl Shard {
             let found = Subject::relaxed(text).ok().map(|subject| subjects.resolve(subject));
             nats.last_subject = found.unwrap_or_default();
             nats.last_allowed = match &nats.permissions {
-                Some(permissions) => std::str::from_utf8(text).is_ok_and(|text| permissions.may_publish(text)),
+                Some(permissions) => {
+                    std::str::from_utf8(text).is_ok_and(|text| permissions.may_publish(text))
+                }
                 None => true,
             };
             found

@@ -1,13 +1,14 @@
 //! The command line: flags from the table of settings, and the subcommands.
 
+mod nats;
+
 use crate::config::settings::{SETTINGS, Setting};
-use crate::config::{Config, ConfigError, LogFormat, Origin, Sources};
-use crate::io::{host_check, runtime};
+use crate::config::{Config, ConfigError, Origin, Sources};
+use crate::io::{Reload, host_check, log, runtime};
 use crate::limits::Limits;
 use clap::{Arg, ArgMatches, Command};
 use std::path::Path;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// The host cannot run the server, or the server failed.
 const EXIT_HOST: u8 = 1;
@@ -32,7 +33,13 @@ pub fn command() -> Command {
         )
         .subcommand(Command::new("check-config").about("Says what is wrong with the settings; runs nothing"))
         .subcommand(Command::new("print-config").about("Prints every setting as TOML, with its origin"))
-        .subcommand(Command::new("check-host").about("Says what keeps this host from running the server"));
+        .subcommand(Command::new("check-host").about("Says what keeps this host from running the server"))
+        .subcommand(
+            Command::new("nats")
+                .about("Runs the server in place of nats-server: its flags, its configuration file")
+                .disable_help_flag(true)
+                .arg(Arg::new("flags").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true)),
+        );
     for setting in SETTINGS {
         command = command.arg(flag(setting));
     }
@@ -52,6 +59,11 @@ fn flag(setting: &'static Setting) -> Arg {
 }
 
 pub fn main() -> ExitCode {
+    // Its flags are not of clap's kind: one dash before a whole word.
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("nats") {
+        return nats::main(arguments);
+    }
     let matches = command().get_matches();
     let (sources, errors) = sources(&matches);
     if matches.subcommand_name() == Some("print-config") {
@@ -68,17 +80,39 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some("check-host") => check_host(&config, true),
-        _ => run(&config, &limits),
+        _ => {
+            let reload = || {
+                let (now, errors) = self::sources(&matches);
+                let (config, _) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
+                Ok((config.access, changed(&sources, &now)))
+            };
+            run(&config, &limits, &reload)
+        }
     }
 }
 
-fn run(config: &Config, limits: &Limits) -> ExitCode {
-    set_up_log(config);
+/// Keys whose values differ.
+fn changed(before: &Sources, now: &Sources) -> Vec<String> {
+    let value = |sources: &Sources, key: &str| sources.get(key).map(|(value, _)| value.to_owned());
+    let differs = |setting: &&Setting| value(before, setting.key) != value(now, setting.key);
+    SETTINGS.iter().filter(differs).map(|setting| setting.key.to_owned()).collect()
+}
+
+fn sentence(errors: &[ConfigError]) -> String {
+    errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> ExitCode {
+    if let Err(error) = log::set_up(config) {
+        let path = config.log_file.as_deref().unwrap_or(Path::new("the log"));
+        eprintln!("ringbolt-server: log_file {}: {error}", path.display());
+        return ExitCode::from(EXIT_HOST);
+    }
     let checked = check_host(config, false);
     if checked != ExitCode::SUCCESS {
         return checked;
     }
-    match runtime::run(config, limits) {
+    match runtime::run(config, limits, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringbolt-server: {error}");
@@ -99,18 +133,6 @@ fn check_host(config: &Config, say_good: bool) -> ExitCode {
         println!("this host can run the server");
     }
     ExitCode::SUCCESS
-}
-
-fn set_up_log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    // glommio warns when its unused I/O memory cannot be registered; the data plane has its own.
-    let quiet = "glommio=error".parse().map(|directive| filter.clone().add_directive(directive));
-    let builder = tracing_subscriber::fmt().with_env_filter(quiet.unwrap_or(filter)).with_target(false);
-    let builder = builder.with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }
 
 /// Defaults, then the file, the environment, the flags; what could be read, and what was wrong.

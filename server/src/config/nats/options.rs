@@ -1,0 +1,310 @@
+//! From the entries of a `nats.conf` and the flags to settings.
+
+use super::authorization;
+use super::flags::Flags;
+use super::language::{self, Entry, Node, Place, Surroundings, Value};
+use super::{error, parse_duration, shown};
+use crate::access::Access;
+use crate::config::{ConfigError, Origin};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What a file and the flags say, in ringbolt's own settings.
+#[derive(Debug, Default)]
+pub struct NatsOptions {
+    pub settings: Vec<(&'static str, String, Origin)>,
+    pub access: Access,
+}
+
+/// Sections that later versions will serve.
+const SECTIONS_NOT_SUPPORTED: &[&str] = &[
+    "cluster",
+    "gateway",
+    "jetstream",
+    "leaf",
+    "leafnodes",
+    "mqtt",
+    "operator",
+    "operators",
+    "resolver",
+    "resolver_preload",
+    "tls",
+    "websocket",
+    "ws",
+    "https",
+    "https_port",
+    "mappings",
+    "maps",
+    "trusted_keys",
+    "trusted",
+    "roots",
+    "auth_callout",
+    "ocsp",
+];
+/// What changes nothing a client sees here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "logtime",
+    "log_size_limit",
+    "logfile_size_limit",
+    "log_max_num",
+    "logfile_max_num",
+    "max_traced_msg_len",
+    "disable_sublist_cache",
+    "prof_port",
+    "prof_block_rate",
+    "system_account",
+    "system",
+    "connect_error_reports",
+    "reconnect_error_reports",
+    "server_tags",
+    "syslog",
+    "remote_syslog",
+    "trace_verbose",
+    "feature_flags",
+    "server_metadata",
+];
+
+/// Collects settings and everything that is wrong.
+pub(super) struct Context<'f> {
+    flags: &'f Flags,
+    settings: Vec<(&'static str, String, Origin)>,
+    errors: Vec<ConfigError>,
+}
+
+/// A part of the file that ringbolt does not serve yet.
+pub(super) struct Unsupported<'a> {
+    pub name: &'a str,
+    pub place: &'a Place,
+}
+
+/// Where clients and tools connect, before both halves are known.
+#[derive(Default)]
+struct Listening {
+    host: Option<String>,
+    port: Option<i64>,
+    monitor_host: Option<String>,
+    monitor_port: Option<i64>,
+}
+
+pub(super) fn read(flags: &Flags, surroundings: &dyn Surroundings) -> (NatsOptions, Vec<ConfigError>) {
+    let mut context = Context { flags, settings: Vec::new(), errors: Vec::new() };
+    let mut access = Access::default();
+    let mut listening = Listening::default();
+    let mut no_auth_user = None;
+    if let Some(path) = &flags.config {
+        match language::read(path, surroundings) {
+            Ok(entries) => {
+                for entry in &entries {
+                    if entry.key.eq_ignore_ascii_case("no_auth_user") {
+                        no_auth_user = context.text(&entry.node).map(|name| (name, entry.place.clone()));
+                    } else {
+                        context.entry(entry, &mut listening, &mut access);
+                    }
+                }
+            }
+            Err(fault) => context.wrong(&fault.place, fault.message),
+        }
+    }
+    if let Some((name, place)) = no_auth_user {
+        access.no_auth_user = access.users.iter().position(|user| user.name == name);
+        if access.no_auth_user.is_none() {
+            context.wrong(&place, format!("no_auth_user: there is no user '{name}'"));
+        }
+    }
+    flags.apply(&mut access);
+    context.listen(&listening);
+    context.flags_over();
+    (NatsOptions { settings: context.settings, access }, context.errors)
+}
+
+impl Context<'_> {
+    fn entry(&mut self, entry: &Entry, listening: &mut Listening, access: &mut Access) {
+        let node = &entry.node;
+        match entry.key.to_ascii_lowercase().as_str() {
+            "listen" => self.address(node, &mut listening.host, &mut listening.port),
+            "host" | "net" => listening.host = self.text(node),
+            "port" => listening.port = Some(self.number(node)),
+            "http" => self.address(node, &mut listening.monitor_host, &mut listening.monitor_port),
+            "http_port" | "monitor_port" => listening.monitor_port = Some(self.number(node)),
+            "server_name" => self.text_to("name", entry),
+            "client_advertise" => self.text_to("nats_advertise", entry),
+            "log_file" | "logfile" => self.text_to("log_file", entry),
+            "pidfile" | "pid_file" => self.text_to("pid_file", entry),
+            "ports_file_dir" => self.text_to("nats_ports_directory", entry),
+            "debug" | "trace" => {
+                if self.flag(node) {
+                    self.set("log", "debug".to_owned(), entry);
+                }
+            }
+            "max_payload" => self.number_to("payload_bytes_max", entry),
+            "max_control_line" => self.number_to("control_line_bytes_max", entry),
+            "max_connections" | "max_conn" => self.number_to("nats_connections_max", entry),
+            "max_pending" => self.number_to("outbox_bytes_max", entry),
+            "ping_max" => self.number_to("ping_outstanding_max", entry),
+            "max_subscriptions" | "max_subs" => match self.number(node) {
+                // Not limited.
+                ..=0 => {}
+                number => self.set("subscriptions_max", number.to_string(), entry),
+            },
+            "write_deadline" => self.time_to("send_stall_time_max", entry),
+            "ping_interval" => self.time_to("ping_interval", entry),
+            "lame_duck_duration" => self.time_to("lame_duck_time", entry),
+            "lame_duck_grace_period" => self.time_to("lame_duck_grace", entry),
+            "authorization" => authorization::authorization(node, access, self),
+            "accounts" => authorization::accounts(node, access, self),
+            key if SECTIONS_NOT_SUPPORTED.contains(&key) => {
+                self.unsupported(Unsupported { name: &entry.key, place: &entry.place });
+            }
+            key if WITHOUT_EFFECT.contains(&key) || is_variable(entry) => {}
+            _ => self.unknown(entry),
+        }
+    }
+
+    /// `host:port`, or a port alone.
+    fn address(&mut self, node: &Node, host: &mut Option<String>, port: &mut Option<i64>) {
+        if let Value::Number(number, _) = node.value {
+            *port = Some(number);
+            return;
+        }
+        let Some(text) = self.text(node) else { return };
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parsed {
+            Some((found_host, found_port)) => {
+                if !found_host.is_empty() {
+                    *host = Some(found_host.trim_matches(['[', ']']).to_owned());
+                }
+                *port = Some(found_port);
+            }
+            None => self.wrong(&node.place, format!("'{text}' is not an address: write HOST:PORT")),
+        }
+    }
+
+    fn listen(&mut self, listening: &Listening) {
+        let flags = self.flags;
+        let host = flags.host.clone().or(listening.host.clone()).unwrap_or_else(|| "0.0.0.0".to_owned());
+        let port = flags.port.or(listening.port).unwrap_or(4222);
+        let origin = flags.config.as_deref().map_or(Origin::Default, shown);
+        self.settings.push(("nats", join(&host, port), origin.clone()));
+        if let Some(port) = flags.monitor_port.or(listening.monitor_port) {
+            let host = listening.monitor_host.clone().unwrap_or(host);
+            self.settings.push(("admin", join(&host, port), origin));
+        }
+    }
+
+    /// Flags win over the file.
+    fn flags_over(&mut self) {
+        for (key, value, flag) in &self.flags.settings {
+            self.settings.push((key, value.clone(), Origin::Flag(flag.clone())));
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &'static str, value: String, entry: &Entry) {
+        self.settings.push((key, value, shown(&entry.place.file)));
+    }
+
+    fn text_to(&mut self, key: &'static str, entry: &Entry) {
+        if let Some(text) = self.text(&entry.node) {
+            self.set(key, text, entry);
+        }
+    }
+
+    fn number_to(&mut self, key: &'static str, entry: &Entry) {
+        let number = self.number(&entry.node);
+        self.set(key, number.to_string(), entry);
+    }
+
+    fn time_to(&mut self, key: &'static str, entry: &Entry) {
+        let nanos = self.seconds(&entry.node);
+        self.set(key, format!("{nanos}ns"), entry);
+    }
+
+    /// Text; a number is the text it was written as.
+    pub(super) fn text(&mut self, node: &Node) -> Option<String> {
+        match &node.value {
+            Value::Text(text) | Value::Number(_, text) => Some(text.clone()),
+            Value::Float(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::List(_) | Value::Block(_) => {
+                self.wrong(&node.place, "takes text".to_owned());
+                None
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, node: &Node) -> i64 {
+        match &node.value {
+            Value::Number(number, _) => *number,
+            _ => {
+                self.wrong(&node.place, "takes a number".to_owned());
+                0
+            }
+        }
+    }
+
+    fn flag(&mut self, node: &Node) -> bool {
+        match node.value {
+            Value::Bool(value) => value,
+            _ => {
+                self.wrong(&node.place, "takes true or false".to_owned());
+                false
+            }
+        }
+    }
+
+    /// Nanoseconds of a time with units, or of a number of seconds.
+    pub(super) fn seconds(&mut self, node: &Node) -> u64 {
+        let nanos = match &node.value {
+            Value::Text(text) => parse_duration(text),
+            Value::Number(number, text) => {
+                parse_duration(text).or_else(|| u64::try_from(*number).ok()?.checked_mul(1_000_000_000))
+            }
+            Value::Float(seconds) if *seconds >= 0.0 => Some((seconds * 1e9) as u64),
+            _ => None,
+        };
+        nanos.unwrap_or_else(|| {
+            self.wrong(&node.place, "takes a time: write 10s, 500ms or 2m".to_owned());
+            0
+        })
+    }
+
+    pub(super) fn block<'n>(&mut self, node: &'n Node) -> &'n [Entry] {
+        match &node.value {
+            Value::Block(entries) => entries,
+            _ => {
+                self.wrong(&node.place, "takes a block: { … }".to_owned());
+                &[]
+            }
+        }
+    }
+
+    pub(super) fn unknown(&mut self, entry: &Entry) {
+        self.wrong(&entry.place, format!("unknown field \"{}\"", entry.key));
+    }
+
+    pub(super) fn unsupported(&mut self, part: Unsupported<'_>) {
+        if !self.flags.ignore.iter().any(|name| name.eq_ignore_ascii_case(part.name)) {
+            let name = part.name;
+            let message = format!("{name} is not supported yet: remove it, or start with --ignore {name}");
+            self.wrong(part.place, message);
+        }
+    }
+
+    pub(super) fn wrong(&mut self, place: &Place, message: String) {
+        self.errors.push(error(place, message));
+    }
+}
+
+/// A top-level key in capitals that is only there to be referred to.
+fn is_variable(entry: &Entry) -> bool {
+    entry.key.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
+}
+
+/// A port below zero is any free one.
+fn join(host: &str, port: i64) -> String {
+    let port = port.max(0);
+    match host.parse() {
+        Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
+        Ok(IpAddr::V4(host)) => format!("{host}:{port}"),
+        Err(_) if host.is_empty() => format!("{}:{port}", Ipv4Addr::UNSPECIFIED),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
