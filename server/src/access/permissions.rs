@@ -48,8 +48,12 @@ impl Rule {
     }
 }
 
+/// Text with empty tokens matches nothing.
 fn matches(pattern: &str, text: &str) -> bool {
-    Pattern::relaxed(pattern.as_bytes()).is_ok_and(|pattern| pattern.matches(&Subject::trusted(text)))
+    match (Pattern::relaxed(pattern.as_bytes()), Subject::relaxed(text.as_bytes())) {
+        (Ok(pattern), Ok(subject)) => pattern.matches(&subject),
+        _ => false,
+    }
 }
 
 impl Permissions {

@@ -165,7 +165,7 @@ fn try_addresses(config: &Config) -> Vec<Unbindable> {
     let addresses = [("native", config.native), ("nats", config.nats), ("admin", config.admin)];
     let inet = addresses.into_iter().filter_map(|(key, address)| {
         let address = address?;
-        let error = listener::bind_alone(address).err()?;
+        let error = listener::try_bind(address).err()?;
         Some((key, address.to_string(), error.kind(), error.to_string()))
     });
     let unix = config.native_unix.iter().filter_map(|path| {

@@ -16,27 +16,33 @@ pub fn bind_shared(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListe
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(count);
     let mut address = address;
     for _ in 0..count {
-        let listener = bind(address, true)?;
+        let listener = bind(address)?;
         address = listener.local_addr()?;
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-/// Binds one listener nobody shares.
-pub fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
-    bind(address, false)
+/// Whether an address could be listened on. Nobody can connect meanwhile: who waits for the server must
+/// not take this for it.
+pub fn try_bind(address: SocketAddr) -> io::Result<()> {
+    bind_socket(address, false).map(drop)
 }
 
-fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind_socket(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     // Accepted sockets inherit it (tcp(7)): direct descriptors have no setsockopt of their own.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Binds one Unix socket; every shard accepts from a duplicate of it. A socket file that nobody

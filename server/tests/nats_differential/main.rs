@@ -24,8 +24,10 @@ fn number_of(variable: &str, default: u64) -> u64 {
     text.parse().unwrap_or_else(|_| panic!("{variable} is a number"))
 }
 
-fn compare_all(shards: u32, transcripts: u64, first_seed: u64) {
-    let Some(servers) = Servers::start(shards) else {
+fn compare_all(shards: u32, users: Option<&str>, first_seed: u64) {
+    let transcripts = number_of("RINGBOLT_TRANSCRIPTS", TRANSCRIPTS_DEFAULT);
+    let first_seed = number_of("RINGBOLT_SEED", first_seed);
+    let Some(servers) = Servers::start(shards, users) else {
         eprintln!("RINGBOLT_NATS_SERVER names no nats-server: nothing is compared");
         return;
     };
@@ -38,7 +40,7 @@ fn compare_all(shards: u32, transcripts: u64, first_seed: u64) {
                     if seed >= first_seed + transcripts {
                         return;
                     }
-                    let transcript = Transcript::generate(seed);
+                    let transcript = Transcript::generate(seed, users.is_some());
                     let (theirs, ours) =
                         (play(&transcript, servers.nats), play(&transcript, servers.ringbolt));
                     if let Some(difference) = difference(&transcript, &theirs, &ours, shards > 1) {
@@ -53,12 +55,17 @@ fn compare_all(shards: u32, transcripts: u64, first_seed: u64) {
 
 #[test]
 fn transcripts_are_answered_like_nats_server_does() {
-    let transcripts = number_of("RINGBOLT_TRANSCRIPTS", TRANSCRIPTS_DEFAULT);
-    compare_all(1, transcripts, number_of("RINGBOLT_SEED", 0));
+    compare_all(1, None, 0);
 }
 
 #[test]
 fn transcripts_across_shards_are_answered_like_nats_server_does() {
-    let transcripts = number_of("RINGBOLT_TRANSCRIPTS", TRANSCRIPTS_DEFAULT);
-    compare_all(2, transcripts, number_of("RINGBOLT_SEED", 1 << 32));
+    compare_all(2, None, 1 << 32);
+}
+
+const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nats_differential/users.conf");
+
+#[test]
+fn users_may_what_they_may_with_nats_server() {
+    compare_all(1, Some(USERS), 1 << 33);
 }

@@ -1,7 +1,7 @@
 //! Both servers, on free ports.
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,40 +10,41 @@ const START_TIME_MAX: Duration = Duration::from_secs(20);
 pub struct Servers {
     pub nats: SocketAddr,
     pub ringbolt: SocketAddr,
-    children: Vec<Child>,
+    children: [Child; 2],
 }
 
 impl Servers {
     /// `None` if there is no nats-server to compare with.
-    pub fn start(shards: u32) -> Option<Servers> {
+    pub fn start(shards: u32, configuration: Option<&str>) -> Option<Servers> {
         let program = std::env::var_os("RINGBOLT_NATS_SERVER")?;
-        let port = free_port().port().to_string();
-        let mut nats = Command::new(program);
-        nats.args(["-a", "127.0.0.1", "-p", &port]).stdout(Stdio::null()).stderr(Stdio::null());
-        let nats_child = nats.spawn().expect("RINGBOLT_NATS_SERVER names a program");
-        let nats = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
+        let folder = tempfile::tempdir().expect("a temporary directory");
         let mut ringbolt = Command::new(env!("CARGO_BIN_EXE_ringbolt-server"));
-        ringbolt.args(["--native", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off"]);
-        ringbolt.args(["--wait", "efficient", "--log-format", "json", "--shards", &shards.to_string()]);
-        let mut ringbolt_child = ringbolt.stderr(Stdio::piped()).spawn().expect("the server starts");
-        let log = BufReader::new(ringbolt_child.stderr.take().expect("piped"));
-        let mut lines = log.lines().map_while(Result::ok);
-        let address = lines.find_map(|line| {
-            let behind = line.split("\"nats\":\"").nth(1)?;
-            behind.split('"').next()?.parse().ok()
-        });
-        std::thread::spawn(move || lines.for_each(drop));
-        let servers = Servers {
-            nats,
-            ringbolt: address.expect("ringbolt says where it listens"),
-            children: vec![nats_child, ringbolt_child],
-        };
-        let started = Instant::now();
-        while TcpStream::connect(servers.nats).is_err() {
-            assert!(started.elapsed() < START_TIME_MAX, "nats-server does not listen");
-            std::thread::sleep(Duration::from_millis(20));
+        ringbolt.args(["nats", "--wait", "efficient", "--shards", &shards.to_string()]);
+        let [(nats, nats_child), (ringbolt, ringbolt_child)] =
+            [Command::new(program), ringbolt].map(|mut command| {
+                // The same flags for both.
+                command.args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"]).arg(folder.path());
+                command.args(configuration.iter().flat_map(|path| ["-c", path]));
+                let child =
+                    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
+                let ports = folder.path().join(format!("nats-server_{}.ports", child.id()));
+                (await_address(&ports), child)
+            });
+        Some(Servers { nats, ringbolt, children: [nats_child, ringbolt_child] })
+    }
+}
+
+/// The address in a ports file: `{"nats": ["nats://127.0.0.1:4222"], …}`.
+fn await_address(ports: &Path) -> SocketAddr {
+    let started = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(ports).unwrap_or_default();
+        let url = text.split("nats://").nth(1).and_then(|rest| rest.split('"').next());
+        if let Some(address) = url.and_then(|url| url.parse().ok()) {
+            return address;
         }
-        Some(servers)
+        assert!(started.elapsed() < START_TIME_MAX, "no {}", ports.display());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -54,9 +55,4 @@ impl Drop for Servers {
             let _ = child.wait();
         }
     }
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound")
 }

@@ -126,6 +126,8 @@ struct Generator {
     dice: Dice,
     seed: u64,
     published: u32,
+    /// Clients say who they are.
+    users: bool,
     /// Clients that connected, and such that subscribed: nats-server loses sight of subscriptions at a
     /// second `CONNECT`.
     connected: [bool; CLIENTS_MAX],
@@ -136,11 +138,12 @@ struct Generator {
 const CLIENTS_MAX: usize = 3;
 
 impl Transcript {
-    pub fn generate(seed: u64) -> Transcript {
+    pub fn generate(seed: u64, users: bool) -> Transcript {
         let mut generator = Generator {
             dice: Dice(seed),
             seed,
             published: 0,
+            users,
             connected: [false; CLIENTS_MAX],
             subscribed: [false; CLIENTS_MAX],
             client: 0,
@@ -185,7 +188,8 @@ impl Generator {
     }
 
     fn connect(&mut self) -> Option<String> {
-        let again = self.connected[self.client] && self.subscribed[self.client];
+        // To be somebody else then is another such case.
+        let again = (self.connected[self.client] || self.users) && self.subscribed[self.client];
         if again || self.dice.chance(15) {
             return None;
         }
@@ -206,6 +210,12 @@ impl Generator {
             if self.dice.chance(percent) {
                 fields.push(text.to_owned());
             }
+        }
+        if self.users && self.dice.chance(90) {
+            let user = self.dice.pick(&["all", "some", "groups", "answers", "other", "guest", "nobody"]);
+            let right = if user == "guest" { "guest" } else { "s3cret" };
+            let password = if self.dice.chance(95) { right } else { "wrong" };
+            fields.push(format!("\"user\":\"{user}\",\"pass\":\"{password}\""));
         }
         let verb = if self.dice.chance(90) { "CONNECT" } else { "connect" };
         let blank = if self.dice.chance(95) { " " } else { "" };
@@ -258,7 +268,12 @@ impl Generator {
         let mut words = vec![self.word(PATTERNS, WRONG_PATTERNS, 5)];
         // Which member of a group gets a message is chance: there is one each, its sid is its name.
         if self.dice.chance(20) {
-            let group = self.place(&format!("@.g{}", self.published));
+            let group = if self.users {
+                // One that permissions name; no other client of the transcript has it.
+                format!("{}.g{}", self.client, self.dice.below(2))
+            } else {
+                self.place(&format!("@.g{}", self.published))
+            };
             self.published += 1;
             words.push(group);
         }

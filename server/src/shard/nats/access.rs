@@ -86,9 +86,9 @@ impl Shard {
     }
 
     /// Lets a client in that did not say who it is, if such ones have a user.
-    pub(super) fn admit_unnamed(&mut self, id: ConnectionId) -> bool {
+    pub(super) fn admit_unnamed(&mut self, id: ConnectionId, effects: &mut Effects) -> bool {
         let Some(user) = self.access.no_auth_user else { return false };
-        self.become_user(id, user);
+        self.become_user(id, user, effects);
         true
     }
 
@@ -101,7 +101,7 @@ impl Shard {
         let Some(nats) = &session.nats else { return false };
         match self.access.claim(&nats.options, &nats.nonce) {
             Claim::User(user) => {
-                self.become_user(id, user);
+                self.become_user(id, user, effects);
                 true
             }
             Claim::Nobody => {
@@ -129,7 +129,7 @@ impl Shard {
         let Some(user) = session_user(self, id).filter(|_| proven) else {
             return self.authorization_violation(id, effects);
         };
-        self.become_user(id, user);
+        self.become_user(id, user, effects);
         self.finish_connect(id, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let waiting = std::mem::take(&mut session.partial);
@@ -137,9 +137,15 @@ impl Shard {
         self.delivery.pool.give(waiting);
     }
 
-    fn become_user(&mut self, id: ConnectionId, place: usize) {
+    fn become_user(&mut self, id: ConnectionId, place: usize, effects: &mut Effects) {
         let user = &self.access.users[place];
         let (account, permissions) = (AccountId(user.account), self.permissions[place].clone());
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        if session.account != account {
+            // What it subscribed to as somebody else is not its any more.
+            let subscriptions = session.take_subscriptions();
+            subscriptions.into_iter().for_each(|key| self.remove_subscription(key, effects));
+        }
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         session.account = account;
         session.stage = Stage::Ready;
@@ -202,7 +208,7 @@ impl Shard {
             match (nats.user, nats.user.and_then(known)) {
                 (None, _) if !access.required() => {}
                 (Some(_), Some(place)) => {
-                    self.become_user(id, place);
+                    self.become_user(id, place, effects);
                     self.drop_forbidden_subscriptions(id, effects);
                 }
                 _ => self.authorization_violation(id, effects),

@@ -49,7 +49,7 @@ impl Shard {
             }
             // Who must say who it is says nothing else first, not even the beginning of it.
             if stage == Stage::AwaitingHello && !first.eq_ignore_ascii_case(&b'c') {
-                if !self.admit_unnamed(id) {
+                if !self.admit_unnamed(id, effects) {
                     self.authorization_violation(id, effects);
                     return Ok(&[]);
                 }
