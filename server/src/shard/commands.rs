@@ -21,6 +21,7 @@ const OVERLOADED: &str = "too many answers wait for other shards: try again";
 
 impl Shard {
     pub(super) fn control(&mut self, id: ConnectionId, control: &Control<'_>, effects: &mut Effects) {
+        self.remove_expired(effects);
         let Some(session) = self.delivery.sessions.get(id) else { return };
         if session.stage == Stage::AwaitingHello {
             return match control {

@@ -276,12 +276,17 @@ impl Shard {
         effects.close.push((id, Close::Flush));
     }
 
-    /// What delivering decided but could not do while it held the route: cut slow consumers, end
-    /// subscriptions that had their last delivery.
-    fn settle(&mut self, effects: &mut Effects) {
+    /// Ends subscriptions that had their last delivery: their ids are free for the client's next words.
+    fn remove_expired(&mut self, effects: &mut Effects) {
         while let Some(key) = self.delivery.expired.pop() {
             self.remove_subscription(key, effects);
         }
+    }
+
+    /// What delivering decided but could not do while it held the route: cut slow consumers, end
+    /// subscriptions that had their last delivery.
+    fn settle(&mut self, effects: &mut Effects) {
+        self.remove_expired(effects);
         while let Some(id) = self.delivery.cut.pop() {
             self.forget_interest(id, effects);
             effects.close.push((id, Close::Now));

@@ -126,6 +126,8 @@ struct Generator {
     dice: Dice,
     seed: u64,
     published: u32,
+    /// The group that permissions name has its member.
+    named: bool,
     /// Clients say who they are.
     users: bool,
     /// Clients that connected, and such that subscribed: nats-server loses sight of subscriptions at a
@@ -144,6 +146,7 @@ impl Transcript {
             seed,
             published: 0,
             users,
+            named: false,
             connected: [false; CLIENTS_MAX],
             subscribed: [false; CLIENTS_MAX],
             client: 0,
@@ -268,9 +271,9 @@ impl Generator {
         let mut words = vec![self.word(PATTERNS, WRONG_PATTERNS, 5)];
         // Which member of a group gets a message is chance: there is one each, its sid is its name.
         if self.dice.chance(20) {
-            let group = if self.users {
-                // One that permissions name; no other client of the transcript has it.
-                format!("{}.g{}", self.client, self.dice.below(2))
+            let group = if self.users && self.dice.chance(50) && !std::mem::replace(&mut self.named, true) {
+                // The one that permissions name.
+                "0.g1".to_owned()
             } else {
                 self.place(&format!("@.g{}", self.published))
             };

@@ -160,6 +160,7 @@ impl Shard {
         backing: Option<&Bytes>,
         effects: &mut Effects,
     ) -> bool {
+        self.remove_expired(effects);
         match *command {
             Command::Publish(ref publish) => self.nats_publish(id, publish, backing, effects),
             Command::Subscribe { pattern, group, sid } => {
