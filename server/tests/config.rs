@@ -88,7 +88,7 @@ fn check_config_names_everything_that_is_wrong_in_one_run() {
     assert_eq!((code, stdout.as_str()), (Some(EXIT_CONFIG), ""));
     for sentence in [
         format!("outbox_byte_max: is not a setting (from {path}): did you mean outbox_bytes_max?"),
-        format!("native: takes ADDR, not a boolean (from {path})"),
+        format!("native: takes ADDR|off, not a boolean (from {path})"),
         "RINGBOLT_PING_INTERVALL: is not a setting (from the environment): did you mean ping_interval?"
             .into(),
         format!("wait: 'fast' is not one of latency, balanced, efficient (from {path})"),

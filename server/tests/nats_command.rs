@@ -352,3 +352,58 @@ fn what_is_wrong_is_named_with_its_line() {
     let (code, stdout, _) = finished(&["--help"]);
     assert!(code == Some(0) && stdout.contains("-p, -port PORT"), "{stdout}");
 }
+
+/// The body of a page.
+fn page(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the monitoring address accepts");
+    write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").expect("it takes bytes");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
+}
+
+#[test]
+fn monitoring_pages_have_the_fields_that_tools_read() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().to_str().expect("UTF-8");
+    let configuration = "authorization { users: [{user: ann, password: a}] }";
+    let server = Server::start(configuration, &["-m", "-1", "--ports_file_dir", path]);
+    let ports = folder.path().join(format!("nats-server_{}.ports", server.child.id()));
+    let ports = std::fs::read_to_string(ports).expect("a ports file");
+    let address = ports.split("http://").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
+    let json = |path: &str| -> serde_json::Value {
+        let text = page(address, path);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    };
+    let clients: Vec<TcpStream> = (0..300)
+        .map(|number| {
+            let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+            let hello = format!(
+                "CONNECT {{\"user\":\"ann\",\"pass\":\"a\",\"name\":\"c{number}\",\"verbose\":false}}\r\n\
+                 SUB only.{number} q 7\r\n"
+            );
+            let publish = "PUB only.5 3\r\nabc\r\n".repeat(number % 10);
+            stream.write_all(format!("{hello}{publish}PING\r\n").as_bytes()).expect("it takes bytes");
+            assert!(read_past(&mut stream, "PONG\r\n").ends_with("PONG\r\n"));
+            stream
+        })
+        .collect();
+    let connz = json("/connz?subs=1&auth=1&sort=msgs_from&limit=10&offset=0");
+    assert_eq!((&connz["total"], &connz["num_connections"]), (&300.into(), &10.into()));
+    let first = &connz["connections"][0];
+    assert_eq!((&first["in_msgs"], &first["in_bytes"]), (&9.into(), &27.into()));
+    assert_eq!((&first["account"], &first["authorized_user"]), (&"$G".into(), &"ann".into()));
+    let name = first["name"].as_str().expect("a name");
+    assert_eq!(first["subscriptions_list"][0], format!("only.{}", &name[1..]));
+    let detail = json("/connz?subs=detail&limit=1&offset=299&sort=cid");
+    assert_eq!(detail["connections"][0]["subscriptions_list_detail"][0]["qgroup"], "q");
+    assert_eq!(page(address, "/connz?sort=color"), "invalid sorting option: color\n");
+    await_some("the counters", || (json("/varz")["connections"] == 300).then_some(()));
+    let varz = json("/varz");
+    assert_eq!((&varz["in_msgs"], &varz["subscriptions"]), (&(30 * 45).into(), &300.into()));
+    assert_eq!((&varz["auth_required"], &varz["max_payload"]), (&true.into(), &(1 << 20).into()));
+    assert_eq!(json("/subsz")["num_subscriptions"], 300);
+    assert_eq!(json("/routez")["num_routes"], 0);
+    assert_eq!(json("/healthz")["status"], "ok");
+    drop(clients);
+}

@@ -14,6 +14,9 @@ pub use error::ParseError;
 pub use info::Info;
 pub use parse::{Command, ParseLimits, Parsed, parse};
 
+/// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
+pub const COMPATIBLE_VERSION: &str = "2.15.1";
+
 /// Whether the line at the start of bytes this side encoded itself begins a message, and the length of
 /// the whole: for walking a buffer of them. `None` if there is no whole line.
 pub fn peek_frame(frames: &[u8]) -> Option<(bool, usize)> {

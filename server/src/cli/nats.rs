@@ -3,7 +3,7 @@
 use super::{EXIT_CONFIG, EXIT_HOST, changed, checked, config_errors, run, sentence};
 use crate::config::nats::flags::{self, Action};
 use crate::config::nats::{self as nats_config};
-use crate::shard::nats::COMPATIBLE_VERSION;
+use ringbolt_protocol::nats::COMPATIBLE_VERSION;
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::ExitCode;
 

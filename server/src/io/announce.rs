@@ -1,7 +1,7 @@
 //! What tells others that the server runs, and where: pid file, ports files, lines in the log.
 
 use crate::config::{Config, LogFormat};
-use crate::shard::nats::COMPATIBLE_VERSION;
+use ringbolt_protocol::nats::COMPATIBLE_VERSION;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

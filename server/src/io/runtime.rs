@@ -1,13 +1,13 @@
 //! Threads and their life: one pinned glommio executor a shard, the admin thread, signals, and the
 //! orderly stop.
 
-use super::admin::{self, AdminState};
+use super::admin::{self, AdminState, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::ending::{Ending, Reload, SIGNALS};
 use super::listener;
-use super::mesh::{self, MeshEnds};
+use super::mesh::{self, MeshEnds, Sleeper};
 use super::metrics::SharedCounters;
-use super::shard_loop::{Orders, Parts, ShardLoop};
+use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
 use super::verifier::{self, Verifier};
 use crate::access::Access;
 use crate::config::{Config, WaitMode};
@@ -59,7 +59,15 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let (listeners, mut bound) = bind(config, limits.shards)?;
     let orders = Arc::new(Orders::default());
     let counters: Vec<Arc<SharedCounters>> = (0..limits.shards).map(|_| Arc::default()).collect();
-    let admin_state = Arc::new(AdminState::new(counters.clone()));
+    let ends = mesh::connect(limits).map_err(|error| failed("mesh", &error))?;
+    let sleepers = Arc::clone(&ends[0].sleepers);
+    let seeds = Seeds::new();
+    // 56 letters, like those of nats-server.
+    let server_id = nkeys::KeyPair::new_server().public_key();
+    let identity = identity(config, &server_id, bound.nats);
+    let inquirer = Inquirer { orders: Arc::clone(&orders), sleepers: Arc::clone(&sleepers) };
+    let facts = facts(config, limits, &identity);
+    let admin_state = Arc::new(AdminState::new(counters.clone(), facts, Some(Box::new(inquirer))));
     let admin = match config.admin {
         None => None,
         Some(address) => Some(
@@ -67,13 +75,8 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let ends = mesh::connect(limits).map_err(|error| failed("mesh", &error))?;
-    let sleepers = Arc::clone(&ends[0].sleepers);
     let verifiers = verifier::start(&sleepers).map_err(|error| failed("verifier", &error))?;
     let (report, reports) = mpsc::channel();
-    let seeds = Seeds::new();
-    // 56 letters, like those of nats-server.
-    let server_id = nkeys::KeyPair::new_server().public_key();
     let mut shards = Vec::new();
     let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
     for (id, (((end, listeners), verifier), shared)) in parts.enumerate() {
@@ -89,7 +92,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
             huge_pages: config.huge_pages,
             limits: limits.clone(),
             access: config.access.clone(),
-            identity: identity(config, &server_id, bound.nats),
+            identity: identity.clone(),
             hash_seed: seeds.hash,
             random_seed: seeds.random(id),
         };
@@ -255,6 +258,44 @@ fn identity(config: &Config, server_id: &str, nats: Option<SocketAddr>) -> Serve
         server_name: config.server_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         nats: advertised.or(bound),
+    }
+}
+
+/// What monitoring tells of the server as a whole.
+fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerFacts {
+    let (host, port) = identity.nats.clone().unwrap_or_default();
+    ServerFacts {
+        server_id: identity.server_id.clone(),
+        server_name: identity.server_name.clone(),
+        host,
+        port,
+        monitor_host: config.admin.map(|address| address.ip().to_string()).unwrap_or_default(),
+        monitor_port: config.admin.map_or(0, |address| address.port()),
+        auth_required: config.access.required(),
+        accounts: config.access.accounts.clone(),
+        cores: limits.shards,
+        connections_max: limits.nats_connections_max,
+        payload_bytes_max: limits.payload_bytes_max,
+        control_line_bytes_max: limits.control_line_bytes_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+        ping_interval_nanos: limits.ping_interval_nanos,
+        ping_outstanding_max: limits.ping_outstanding_max,
+        write_deadline_nanos: limits.send_stall_nanos_max,
+        auth_timeout_nanos: limits.hello_timeout_nanos,
+    }
+}
+
+/// Carries questions of the admin thread to the shards.
+#[derive(Debug)]
+struct Inquirer {
+    orders: Arc<Orders>,
+    sleepers: Arc<Vec<Sleeper>>,
+}
+
+impl Inquire for Inquirer {
+    fn ask(&self, shard: ShardId, inquiry: Inquiry) {
+        self.orders.ask(shard, inquiry);
+        self.sleepers[usize::from(shard)].doorbell.ring();
     }
 }
 

@@ -11,6 +11,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod nats;
 pub mod random;
+pub mod report;
 pub mod router;
 pub mod session;
 pub mod space;

@@ -49,7 +49,10 @@ impl Shard {
         backing: Option<&Bytes>,
         effects: &mut Effects,
     ) -> bool {
-        let account = self.delivery.sessions.at(id.slot).map(|session| session.account).unwrap_or_default();
+        let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
+        session.traffic.messages_in += 1;
+        session.traffic.bytes_in += publish.payload.len() as u64;
+        let account = session.account;
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         if route.is_empty() {

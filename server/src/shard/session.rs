@@ -4,6 +4,7 @@ use super::delivery::Outbox;
 use super::event::Dialect;
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::nats::NatsSession;
+use super::report::Traffic;
 use super::router::subjects::SubjectId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -30,6 +31,7 @@ pub struct Session {
     pub headers: bool,
     /// May answer what it is asked, so the reply subjects of its deliveries are kept.
     pub keeps_replies: bool,
+    pub traffic: Traffic,
     /// Never cut for being slow: a subscription asked for drops instead.
     pub lenient: bool,
     pub pings_outstanding: u8,
@@ -57,6 +59,7 @@ impl Session {
             echo: true,
             headers: true,
             keeps_replies: false,
+            traffic: Traffic::default(),
             lenient,
             pings_outstanding: 0,
             pauses: 0,
@@ -89,14 +92,22 @@ impl Session {
         native + self.nats.as_ref().map_or(0, |nats| nats.subscriptions.len())
     }
 
+    /// Keys of all its subscriptions.
+    pub fn subscription_keys(&self) -> Vec<u32> {
+        let native = self.subscriptions.iter().flat_map(|map| map.values());
+        let nats = self.nats.iter().flat_map(|nats| nats.subscriptions.values());
+        let mut keys: Vec<u32> = native.chain(nats).copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Keys of all its subscriptions, which it forgets.
     pub fn take_subscriptions(&mut self) -> Vec<u32> {
-        let native = self.subscriptions.take();
-        let mut keys: Vec<u32> = native.iter().flat_map(|map| map.values().copied()).collect();
+        let keys = self.subscription_keys();
+        self.subscriptions = None;
         if let Some(nats) = &mut self.nats {
-            keys.extend(std::mem::take(&mut nats.subscriptions).into_values());
+            nats.subscriptions.clear();
         }
-        keys.sort_unstable();
         keys
     }
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod idle;
 mod isolation;
 mod nats_async;
+mod nats_foreign;
 mod nats_interoperation;
 mod server;
 mod slow_consumers;

@@ -174,7 +174,7 @@ fn patterns(node: &Node, context: &mut Context<'_>) -> Vec<Rule> {
         match Rule::parse(&text) {
             Some(rule) => rules.push(rule),
             None => {
-                context.wrong(&node.place, format!("'{text}' is not a subject, nor a subject and a queue"))
+                context.wrong(&node.place, format!("'{text}' is not a subject, nor a subject and a queue"));
             }
         }
     }
@@ -193,7 +193,7 @@ fn responses(node: &Node, context: &mut Context<'_>) -> Option<Responses> {
                 responses.messages_max = u32::try_from(count).ok().filter(|&count| count > 0);
             }
             "expires" | "ttl" => {
-                responses.nanos_max = Some(context.seconds(&entry.node)).filter(|&nanos| nanos > 0)
+                responses.nanos_max = Some(context.seconds(&entry.node)).filter(|&nanos| nanos > 0);
             }
             _ => context.unknown(entry),
         }

@@ -97,7 +97,8 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Flags, String> {
 
 pub fn help() -> String {
     let mut text = "Runs the server in place of nats-server: the same flags, the same configuration file\n\n\
-                    Usage: ringbolt-server nats [flags], with one dash or two, `=` or a blank before a value\n\n"
+                    Usage: ringbolt-server nats [flags]\n\n\
+                    Flags have one dash or two, and `=` or a blank before their value.\n\n"
         .to_owned();
     for (names, shape, help) in FLAGS {
         let names: Vec<String> = names.iter().map(|name| format!("-{name}")).collect();

@@ -12,6 +12,7 @@ pub(super) enum Parsed {
     Request {
         method: Method,
         path: String,
+        query: String,
         keep_alive: bool,
         head_bytes: usize,
     },
@@ -49,7 +50,9 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
         _ => Method::Other,
     };
     let target = request.path.unwrap_or("/");
-    let path = target.split(['?', '#']).next().unwrap_or("/").to_owned();
+    let target = target.split('#').next().unwrap_or("/");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
     let connection = value("connection").unwrap_or(b"");
     let asks_for = |token: &str| {
         let mut tokens = connection.split(|&byte| byte == b',');
@@ -59,7 +62,7 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
         Some(1) => !asks_for("close"),
         _ => asks_for("keep-alive"),
     };
-    Parsed::Request { method, path, keep_alive, head_bytes }
+    Parsed::Request { method, path, query, keep_alive, head_bytes }
 }
 
 pub(super) fn response(
@@ -102,8 +105,8 @@ mod tests {
         for cut in 0..head_bytes {
             assert_eq!(parse(&request[..cut]), Parsed::Incomplete, "{cut}");
         }
-        let path = "/metrics".to_owned();
-        let whole = Parsed::Request { method: Method::Get, path, keep_alive: false, head_bytes };
+        let (path, query) = ("/metrics".to_owned(), "x=1".to_owned());
+        let whole = Parsed::Request { method: Method::Get, path, query, keep_alive: false, head_bytes };
         assert_eq!(parse(request), whole);
     }
 

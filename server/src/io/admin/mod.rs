@@ -3,27 +3,42 @@
 //! It reads what the shards copied out and never touches them.
 
 mod http;
+mod nats;
 mod pulse;
 mod server;
 #[cfg(test)]
 mod tests;
 
+pub use nats::ServerFacts;
 pub use server::{AdminHandle, spawn};
 
 use super::metrics::{ShardCollector, SharedCounters};
+use super::shard_loop::Inquiry;
+use crate::shard::ShardId;
 use prometheus_client::registry::Registry;
 use pulse::Pulse;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Asks the shards about their connections.
+pub trait Inquire: std::fmt::Debug + Send + Sync {
+    /// Begins to ask a shard; the answer comes on `answer`.
+    fn ask(&self, shard: ShardId, inquiry: Inquiry);
+}
 
 /// What the admin address answers from.
 #[derive(Debug)]
 pub struct AdminState {
     registry: Registry,
     counters: Vec<Arc<SharedCounters>>,
+    facts: ServerFacts,
+    started: SystemTime,
+    inquirer: Option<Box<dyn Inquire>>,
     /// All shards serve.
     pub ready: AtomicBool,
     pub draining: AtomicBool,
@@ -31,12 +46,19 @@ pub struct AdminState {
 }
 
 impl AdminState {
-    pub fn new(counters: Vec<Arc<SharedCounters>>) -> AdminState {
+    pub fn new(
+        counters: Vec<Arc<SharedCounters>>,
+        facts: ServerFacts,
+        inquirer: Option<Box<dyn Inquire>>,
+    ) -> AdminState {
         let mut registry = Registry::with_prefix("ringbolt");
         registry.register_collector(Box::new(ShardCollector::new(counters.clone())));
         AdminState {
             registry,
             counters,
+            facts,
+            started: SystemTime::now(),
+            inquirer,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -61,9 +83,10 @@ impl AdminState {
     fn health(&self, pulse: &Pulse) -> (u16, &'static str, String) {
         match pulse.silent(Instant::now()) {
             Some(shard) if !self.draining.load(Ordering::Relaxed) => {
-                (503, TEXT, format!("shard {shard} does not turn\n"))
+                let error = format!("shard {shard} does not turn");
+                (503, JSON, json!({"status": "unavailable", "error": error}).to_string())
             }
-            _ => (200, TEXT, "ok\n".to_owned()),
+            _ => (200, JSON, json!({"status": "ok"}).to_string()),
         }
     }
 
@@ -82,7 +105,14 @@ impl AdminState {
                     Err(error) => (500, TEXT, format!("{error}\n")),
                 }
             }
-            _ => (404, TEXT, "there are /healthz, /readyz and /metrics\n".to_owned()),
+            "/varz" => (200, JSON, self.varz().to_string()),
+            "/subsz" => (200, JSON, self.subsz().to_string()),
+            "/routez" => (200, JSON, self.routez().to_string()),
+            _ => (
+                404,
+                TEXT,
+                "there are /healthz, /readyz, /metrics, /varz, /connz, /subsz and /routez\n".to_owned(),
+            ),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The admin listener on its glommio executor.
 
-use super::AdminState;
 use super::http::{self, Method, Parsed};
+use super::nats::Query;
 use super::pulse::Pulse;
+use super::{AdminState, JSON, TEXT};
+use crate::io::shard_loop::Inquiry;
+use crate::shard::ShardId;
+use crate::shard::report::ConnectionReport;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::{sleep, timeout};
@@ -13,13 +17,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// A client may take this long for a whole request, counted from the answer before, and as long again
 /// to read the answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) const CONNECTIONS_MAX: usize = 64;
+/// Connections a shard reports in one turn.
+const REPORTS_AT_ONCE: usize = 256;
+const ANSWER_POLL: Duration = Duration::from_millis(1);
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// The executor's registered I/O memory: it moves no files, and RLIMIT_MEMLOCK may be small.
@@ -138,9 +145,13 @@ async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pul
                 let answer = (405, "text/plain", "only GET and HEAD\n".to_owned());
                 (http::response(&answer, Method::Get, false), false)
             }
-            Parsed::Request { method, path, keep_alive, head_bytes } => {
+            Parsed::Request { method, path, query, keep_alive, head_bytes } => {
                 buffer.drain(..head_bytes);
-                let answer = state.answer(&path, &pulse.borrow());
+                let answer = if path == "/connz" {
+                    connz(state, &Query(&query)).await
+                } else {
+                    state.answer(&path, &pulse.borrow())
+                };
                 (http::response(&answer, method, keep_alive), keep_alive)
             }
         };
@@ -149,6 +160,44 @@ async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pul
         });
         if written.await.is_err() || !keep_alive {
             return;
+        }
+    }
+}
+
+/// Asks every shard, a few connections at a time, so that none is held up for long.
+async fn connz(state: &AdminState, query: &Query<'_>) -> (u16, &'static str, String) {
+    let mut reports = Vec::new();
+    for shard in 0..state.counters.len() as ShardId {
+        let mut from = Some(0);
+        while let Some(from_slot) = from {
+            let Some((more, next)) = ask(state, shard, from_slot, query.wants_patterns()).await else {
+                return (503, TEXT, format!("shard {shard} does not answer\n"));
+            };
+            reports.extend(more);
+            from = next;
+        }
+    }
+    match state.connz(reports, query) {
+        Ok(page) => (200, JSON, page.to_string()),
+        Err(error) => (400, TEXT, error),
+    }
+}
+
+async fn ask(
+    state: &AdminState,
+    shard: ShardId,
+    from_slot: u32,
+    patterns: bool,
+) -> Option<(Vec<ConnectionReport>, Option<u32>)> {
+    let (answer, answers) = mpsc::channel();
+    let inquiry = Inquiry { from_slot, most: REPORTS_AT_ONCE, patterns, answer };
+    state.inquirer.as_ref()?.ask(shard, inquiry);
+    let deadline = Instant::now() + REQUEST_TIME_MAX;
+    loop {
+        match answers.try_recv() {
+            Ok(answer) => return Some(answer),
+            Err(TryRecvError::Empty) if Instant::now() < deadline => sleep(ANSWER_POLL).await,
+            Err(_) => return None,
         }
     }
 }

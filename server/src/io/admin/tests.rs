@@ -1,7 +1,7 @@
 //! The admin address over real sockets.
 
 use super::pulse::{Pulse, SILENCE_MAX};
-use super::{AdminHandle, AdminState, spawn};
+use super::{AdminHandle, AdminState, ServerFacts, spawn};
 use crate::io::metrics::SharedCounters;
 use crate::shard::metrics::{Counter, Counters};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 fn start() -> (AdminHandle, Arc<AdminState>, Arc<SharedCounters>) {
     let counters = Arc::<SharedCounters>::default();
-    let state = Arc::new(AdminState::new(vec![Arc::clone(&counters)]));
+    let state = Arc::new(AdminState::new(vec![Arc::clone(&counters)], ServerFacts::default(), None));
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let handle = spawn(address, Arc::clone(&state)).expect("a free port");
     (handle, state, counters)
@@ -101,7 +101,7 @@ fn what_is_no_request_for_us_is_refused_and_closed() {
 fn stopping_ends_open_connections_and_frees_the_address() {
     let (handle, _, _) = start();
     let mut idle = connect(&handle);
-    assert!(get(&handle, "/healthz").ends_with("ok\n"));
+    assert!(get(&handle, "/healthz").ends_with("{\"status\":\"ok\"}"));
     let address = handle.address;
     handle.stop();
     assert_eq!(idle.read(&mut [0; 1]).expect("the connection ends"), 0);
@@ -115,7 +115,7 @@ fn stopping_ends_open_connections_and_frees_the_address() {
 
 #[test]
 fn a_shard_that_hangs_makes_the_server_ill_unless_it_drains() {
-    let state = AdminState::new(vec![Arc::default()]);
+    let state = AdminState::new(vec![Arc::default()], ServerFacts::default(), None);
     let Some(long_ago) = Instant::now().checked_sub(2 * SILENCE_MAX) else { return };
     let silent = Pulse::new(1, long_ago);
     assert_eq!(state.health(&silent).0, 503);
@@ -135,7 +135,7 @@ fn connections_are_bounded_and_their_places_come_back() {
     last.write_all(request).expect("writes");
     let mut text = String::new();
     last.read_to_string(&mut text).expect("answered, because it was in time");
-    assert!(text.ends_with("ok\n"));
+    assert!(text.ends_with("{\"status\":\"ok\"}"));
     // Its end, seen here, may still be unseen there.
     let answered = (0..1000).any(|_| {
         let mut stream = connect(&handle);

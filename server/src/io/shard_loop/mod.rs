@@ -9,7 +9,7 @@ mod effects;
 mod endings;
 mod orders;
 
-pub use orders::Orders;
+pub use orders::{Inquiry, Orders};
 
 use orders::Obeyed;
 

@@ -2,9 +2,11 @@
 
 use super::ShardLoop;
 use crate::access::Access;
-use crate::shard::{Event, Nanos};
+use crate::shard::report::ConnectionReport;
+use crate::shard::{Event, Nanos, ShardId};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Orders {
     /// Who may connect from now on, counted by changes.
     access: Mutex<Arc<Access>>,
     access_changes: AtomicU64,
+    /// Questions to each shard, counted.
+    inquiries: Mutex<Vec<(ShardId, Inquiry)>>,
+    inquiries_asked: AtomicU64,
     /// NATS clients on all shards.
     pub nats_connections: AtomicUsize,
 }
@@ -28,6 +33,17 @@ pub(super) struct Obeyed {
     pub draining: bool,
     pub leaving: bool,
     pub access_changes: u64,
+    pub inquiries_asked: u64,
+}
+
+/// A question about a shard's connections.
+#[derive(Debug)]
+pub struct Inquiry {
+    pub from_slot: u32,
+    pub most: usize,
+    pub patterns: bool,
+    /// The connections, and the slot to go on from.
+    pub answer: Sender<(Vec<ConnectionReport>, Option<u32>)>,
 }
 
 impl Orders {
@@ -36,12 +52,19 @@ impl Orders {
         self.access_changes.fetch_add(1, Ordering::Release);
     }
 
+    /// Asks a shard; the caller wakes it.
+    pub fn ask(&self, shard: ShardId, inquiry: Inquiry) {
+        self.inquiries.lock().unwrap_or_else(PoisonError::into_inner).push((shard, inquiry));
+        self.inquiries_asked.fetch_add(1, Ordering::Release);
+    }
+
     /// Whether there are orders that were not carried out.
     pub(super) fn news_since(&self, obeyed: &Obeyed) -> bool {
         self.stop.load(Ordering::Relaxed)
             || (self.drain.load(Ordering::Relaxed) && !obeyed.draining)
             || (self.lame_duck.load(Ordering::Relaxed) && !obeyed.leaving)
             || self.access_changes.load(Ordering::Relaxed) != obeyed.access_changes
+            || self.inquiries_asked.load(Ordering::Relaxed) != obeyed.inquiries_asked
     }
 }
 
@@ -58,6 +81,11 @@ impl ShardLoop {
             let access = Arc::clone(&orders.access.lock().unwrap_or_else(PoisonError::into_inner));
             self.handle(now, Event::Access(&access))?;
         }
+        let asked = self.orders.inquiries_asked.load(Ordering::Acquire);
+        if asked != self.obeyed.inquiries_asked {
+            self.obeyed.inquiries_asked = asked;
+            self.answer_inquiries(now);
+        }
         if !self.obeyed.leaving && self.orders.lame_duck.load(Ordering::Relaxed) {
             self.obeyed.leaving = true;
             self.stop_accepting()?;
@@ -69,6 +97,16 @@ impl ShardLoop {
             self.handle(now, Event::Drain)?;
         }
         Ok(())
+    }
+
+    fn answer_inquiries(&mut self, now: Nanos) {
+        let own = self.shard.id();
+        let mut inquiries = self.orders.inquiries.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, inquiry) in inquiries.extract_if(.., |(shard, _)| *shard == own) {
+            // Who asked may have given up.
+            let report = self.shard.report(now, inquiry.from_slot, inquiry.most, inquiry.patterns);
+            let _ = inquiry.answer.send(report);
+        }
     }
 
     fn stop_accepting(&mut self) -> io::Result<()> {

@@ -146,6 +146,8 @@ impl Delivery {
         {
             session.keep_reply(self.now, reply);
         }
+        session.traffic.messages_out += 1;
+        session.traffic.bytes_out += payload_bytes as u64;
         subscription.delivered += 1;
         if subscription.delivered == subscription.deliveries_max {
             self.expired.push(target.subscription);

@@ -126,7 +126,7 @@ impl Shard {
             return;
         }
         self.delivery.let_go(id, effects);
-        let Some(user) = session_user(self, id).filter(|_| proven) else {
+        let Some(user) = self.claimed_user(id).filter(|_| proven) else {
             return self.authorization_violation(id, effects);
         };
         self.become_user(id, user, effects);
@@ -135,6 +135,10 @@ impl Shard {
         let waiting = std::mem::take(&mut session.partial);
         self.receive_nats(id, Vec::new(), &waiting, effects);
         self.delivery.pool.give(waiting);
+    }
+
+    fn claimed_user(&self, id: ConnectionId) -> Option<usize> {
+        self.delivery.sessions.get(id)?.nats.as_ref()?.user
     }
 
     fn become_user(&mut self, id: ConnectionId, place: usize, effects: &mut Effects) {
@@ -218,12 +222,8 @@ impl Shard {
 
     fn drop_forbidden_subscriptions(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(permissions) = self.subscription_permissions(id) else { return };
-        let Some(nats) = self.delivery.sessions.get(id).and_then(|session| session.nats.as_ref()) else {
-            return;
-        };
-        let mut keys: Vec<u32> = nats.subscriptions.values().copied().collect();
-        keys.sort_unstable();
-        for key in keys {
+        let Some(session) = self.delivery.sessions.get(id) else { return };
+        for key in session.subscription_keys() {
             let subscription = &mut self.delivery.subscriptions[key as usize];
             let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
             if permissions.may_subscribe(&pattern, group.as_deref()) {
@@ -237,8 +237,4 @@ impl Shard {
             }
         }
     }
-}
-
-fn session_user(shard: &Shard, id: ConnectionId) -> Option<usize> {
-    shard.delivery.sessions.get(id)?.nats.as_ref()?.user
 }

@@ -2,8 +2,8 @@
 
 use crate::shard::mesh::interest::Answer;
 use crate::shard::metrics::Counter;
-use crate::shard::nats::COMPATIBLE_VERSION;
 use crate::shard::{ConnectionId, Effects, Shard};
+use ringbolt_protocol::nats::COMPATIBLE_VERSION;
 use ringbolt_protocol::nats::{Info, encode};
 use std::borrow::Cow;
 

@@ -18,9 +18,6 @@ use hashbrown::HashMap;
 use ringbolt_protocol::nats::{Connect, ParseLimits};
 use std::rc::Rc;
 
-/// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
-pub const COMPATIBLE_VERSION: &str = "2.15.1";
-
 /// What a connection has that speaks the NATS protocol.
 #[derive(Debug)]
 pub struct NatsSession {
@@ -46,6 +43,11 @@ pub struct NatsSession {
 }
 
 impl NatsSession {
+    /// Its place among the users, if it had to say who it is.
+    pub fn user(&self) -> Option<usize> {
+        self.user
+    }
+
     pub fn new(number: u64, opening: &Opening, limits: ParseLimits, slot: u32) -> NatsSession {
         NatsSession {
             number,

@@ -1,0 +1,166 @@
+"""nats-py, unchanged: what its users do. Run by nats_foreign.rs, which does what a line on standard output asks for."""
+
+import asyncio
+import sys
+
+import nats
+from nats.errors import MaxPayloadError, NoRespondersError
+
+URL, AUTH_URL, SLOW_URL = sys.argv[1:4]
+
+
+def ask(what):
+    """Has the server's side do something, and waits until it is done."""
+    print(what, flush=True)
+    assert sys.stdin.readline().strip() == "done"
+
+
+async def publish_and_subscribe():
+    one, two = await nats.connect(URL), await nats.connect(URL)
+    everything = await two.subscribe("orders.>")
+    some = await two.subscribe("orders.*.new")
+    await two.flush()
+    for number in range(500):
+        await one.publish("orders.eu.new" if number % 2 else "orders.us", str(number).encode())
+    await one.flush()
+    for number in range(500):
+        assert (await everything.next_msg(5)).data == str(number).encode()
+    for number in range(1, 500, 2):
+        assert (await some.next_msg(5)).data == str(number).encode()
+    await one.close()
+    await two.close()
+
+
+async def queue_groups():
+    publisher = await nats.connect(URL)
+    clients = [await nats.connect(URL) for _ in range(3)]
+    counts = [0] * 3
+
+    def counting(place):
+        async def count(_):
+            counts[place] += 1
+
+        return count
+
+    for place, client in enumerate(clients):
+        await client.subscribe("work", "workers", cb=counting(place))
+        await client.flush()
+    for _ in range(900):
+        await publisher.publish("work", b"x")
+    await publisher.flush()
+    for client in clients:
+        await client.drain()
+    assert sum(counts) == 900 and min(counts) > 150, counts
+    await publisher.close()
+
+
+async def requests_and_headers():
+    requester, responder = await nats.connect(URL), await nats.connect(URL)
+
+    async def answer(message):
+        await responder.publish(message.reply, message.data[::-1], headers=message.headers)
+
+    await responder.subscribe("reverse", cb=answer)
+    await responder.flush()
+    reply = await requester.request("reverse", b"abc", timeout=5, headers={"Trace": "one two"})
+    assert reply.data == b"cba" and reply.headers["Trace"] == "one two", reply
+    try:
+        await requester.request("nobody", b"x", timeout=5)
+        raise AssertionError("somebody answered")
+    except NoRespondersError:
+        pass
+    await requester.close()
+    await responder.close()
+
+
+async def limits_and_unsubscribing():
+    client = await nats.connect(URL)
+    subscription = await client.subscribe("few")
+    await subscription.unsubscribe(3)
+    for _ in range(10):
+        await client.publish("few", b"x")
+    await client.flush()
+    assert len([message async for message in subscription.messages]) == 3
+    large = await client.subscribe("large")
+    await client.publish("large", b"x" * client.max_payload)
+    assert len((await large.next_msg(5)).data) == client.max_payload
+    try:
+        await client.publish("large", b"x" * (client.max_payload + 1))
+        raise AssertionError("too much was taken")
+    except MaxPayloadError:
+        pass
+    await client.drain()
+
+
+async def authorization():
+    client = await nats.connect(AUTH_URL, user="ann", password="right")
+    await client.flush()
+    errors = []
+
+    async def note(error):
+        errors.append(str(error).lower())
+
+    try:
+        await nats.connect(AUTH_URL, user="ann", password="wrong", allow_reconnect=False, error_cb=note)
+        raise AssertionError("a wrong password was taken")
+    except Exception as error:  # noqa: BLE001, what nats-py raises here differs by version
+        errors.append(str(error).lower())
+    assert any("authorization violation" in error for error in errors), errors
+    await client.close()
+
+
+async def slow_consumer():
+    cut = asyncio.Event()
+
+    async def note():
+        cut.set()
+
+    client = await nats.connect(SLOW_URL, disconnected_cb=note)
+    await client.subscribe("flood", pending_bytes_limit=1 << 30, pending_msgs_limit=1 << 30)
+    await client.flush()
+    # Nothing is read while the flood comes: this blocks the loop.
+    ask("flood")
+    await asyncio.wait_for(cut.wait(), 20)
+    await client.close()
+
+
+async def reconnecting():
+    back, leaving = asyncio.Event(), asyncio.Event()
+
+    async def note_back():
+        back.set()
+
+    client = await nats.connect(URL, reconnected_cb=note_back, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
+    subscription = await client.subscribe("survives")
+    await client.flush()
+    ask("restart")
+    await asyncio.wait_for(back.wait(), 20)
+    await client.publish("survives", b"still here")
+    assert (await subscription.next_msg(5)).data == b"still here"
+
+    async def note_leaving():
+        leaving.set()
+
+    observer = await nats.connect(URL, lame_duck_mode_cb=note_leaving)
+    ask("lame duck")
+    await asyncio.wait_for(leaving.wait(), 20)
+    await observer.close()
+    await client.close()
+
+
+async def main():
+    for flow in (
+        publish_and_subscribe,
+        queue_groups,
+        requests_and_headers,
+        limits_and_unsubscribing,
+        authorization,
+        slow_consumer,
+        reconnecting,
+    ):
+        await asyncio.wait_for(flow(), 60)
+        print(f"flow {flow.__name__}", flush=True)
+    print("passed", flush=True)
+
+
+asyncio.run(main())
