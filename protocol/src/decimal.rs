@@ -6,8 +6,15 @@ const DIGITS_MAX: usize = 20;
 /// Appends a number.
 #[inline]
 pub fn put(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        return out.push(b'0' + number as u8);
+    // Short ones are stores; a copy of unknown length is a call.
+    let digit = |number: u64| b'0' + (number % 10) as u8;
+    match number {
+        0..10 => return out.push(digit(number)),
+        10..100 => return out.extend_from_slice(&[digit(number / 10), digit(number)]),
+        100..1000 => {
+            return out.extend_from_slice(&[digit(number / 100), digit(number / 10), digit(number)]);
+        }
+        _ => {}
     }
     let mut digits = [0u8; DIGITS_MAX];
     let mut place = digits.len();

@@ -5,6 +5,7 @@
 //! - [`headers`]: the block of headers in front of a payload, the same in both dialects.
 //! - [`native`]: the native dialect; `docs/PROTOCOL.md` describes it byte by byte.
 //! - [`nats`]: the NATS client protocol.
+//! - [`swar`]: short texts looked at a word at a time.
 
 pub mod command;
 pub mod decimal;
@@ -14,5 +15,5 @@ pub mod limits;
 pub mod native;
 pub mod nats;
 pub mod subject;
-mod swar;
+pub mod swar;
 pub mod varint;

@@ -47,9 +47,43 @@ pub(crate) fn first_blank(text: &[u8]) -> Option<usize> {
     Some(words.len() * WORD_BYTES + place)
 }
 
+/// Whether two texts are the same; most that are compared are short, and a comparison of unknown length is
+/// a call.
+#[inline]
+pub fn same(left: &[u8], right: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> ([u8; N], [u8; N]) {
+        let first = text.first_chunk::<N>().copied().unwrap_or([0; N]);
+        (first, text.last_chunk::<N>().copied().unwrap_or([0; N]))
+    }
+    if left.len() != right.len() {
+        return false;
+    }
+    match left.len() {
+        0..4 => left.iter().zip(right).all(|(left, right)| left == right),
+        // The first and the last bytes, which overlap or meet.
+        4..8 => ends::<4>(left) == ends::<4>(right),
+        8..=16 => ends::<8>(left) == ends::<8>(right),
+        _ => left == right,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::first_blank;
+    use super::{first_blank, same};
+
+    #[test]
+    fn texts_are_the_same_if_every_byte_is() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(same(&text, &text.clone()));
+            assert!(!same(&text, &[&text[..], b"x"].concat()));
+            for place in 0..text.len() {
+                let mut other = text.clone();
+                other[place] ^= 1;
+                assert!(!same(&text, &other), "{length} {place}");
+            }
+        }
+    }
 
     #[test]
     fn the_first_blank_is_found_wherever_it_lies() {

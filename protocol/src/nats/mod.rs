@@ -12,7 +12,7 @@ pub mod parse;
 pub use connect::Connect;
 pub use error::ParseError;
 pub use info::Info;
-pub use parse::{Command, ParseLimits, Parsed, parse};
+pub use parse::{Command, ParseLimits, Parsed, fast_publish, parse};
 
 /// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";

@@ -62,14 +62,14 @@ pub enum Parsed<'a> {
 #[inline]
 pub fn parse<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, ParseError> {
     match fast_publish(input, limits) {
-        Some(parsed) => Ok(parsed),
+        Some((publish, consumed)) => Ok(Parsed::Command { command: Command::Publish(publish), consumed }),
         None => parse_any(input, limits),
     }
 }
 
-/// A `PUB` with single blanks and CRLF, within the limits. `None`: the plain way decides.
+/// A whole `PUB` with single blanks and CRLF, within the limits, and its length. `None`: [`parse`] decides.
 #[inline]
-fn fast_publish<'a>(input: &'a [u8], limits: &ParseLimits) -> Option<Parsed<'a>> {
+pub fn fast_publish<'a>(input: &'a [u8], limits: &ParseLimits) -> Option<(Publish<'a>, usize)> {
     let arguments = input.strip_prefix(b"PUB ")?;
     let subject_bytes = first_blank(arguments).filter(|&bytes| bytes > 0)?;
     let (subject, behind) = arguments.split_at(subject_bytes);
@@ -87,12 +87,9 @@ fn fast_publish<'a>(input: &'a [u8], limits: &ParseLimits) -> Option<Parsed<'a>>
     if line_bytes > limits.line_bytes_max || payload_bytes > limits.payload_bytes_max {
         return None;
     }
-    let Some((payload, end)) = body.split_at_checked(payload_bytes) else {
-        return Some(Parsed::IncompletePayload { bytes_needed: line_bytes + payload_bytes + 2 });
-    };
+    let (payload, end) = body.split_at_checked(payload_bytes)?;
     end.strip_prefix(b"\r\n")?;
-    let command = Command::Publish(plain_publish(subject, reply, 0, payload));
-    Some(Parsed::Command { command, consumed: line_bytes + payload_bytes + 2 })
+    Some((plain_publish(subject, reply, 0, payload), line_bytes + payload_bytes + 2))
 }
 
 /// A number and its digits.
@@ -110,6 +107,7 @@ fn leading_size(text: &[u8]) -> Option<(usize, usize)> {
     (digits > 0).then_some((size, digits))
 }
 
+#[inline]
 fn plain_publish<'a>(
     subject: &'a [u8],
     reply: Option<&'a [u8]>,

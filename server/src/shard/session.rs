@@ -25,6 +25,8 @@ pub struct Session {
     pub id: ConnectionId,
     pub stage: Stage,
     pub account: AccountId,
+    /// Its deliveries are looked at: it wants no echo, or keeps replies.
+    pub watched: bool,
     /// Own messages come back to own subscriptions.
     pub echo: bool,
     /// Messages may carry headers.
@@ -56,6 +58,7 @@ impl Session {
             id,
             stage: Stage::AwaitingHello,
             account: AccountId::GLOBAL,
+            watched: false,
             echo: true,
             headers: true,
             keeps_replies: false,

@@ -66,6 +66,12 @@ pub struct Message<'a> {
     pub payload: MeshPayload<'a>,
 }
 
+impl Message<'_> {
+    fn is_from(&self, shard: ShardId, connection: ConnectionId) -> bool {
+        self.publisher == PublisherId { shard, connection }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Delivery {
@@ -114,8 +120,7 @@ impl Delivery {
         if session.stage == Stage::Closing || subscription.delivered >= subscription.deliveries_max {
             return false;
         }
-        if !session.echo && message.publisher.connection == session.id && message.publisher.shard == self.own
-        {
+        if session.watched && !session.echo && message.is_from(self.own, session.id) {
             return false;
         }
         if let Some(filter) = &subscription.filter
@@ -141,7 +146,8 @@ impl Delivery {
         if session.outbox.wrote(written) {
             effects.send.push(session.id);
         }
-        if session.keeps_replies
+        if session.watched
+            && session.keeps_replies
             && let Some(reply) = message.reply
         {
             session.keep_reply(self.now, reply);

@@ -155,6 +155,7 @@ impl Shard {
         session.stage = Stage::Ready;
         let rule = permissions.as_ref().and_then(|permissions| permissions.responses);
         session.keeps_replies = rule.is_some();
+        session.watched = !session.echo || session.keeps_replies;
         if let Some(nats) = &mut session.nats {
             nats.user = Some(place);
             nats.replies.rule = rule;

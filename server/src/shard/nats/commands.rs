@@ -45,6 +45,7 @@ impl Shard {
         nats.limits.headers = options.headers;
         session.headers = options.headers;
         session.echo = options.echo;
+        session.watched = !session.echo || session.keeps_replies;
         session.stage = Stage::Ready;
         self.nats_ok(id, effects);
     }

@@ -5,7 +5,7 @@ use crate::shard::metrics::Counter;
 use crate::shard::session::Stage;
 use crate::shard::{ConnectionId, Effects, Shard};
 use bytes::Bytes;
-use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, parse};
+use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
 
 /// What a client may say before it is verified.
 const WAITING_BYTES_MAX: usize = 1 << 20;
@@ -44,6 +44,16 @@ impl Shard {
     ) -> Result<&'i [u8], ParseError> {
         let Some((mut limits, mut stage)) = self.nats_limits(id) else { return Ok(&[]) };
         while let Some(first) = input.first() {
+            if stage == Stage::Ready
+                && let Some((publish, consumed)) = fast_publish(input, &limits)
+            {
+                self.nats_publish(id, &publish, None, effects);
+                if !self.takes_more(id) {
+                    return Ok(&[]);
+                }
+                input = &input[consumed..];
+                continue;
+            }
             if stage == Stage::Verifying {
                 return self.wait_verified(id, input);
             }
@@ -152,7 +162,6 @@ impl Shard {
     }
 
     /// Handles one operation. Returns whether the connection takes more.
-    #[inline]
     fn operation(
         &mut self,
         id: ConnectionId,
@@ -174,6 +183,11 @@ impl Shard {
             // Any received byte already proved the client alive.
             Command::Pong | Command::Ignored => {}
         }
+        self.takes_more(id)
+    }
+
+    #[inline]
+    fn takes_more(&mut self, id: ConnectionId) -> bool {
         self.delivery.sessions.at(id.slot).is_some_and(|session| session.stage != Stage::Closing)
     }
 }

@@ -8,6 +8,7 @@ use super::{Route, Router};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use ringbolt_protocol::subject::Subject;
+use ringbolt_protocol::swar;
 use std::hash::BuildHasher;
 
 /// Index of a subject in its shard's table.
@@ -95,7 +96,7 @@ impl Subjects {
     #[inline]
     pub fn is(&mut self, id: SubjectId, text: &[u8]) -> bool {
         let Some(entry) = self.entries.get_mut(id.0 as usize) else { return false };
-        let same = entry.text.as_bytes() == text;
+        let same = swar::same(entry.text.as_bytes(), text);
         entry.recent |= same;
         same
     }
