@@ -23,6 +23,7 @@ fn shard() -> Shard {
         server_id: String::new(),
         server_name: String::new(),
         version: String::new(),
+        reply_key: (0, 0),
         nats: None,
     };
     Shard::new(0, &limits, &Access::default(), identity, 1, 2)

@@ -407,3 +407,86 @@ fn monitoring_pages_have_the_fields_that_tools_read() {
     assert_eq!(json("/healthz")["status"], "ok");
     drop(clients);
 }
+
+#[test]
+fn accounts_have_streams_and_services_from_one_another() {
+    let configuration = r#"
+        accounts {
+            A: {
+                users: [{user: a, password: a}]
+                exports: [{stream: "news.>"}, {service: "ask.*"}, {stream: "secret", accounts: [C]}]
+            }
+            B: {
+                users: [{user: b, password: b}]
+                imports: [
+                    {stream: {account: A, subject: "news.*"}, prefix: "from.a"}
+                    {stream: {account: A, subject: "news.eu"}, to: "eu"}
+                    {service: {account: A, subject: "ask.time"}, to: "time"}
+                ]
+            }
+        }
+    "#;
+    for shards in ["1", "2"] {
+        let server = Server::start(configuration, &["--shards", shards]);
+        let connect = |name: &str, subscriptions: &str| {
+            let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+            let options =
+                format!("\"user\":\"{name}\",\"pass\":\"{name}\",\"verbose\":false,\"headers\":true");
+            let hello = format!("CONNECT {{{options},\"no_responders\":true}}\r\n{subscriptions}PING\r\n");
+            stream.write_all(hello.as_bytes()).expect("it takes bytes");
+            assert!(read_past(&mut stream, "PONG\r\n").ends_with("PONG\r\n"));
+            stream
+        };
+        let mut a = connect("a", "SUB ask.* 1\r\n");
+        let mut b = connect("b", "SUB > 1\r\nSUB inbox.* 2\r\n");
+        a.write_all(
+            b"PUB news.eu 1\r\nx\r\nPUB news.us 1\r\ny\r\nPUB news.a.b 1\r\nz\r\nPUB secret 1\r\ns\r\n",
+        )
+        .expect("it takes bytes");
+        let heard = read_past(&mut b, "y\r\n");
+        let mut heard: Vec<&str> = heard.split_inclusive("\r\n").collect();
+        assert_eq!(heard.len(), 6, "{heard:?}");
+        heard.sort_unstable();
+        assert_eq!(
+            &heard[..3],
+            ["MSG eu 1 1\r\n", "MSG from.a.news.eu 1 1\r\n", "MSG from.a.news.us 1 1\r\n"]
+        );
+        // A request of B is answered by A, which sees neither the subject nor the inbox of B.
+        b.write_all(b"PUB time inbox.7 3\r\nnow\r\n").expect("it takes bytes");
+        let line = read_past(&mut a, "now\r\n");
+        let reply = line.split(' ').nth(3).expect("a reply subject").to_owned();
+        assert!(line.starts_with("MSG ask.time 1 _R_.") && reply.ends_with(".inbox.7"), "{line}");
+        a.write_all(format!("PUB {reply} 4\r\nnoon\r\n").as_bytes()).expect("it takes bytes");
+        let forged = reply.replace("inbox.7", "inbox.8");
+        a.write_all(format!("PUB {forged} 6\r\nforged\r\nPUB news.us 3\r\nend\r\n").as_bytes())
+            .expect("it takes bytes");
+        let heard = read_past(&mut b, "end\r\n");
+        assert_eq!(heard.matches("noon\r\n").count(), 2, "both subscriptions: {heard}");
+        assert!(!heard.contains("forged") && heard.contains("MSG time 1 inbox.7 3"), "{heard}");
+        drop(a);
+        await_some("nobody to answer", || {
+            b.write_all(b"PUB time inbox.9 1\r\nx\r\nPING\r\n").expect("it takes bytes");
+            read_past(&mut b, "PONG\r\n").contains("MSG time").then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_is_imported_must_be_exported() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("a.conf");
+    for (imports, told) in [
+        ("{stream: {account: A, subject: \"other\"}}", "account 'A' does not export 'other' to this one"),
+        ("{stream: {account: A, subject: \"s\"}}", "account 'A' does not export 's' to this one"),
+        ("{service: {account: A, subject: \"a.b\"}}", "account 'A' does not export 'a.b' to this one"),
+        ("{stream: {account: X, subject: \"a.b\"}}", "there is no account 'X'"),
+        ("{stream: \"a.b\"}", "takes a block"),
+        ("{}", "an import is a stream or a service of an account and a subject"),
+    ] {
+        let exports = "exports: [{stream: \"a.>\"}, {stream: s, accounts: [C]}]";
+        let text = format!("accounts {{ A {{ {exports} }}\nB {{ imports: [{imports}] }} }}");
+        std::fs::write(&file, &text).expect("writes");
+        let (code, _, stderr) = finished(&["-t", "-c", file.to_str().expect("UTF-8")]);
+        assert!(code == Some(2) && stderr.contains(told), "{text}: {stderr}");
+    }
+}

@@ -1,8 +1,10 @@
 //! Who may connect, as whom, in which account, and what they may publish and subscribe to. Plain data:
 //! the settings fill it in, and the shards ask it.
 
+pub mod links;
 pub mod permissions;
 
+pub use links::{Link, LinkKind, Mapping};
 pub use permissions::{Permissions, Responses, Rule, Rules};
 
 use ringbolt_protocol::nats::Connect;
@@ -18,6 +20,8 @@ pub struct Access {
     pub users: Vec<User>,
     /// The user a NATS client is that names none; a place in `users`.
     pub no_auth_user: Option<usize>,
+    /// What accounts have from one another.
+    pub links: Vec<Link>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,7 +103,12 @@ pub enum Claim {
 
 impl Default for Access {
     fn default() -> Access {
-        Access { accounts: vec![GLOBAL_ACCOUNT.to_owned()], users: Vec::new(), no_auth_user: None }
+        Access {
+            accounts: vec![GLOBAL_ACCOUNT.to_owned()],
+            users: Vec::new(),
+            no_auth_user: None,
+            links: Vec::new(),
+        }
     }
 }
 
@@ -122,10 +131,12 @@ impl Access {
                 accounts.push(name.clone());
             }
         }
-        for user in &mut self.users {
-            let name = &self.accounts[usize::from(user.account)];
-            user.account = accounts.iter().position(|other| other == name).unwrap_or_default() as u16;
-        }
+        let place = |now: u16| {
+            let name = &self.accounts[usize::from(now)];
+            accounts.iter().position(|other| other == name).unwrap_or_default() as u16
+        };
+        self.users.iter_mut().for_each(|user| user.account = place(user.account));
+        self.links.iter_mut().for_each(|link| (link.from, link.to) = (place(link.from), place(link.to)));
         self.accounts = accounts;
     }
 

@@ -64,7 +64,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let seeds = Seeds::new();
     // 56 letters, like those of nats-server.
     let server_id = nkeys::KeyPair::new_server().public_key();
-    let identity = identity(config, &server_id, bound.nats);
+    let identity = identity(config, &seeds, &server_id, bound.nats);
     let inquirer = Inquirer { orders: Arc::clone(&orders), sleepers: Arc::clone(&sleepers) };
     let facts = facts(config, limits, &identity);
     let admin_state = Arc::new(AdminState::new(counters.clone(), facts, Some(Box::new(inquirer))));
@@ -247,7 +247,7 @@ fn await_shards(reports: &mpsc::Receiver<Report>, count: usize, huge_pages: bool
     Ok(())
 }
 
-fn identity(config: &Config, server_id: &str, nats: Option<SocketAddr>) -> ServerIdentity {
+fn identity(config: &Config, seeds: &Seeds, server_id: &str, nats: Option<SocketAddr>) -> ServerIdentity {
     let advertised = config.nats_advertise.as_ref().map(|text| match text.rsplit_once(':') {
         Some((host, port)) => (host.to_owned(), port.parse().unwrap_or_default()),
         None => (text.clone(), nats.map_or(0, |address| address.port())),
@@ -257,6 +257,7 @@ fn identity(config: &Config, server_id: &str, nats: Option<SocketAddr>) -> Serve
         server_id: server_id.to_owned(),
         server_name: config.server_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        reply_key: (seeds.state.hash_one("reply"), seeds.state.hash_one("reply key")),
         nats: advertised.or(bound),
     }
 }

@@ -20,6 +20,7 @@ mod commands;
 mod drain;
 mod housekeeping;
 mod inbound_mesh;
+mod links;
 mod publish;
 mod receive;
 mod subscriptions;
@@ -31,6 +32,7 @@ use crate::access::{Access, Permissions};
 use crate::limits::{Limits, SlowConsumerPolicy};
 use delivery::{Delivery, Segment};
 use drain::Drain;
+use links::Links;
 use mesh::{Interest, MeshBatch};
 use metrics::{Counter, Counters};
 use nats::NatsSession;
@@ -51,6 +53,8 @@ pub struct ServerIdentity {
     pub server_id: String,
     pub server_name: String,
     pub version: String,
+    /// A secret of this process, by which answers of other accounts' services are known.
+    pub reply_key: (u64, u64),
     /// Host and port NATS clients are told.
     pub nats: Option<(String, u16)>,
 }
@@ -61,6 +65,7 @@ pub struct Shard {
     id: ShardId,
     identity: ServerIdentity,
     access: Access,
+    links: Links,
     /// By place among the users.
     permissions: Vec<Option<Rc<Permissions>>>,
     decode_limits: DecodeLimits,
@@ -93,9 +98,10 @@ impl Shard {
         let frame_overhead = 2 * (subject_bytes_max + 8);
         Shard {
             id,
-            identity,
             permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
+            links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
             access: access.clone(),
+            identity,
             decode_limits: DecodeLimits {
                 body_bytes_max: (limits.payload_bytes_max + frame_overhead) as u32,
             },

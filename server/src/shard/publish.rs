@@ -53,9 +53,10 @@ impl Shard {
         session.traffic.messages_in += 1;
         session.traffic.bytes_in += publish.payload.len() as u64;
         let account = session.account;
+        let linked = self.links.concern(account);
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
-        if route.is_empty() {
+        if route.is_empty() && !linked {
             return false;
         }
         let shared_from = self.delivery.limits.shared_payload_bytes_min;
@@ -67,21 +68,27 @@ impl Shard {
             Some(bytes) => MeshPayload::Shared(bytes),
             None => MeshPayload::Copied(publish.payload),
         };
-        let message = Message {
+        let nameless = Message {
             publisher: PublisherId { shard: self.id, connection: id },
             account,
             flags: publish.flags.without_layout_bits(),
             timestamp_nanos: publish.timestamp_nanos,
             correlation_id: publish.correlation_id,
-            subject,
+            subject: "",
             subject_id,
             reply: publish.reply,
             header_bytes: publish.header_bytes,
             payload,
         };
+        let message = Message { subject, ..nameless };
         let mut fan_out =
             FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
-        fan_out.everyone(route, &message, effects)
+        let taken = fan_out.everyone(route, &message, effects);
+        if !linked {
+            return taken;
+        }
+        let subject = subject.to_owned();
+        taken | self.route_links(&Message { subject: &subject, ..nameless }, 0, effects)
     }
 
     /// The subject of a publish that may be routed.

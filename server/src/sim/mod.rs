@@ -100,6 +100,7 @@ impl World {
             server_id: "0".to_owned(),
             server_name: "simulated".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            reply_key: (0, 0),
             nats: None,
         };
         let shards = (0..count as ShardId)

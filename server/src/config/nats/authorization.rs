@@ -2,6 +2,7 @@
 
 use super::language::{Entry, Node, Value};
 use super::options::{Context, Unsupported};
+use super::trade::Trade;
 use crate::access::{Access, Credential, Permissions, Responses, Rule, Rules, Secret, User};
 
 /// What nats-server takes for `allow_responses: true`.
@@ -42,6 +43,7 @@ pub(super) fn authorization(node: &Node, access: &mut Access, context: &mut Cont
 
 /// `accounts { NAME: { users: […] } }`: each is a space of subjects of its own.
 pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'_>) {
+    let mut trade = Trade::default();
     for account in context.block(node) {
         let place = match access.accounts.iter().position(|name| *name == account.key) {
             Some(place) => place,
@@ -68,7 +70,9 @@ pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'
                 "users" => members.extend(users(&entry.node, number, context)),
                 "default_permissions" => default_permissions = Some(permissions(&entry.node, context)),
                 "nkey" => drop(context.text(&entry.node)),
-                "exports" | "imports" | "mappings" | "maps" | "limits" | "jetstream" | "msg_trace" => {
+                "exports" => trade.exports(number, &entry.node, context),
+                "imports" => trade.imports(number, &entry.node, context),
+                "mappings" | "maps" | "limits" | "jetstream" | "msg_trace" => {
                     context.unsupported(Unsupported { name: &entry.key, place: &entry.place });
                 }
                 _ => context.unknown(entry),
@@ -77,6 +81,7 @@ pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'
         give_default(&mut members, default_permissions);
         access.users.extend(members);
     }
+    trade.settle(access, context);
 }
 
 fn give_default(users: &mut [User], default: Option<Permissions>) {

@@ -5,6 +5,7 @@ mod authorization;
 pub mod flags;
 mod language;
 mod options;
+mod trade;
 
 pub use language::{Fault, Surroundings, ThisProcess};
 pub use options::NatsOptions;

@@ -1,6 +1,7 @@
 //! Who a NATS client is, and what it may do.
 
 use crate::access::{Access, Claim, Permissions, Responses};
+use crate::shard::links::Links;
 use crate::shard::metrics::Counter;
 use crate::shard::session::{Session, Stage};
 use crate::shard::space::Space;
@@ -197,6 +198,7 @@ impl Shard {
     pub(in crate::shard) fn change_access(&mut self, access: &Access, effects: &mut Effects) {
         let before = std::mem::replace(&mut self.access, access.clone());
         self.permissions = access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect();
+        self.links = Links::new(&access.links, access.accounts.len(), self.links.key());
         while self.spaces.len() < access.accounts.len() {
             self.spaces.push(Space::new(self.hash_seed, self.delivery.limits.subjects_max));
         }
