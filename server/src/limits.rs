@@ -1,4 +1,4 @@
-//! Every bound of a server, derived once from the configuration and not changed after.
+//! Every bound of a server, derived once from the configuration and mostly not changed after.
 
 use crate::config::{Config, ConfigError};
 use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
@@ -24,6 +24,22 @@ impl SlowConsumerPolicy {
         ("pause-publisher", SlowConsumerPolicy::PausePublisher),
     ];
 }
+
+/// Settings whose limits change with [`Limits::take_over`].
+pub const RELOADABLE: &[&str] = &[
+    "nats_connections_max",
+    "subscriptions_max",
+    "payload_bytes_max",
+    "control_line_bytes_max",
+    "outbox_bytes_max",
+    "slow_consumer",
+    "hello_timeout",
+    "ping_interval",
+    "ping_outstanding_max",
+    "send_stall_time_max",
+    "lame_duck_grace",
+    "lame_duck_time",
+];
 
 /// See the module. Names end in their unit.
 #[derive(Clone, Debug)]
@@ -78,6 +94,22 @@ const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!((32 << 20) + 4 * SUBJECT_BYTES_MAX < FRAME_BODY_BYTES_CEILING as usize);
 
 impl Limits {
+    /// Takes those over that may change while clients are connected.
+    pub fn take_over(&mut self, new: &Limits) {
+        self.nats_connections_max = new.nats_connections_max;
+        self.subscriptions_max = new.subscriptions_max;
+        self.payload_bytes_max = new.payload_bytes_max;
+        self.control_line_bytes_max = new.control_line_bytes_max;
+        self.outbox_bytes_max = new.outbox_bytes_max;
+        self.slow_consumer = new.slow_consumer;
+        self.hello_timeout_nanos = new.hello_timeout_nanos;
+        self.ping_interval_nanos = new.ping_interval_nanos;
+        self.ping_outstanding_max = new.ping_outstanding_max;
+        self.send_stall_nanos_max = new.send_stall_nanos_max;
+        self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
+        self.lame_duck_nanos = new.lame_duck_nanos;
+    }
+
     /// Derives and checks what no single setting can know.
     pub fn derive(config: &Config) -> Result<Limits, ConfigError> {
         let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });

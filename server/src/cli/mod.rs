@@ -4,8 +4,8 @@ mod nats;
 
 use crate::config::settings::{SETTINGS, Setting};
 use crate::config::{Config, ConfigError, Origin, Sources};
-use crate::io::{Reload, host_check, log, runtime};
-use crate::limits::Limits;
+use crate::io::{Changed, Reload, Reloaded, host_check, log, runtime};
+use crate::limits::{Limits, RELOADABLE};
 use clap::{Arg, ArgMatches, Command};
 use std::path::Path;
 use std::process::ExitCode;
@@ -83,18 +83,26 @@ pub fn main() -> ExitCode {
         _ => {
             let reload = || {
                 let (now, errors) = self::sources(&matches);
-                let (config, _) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
-                Ok((config.access, changed(&sources, &now)))
+                let (config, limits) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
+                Ok(reloaded(&config, limits, later(&sources, &now)))
             };
             run(&config, &limits, &reload)
         }
     }
 }
 
-/// Keys whose values differ.
-fn changed(before: &Sources, now: &Sources) -> Vec<String> {
+fn reloaded(config: &Config, limits: Limits, later: Vec<String>) -> Reloaded {
+    let changed = Changed { access: config.access.clone(), limits };
+    Reloaded { changed, log: config.log.clone(), later }
+}
+
+/// Keys whose values differ, and take effect at the next start only.
+fn later(before: &Sources, now: &Sources) -> Vec<String> {
     let value = |sources: &Sources, key: &str| sources.get(key).map(|(value, _)| value.to_owned());
-    let differs = |setting: &&Setting| value(before, setting.key) != value(now, setting.key);
+    let differs = |setting: &&Setting| {
+        let reloadable = setting.key == "log" || RELOADABLE.contains(&setting.key);
+        !reloadable && value(before, setting.key) != value(now, setting.key)
+    };
     SETTINGS.iter().filter(differs).map(|setting| setting.key.to_owned()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! `ringbolt-server nats`: what spawns nats-server can spawn this.
 
-use super::{EXIT_CONFIG, EXIT_HOST, changed, checked, config_errors, run, sentence};
+use super::{EXIT_CONFIG, EXIT_HOST, checked, config_errors, later, reloaded, run, sentence};
 use crate::config::nats::flags::{self, Action};
 use crate::config::nats::{self as nats_config};
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;
@@ -41,10 +41,10 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     let first = config.access.clone();
     let reload = || {
         let (now, options, errors) = nats_config::sources(&flags);
-        checked(&now, errors).map_err(|errors| sentence(&errors))?;
-        let mut access = options.access;
-        access.keep_places(&first);
-        Ok((access, changed(&sources, &now)))
+        let (mut config, limits) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
+        config.access = options.access;
+        config.access.keep_places(&first);
+        Ok(reloaded(&config, limits, later(&sources, &now)))
     };
     run(&config, &limits, &reload)
 }

@@ -3,8 +3,7 @@
 use super::admin::AdminState;
 use super::log;
 use super::runtime::{RunError, ShardThread, failed};
-use super::shard_loop::Orders;
-use crate::access::Access;
+use super::shard_loop::{Changed, Orders};
 use crate::config::Config;
 use crate::limits::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -19,8 +18,17 @@ pub(super) const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Reads the settings again: who may connect now, and the settings that changed and need a restart.
-pub type Reload<'r> = dyn Fn() -> Result<(Access, Vec<String>), String> + 'r;
+/// Reads the settings again.
+pub type Reload<'r> = dyn Fn() -> Result<Reloaded, String> + 'r;
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reloaded {
+    pub changed: Changed,
+    pub log: String,
+    /// Settings that changed and need a restart.
+    pub later: Vec<String>,
+}
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,10 +107,11 @@ impl Ending<'_> {
 
     fn reload(&self) {
         match (self.reload)() {
-            Ok((access, changed)) => {
-                self.orders.give_access(access);
+            Ok(reloaded) => {
+                self.orders.change(reloaded.changed);
                 (self.wake_all)();
-                for key in changed {
+                log::change_filter(&reloaded.log);
+                for key in reloaded.later {
                     tracing::warn!("Reload: {key} changed, and takes effect at the next start only");
                 }
                 tracing::info!("Reloaded server configuration");

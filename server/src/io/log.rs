@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload::Handle;
 
 /// The file of this process, if it logs to one.
 static FILE: OnceLock<LogFile> = OnceLock::new();
@@ -33,17 +34,52 @@ pub fn set_up(config: &Config) -> io::Result<()> {
         let file = Arc::new(Mutex::new(open(path)?));
         let _ = FILE.set(LogFile { path: path.clone(), file });
     }
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    // glommio warns when its unused I/O memory cannot be registered; the data plane has its own.
-    let quiet = "glommio=error".parse().map(|directive| filter.clone().add_directive(directive));
-    let builder = tracing_subscriber::fmt().with_env_filter(quiet.unwrap_or(filter)).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(&config.log)).with_target(false);
     let builder = builder.with_writer(Output).with_ansi(false);
     match config.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Nats => builder.event_format(NatsLines).init(),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            remember(builder.reload_handle());
+            builder.init();
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            remember(builder.reload_handle());
+            builder.init();
+        }
+        LogFormat::Nats => {
+            let builder = builder.event_format(NatsLines).with_filter_reloading();
+            remember(builder.reload_handle());
+            builder.init();
+        }
     }
     Ok(())
+}
+
+fn filter(text: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new("info"));
+    // glommio warns when its unused I/O memory cannot be registered; the data plane has its own.
+    match "glommio=error".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    }
+}
+
+type ChangeFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static CHANGE_FILTER: OnceLock<ChangeFilter> = OnceLock::new();
+
+fn remember<S: 'static>(handle: Handle<EnvFilter, S>) {
+    // Without a subscriber there is nothing to change.
+    let change = move |filter| drop(handle.reload(filter));
+    let _ = CHANGE_FILTER.set(Box::new(change));
+}
+
+/// Changes what is logged from now on.
+pub fn change_filter(text: &str) {
+    if let Some(change) = CHANGE_FILTER.get() {
+        change(filter(text));
+    }
 }
 
 /// Opens the file anew: whoever rotates logs has moved it.

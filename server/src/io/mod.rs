@@ -16,4 +16,5 @@ mod shard_loop;
 mod verifier;
 mod wait;
 
-pub use ending::Reload;
+pub use ending::{Reload, Reloaded};
+pub use shard_loop::Changed;

@@ -45,7 +45,7 @@ impl Shard {
         }
         self.drain.draining = true;
         if self.drain.leaving.is_none() {
-            self.announce_leaving(effects);
+            self.nats_info_to_all(true, effects);
         }
         self.delivery.broadcast(&Record::Fence, effects);
         self.close_everyone_if_quiet(effects);
@@ -59,7 +59,7 @@ impl Shard {
         let from = Nanos(now.0 + limits.lame_duck_grace_nanos);
         let clients = self.delivery.sessions.len();
         self.drain.leaving = Some(Leaving { from, nanos: limits.lame_duck_nanos.max(1), clients });
-        self.announce_leaving(effects);
+        self.nats_info_to_all(true, effects);
         self.leave_further(now, effects);
     }
 

@@ -3,6 +3,7 @@
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
 use crate::access::{Access, Verification};
+use crate::limits::Limits;
 use core::net::SocketAddr;
 
 /// The only way in.
@@ -24,8 +25,9 @@ pub enum Event<'a> {
     MeshRoom(ShardId),
     /// Time passed. Wanted about every [`super::TICK_NANOS`].
     Tick,
-    /// Who may connect from now on; those who no longer may are closed.
-    Access(&'a Access),
+    /// Who may connect from now on, and the limits; clients that no longer may are closed. Only those of
+    /// [`Limits::take_over`] change.
+    Settings(&'a Access, &'a Limits),
     /// Tell the clients to leave, close them little by little, and stop when all are gone.
     LameDuck,
     /// Refuse new work, deliver what was accepted, then close.

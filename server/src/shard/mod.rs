@@ -92,19 +92,13 @@ impl Shard {
         random_seed: u64,
     ) -> Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
-        // A NATS client's subject may be as long as its line.
-        let subject_bytes_max =
-            limits.control_line_bytes_max.max(ringbolt_protocol::limits::SUBJECT_BYTES_MAX);
-        let frame_overhead = 2 * (subject_bytes_max + 8);
         Shard {
             id,
             permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
             links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
             access: access.clone(),
             identity,
-            decode_limits: DecodeLimits {
-                body_bytes_max: (limits.payload_bytes_max + frame_overhead) as u32,
-            },
+            decode_limits: decode_limits(limits),
             spaces: access.accounts.iter().map(|_| Space::new(hash_seed, limits.subjects_max)).collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
@@ -129,7 +123,10 @@ impl Shard {
             Event::Opened(id, opening) => self.open(now, id, &opening, effects),
             Event::Closed(id, departure) => self.closed(id, departure, effects),
             Event::Tick => self.tick(now, effects),
-            Event::Access(access) => self.change_access(access, effects),
+            Event::Settings(access, limits) => {
+                self.change_limits(limits, effects);
+                self.change_access(access, effects);
+            }
             Event::LameDuck => self.begin_leaving(now, effects),
             Event::Drain => self.begin_drain(effects),
         }
@@ -209,6 +206,22 @@ impl Shard {
             self.delivery.counters.add(Counter::ConnectionsRefused, 1);
             let reason = "the server is shutting down";
             self.close(id, CloseCode::ShuttingDown, reason, Counter::ConnectionsClosedShutdown, effects);
+        }
+    }
+
+    /// Limits that may change while clients are connected.
+    fn change_limits(&mut self, limits: &Limits, effects: &mut Effects) {
+        let told = self.delivery.limits.payload_bytes_max;
+        self.delivery.limits.take_over(limits);
+        self.decode_limits = decode_limits(&self.delivery.limits);
+        let (payload, line) = (limits.payload_bytes_max, limits.control_line_bytes_max);
+        for session in self.delivery.sessions.iter_mut() {
+            if let Some(nats) = &mut session.nats {
+                (nats.limits.payload_bytes_max, nats.limits.line_bytes_max) = (payload, line);
+            }
+        }
+        if payload != told {
+            self.nats_info_to_all(false, effects);
         }
     }
 
@@ -309,6 +322,13 @@ fn nats_error_of(code: CloseCode) -> Option<&'static str> {
         CloseCode::Stale => Some("Stale Connection"),
         _ => None,
     }
+}
+
+fn decode_limits(limits: &Limits) -> DecodeLimits {
+    // A NATS client's subject may be as long as its line.
+    let subject_bytes_max = limits.control_line_bytes_max.max(ringbolt_protocol::limits::SUBJECT_BYTES_MAX);
+    let overhead = 2 * (subject_bytes_max + 8);
+    DecodeLimits { body_bytes_max: (limits.payload_bytes_max + overhead) as u32 }
 }
 
 fn is_lenient(policy: SlowConsumerPolicy) -> bool {

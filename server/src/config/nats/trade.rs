@@ -38,7 +38,7 @@ impl Trade {
                 match entry.key.to_ascii_lowercase().as_str() {
                     "stream" => found = context.text(&entry.node).map(|pattern| (LinkKind::Stream, pattern)),
                     "service" => {
-                        found = context.text(&entry.node).map(|pattern| (LinkKind::Service, pattern))
+                        found = context.text(&entry.node).map(|pattern| (LinkKind::Service, pattern));
                     }
                     "accounts" => {
                         let nodes = list(&entry.node, context);
@@ -57,7 +57,8 @@ impl Trade {
                     self.exports.push(Export { kind, account, pattern, only });
                 }
                 _ => {
-                    context.wrong(&node.place, "an export is a stream or a service with a subject".to_owned())
+                    context
+                        .wrong(&node.place, "an export is a stream or a service with a subject".to_owned());
                 }
             }
         }

@@ -9,7 +9,7 @@ mod effects;
 mod endings;
 mod orders;
 
-pub use orders::{Inquiry, Orders};
+pub use orders::{Changed, Inquiry, Orders};
 
 use orders::Obeyed;
 

@@ -2,6 +2,7 @@
 
 use super::ShardLoop;
 use crate::access::Access;
+use crate::limits::Limits;
 use crate::shard::report::ConnectionReport;
 use crate::shard::{Event, Nanos, ShardId};
 use std::io;
@@ -17,9 +18,9 @@ pub struct Orders {
     pub lame_duck: AtomicBool,
     /// Stop now.
     pub stop: AtomicBool,
-    /// Who may connect from now on, counted by changes.
-    access: Mutex<Arc<Access>>,
-    access_changes: AtomicU64,
+    /// What holds from now on, counted by changes.
+    changed: Mutex<Option<Arc<Changed>>>,
+    changes: AtomicU64,
     /// Questions to each shard, counted.
     inquiries: Mutex<Vec<(ShardId, Inquiry)>>,
     inquiries_asked: AtomicU64,
@@ -27,12 +28,19 @@ pub struct Orders {
     pub nats_connections: AtomicUsize,
 }
 
+/// Settings read again.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub access: Access,
+    pub limits: Limits,
+}
+
 /// The orders a shard has carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Obeyed {
     pub draining: bool,
     pub leaving: bool,
-    pub access_changes: u64,
+    pub changes: u64,
     pub inquiries_asked: u64,
 }
 
@@ -47,9 +55,9 @@ pub struct Inquiry {
 }
 
 impl Orders {
-    pub fn give_access(&self, access: Access) {
-        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
-        self.access_changes.fetch_add(1, Ordering::Release);
+    pub fn change(&self, changed: Changed) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Asks a shard; the caller wakes it.
@@ -63,7 +71,7 @@ impl Orders {
         self.stop.load(Ordering::Relaxed)
             || (self.drain.load(Ordering::Relaxed) && !obeyed.draining)
             || (self.lame_duck.load(Ordering::Relaxed) && !obeyed.leaving)
-            || self.access_changes.load(Ordering::Relaxed) != obeyed.access_changes
+            || self.changes.load(Ordering::Relaxed) != obeyed.changes
             || self.inquiries_asked.load(Ordering::Relaxed) != obeyed.inquiries_asked
     }
 }
@@ -74,12 +82,14 @@ impl ShardLoop {
         if !self.orders.news_since(&self.obeyed) {
             return Ok(());
         }
-        let changes = self.orders.access_changes.load(Ordering::Acquire);
-        if changes != self.obeyed.access_changes {
-            self.obeyed.access_changes = changes;
-            let orders = Arc::clone(&self.orders);
-            let access = Arc::clone(&orders.access.lock().unwrap_or_else(PoisonError::into_inner));
-            self.handle(now, Event::Access(&access))?;
+        let changes = self.orders.changes.load(Ordering::Acquire);
+        if changes != self.obeyed.changes {
+            self.obeyed.changes = changes;
+            let changed = self.orders.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(changed) = changed {
+                self.nats_connections_max = changed.limits.nats_connections_max;
+                self.handle(now, Event::Settings(&changed.access, &changed.limits))?;
+            }
         }
         let asked = self.orders.inquiries_asked.load(Ordering::Acquire);
         if asked != self.obeyed.inquiries_asked {

@@ -42,15 +42,15 @@ impl Shard {
         self.delivery.send_answer(id, |out| out.extend_from_slice(&line), effects);
     }
 
-    /// Tells the clients that understand it to go elsewhere.
-    pub(in crate::shard) fn announce_leaving(&mut self, effects: &mut Effects) {
+    /// Tells the clients that understand it what the server is now, or to go elsewhere.
+    pub(in crate::shard) fn nats_info_to_all(&mut self, leaving: bool, effects: &mut Effects) {
         let told = |id: &ConnectionId| {
             let session = self.delivery.sessions.get(*id);
             let nats = session.and_then(|session| session.nats.as_ref());
             nats.is_some_and(|nats| nats.options.protocol >= PROTOCOL_WITH_INFO)
         };
         let told: Vec<ConnectionId> = self.delivery.sessions.ids().filter(told).collect();
-        told.into_iter().for_each(|id| self.nats_info(id, true, effects));
+        told.into_iter().for_each(|id| self.nats_info(id, leaving, effects));
     }
 
     pub(super) fn nats_ok(&mut self, id: ConnectionId, effects: &mut Effects) {
