@@ -491,3 +491,20 @@ fn what_is_imported_must_be_exported() {
         assert!(code == Some(2) && stderr.contains(told), "{text}: {stderr}");
     }
 }
+
+#[test]
+fn a_client_that_answers_no_ping_is_stale() {
+    let server = Server::start("ping_interval: \"1s\", ping_max: 2", &[]);
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\n").expect("it takes bytes");
+    let heard = read_past(&mut stream, "");
+    let (_, heard) = heard.split_once("\r\n").expect("INFO first");
+    assert_eq!(heard, "PING\r\nPING\r\n-ERR 'Stale Connection'\r\n");
+    // One that answers stays.
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    read_past(&mut stream, "\r\n");
+    for _ in 0..4 {
+        assert_eq!(read_past(&mut stream, "PING\r\n"), "PING\r\n");
+        stream.write_all(b"PONG\r\n").expect("it takes bytes");
+    }
+}
