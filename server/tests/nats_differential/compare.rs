@@ -14,7 +14,9 @@ pub fn difference(
     for (number, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
         for (client, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
             let (left, right) = (comparable(theirs, several_shards), comparable(ours, several_shards));
-            if left == right {
+            // nats-server closes with input unread, and TCP then may lose what it had said before.
+            let cut_short = theirs.ended && ours.ended && right.starts_with(&left[..left.len() - 1]);
+            if left == right || cut_short {
                 continue;
             }
             let mut text = String::new();

@@ -107,7 +107,6 @@ const WRONG_LINES: &[&str] = &[
     "CONNECT {\"headers\":false,\"no_responders\":true}",
     "CONNECT {} x",
     "MSG a 1 0",
-    "HMSG a 1 0 0",
     "+ERR",
     "A+ a",
     "RS+ a",
@@ -261,7 +260,10 @@ impl Generator {
                 let text = self.dice.pick(WRONG_LINES);
                 self.place(text) + self.end()
             }
-            96 => format!("SUB {} 1{}", "x".repeat(4088 + self.dice.below(12) as usize), self.end()),
+            96 => {
+                self.subscribed[self.client] = true;
+                format!("SUB {} 1{}", "x".repeat(4088 + self.dice.below(12) as usize), self.end())
+            }
             _ => self.wrong_payload(),
         }
     }

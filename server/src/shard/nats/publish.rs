@@ -81,6 +81,8 @@ impl Shard {
     #[cold]
     fn nats_no_responders(&mut self, id: ConnectionId, publish: &Publish<'_>, effects: &mut Effects) {
         self.delivery.counters.add(Counter::NoResponders, 1);
+        // A subscription that has just had its last delivery hears no more.
+        self.remove_expired(effects);
         let Some(reply) = publish.reply else { return };
         let Some(session) = self.delivery.sessions.get(id) else { return };
         if !session.nats.as_ref().is_some_and(|nats| nats.options.no_responders) {
