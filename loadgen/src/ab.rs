@@ -71,7 +71,7 @@ impl Variant {
             return Ok(Variant { label, server: Server::Ringbolt { dialect, flags }, profile: None });
         };
         let known = Dialect::from_str(dialect, true)
-            .map_err(|_| format!("'{dialect}' is not a dialect: native, nats or redis"))?;
+            .map_err(|_| format!("'{dialect}' is not a dialect: native, nats, redis, mqtt or raw"))?;
         let address = address.parse().map_err(|_| format!("'{address}' is not an address: write IP:PORT"))?;
         let program = line.split_whitespace().next().ok_or("a server's command follows its address")?;
         let name = Path::new(program).file_name().map_or(program.into(), |name| name.to_string_lossy());
@@ -136,7 +136,8 @@ fn once(args: &RunArgs, variant: &Variant, reporter: &mut Reporter) -> Result<Ru
         }
         Server::Command { dialect, address, line } => {
             args.dialect = *dialect;
-            ServerProcess::command(line, &args.server_cores, *address)?
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            ServerProcess::command(&words, &args.server_cores, *address)?
         }
     };
     args.name = Some(variant.label.clone());
@@ -189,7 +190,7 @@ mod tests {
         let nats = Variant::parse("nats@127.0.0.1:4333 /opt/nats-server -p 4333").expect("a command");
         assert_eq!(nats.label, "nats-server");
         assert!(matches!(nats.server, Server::Command { dialect: Dialect::Nats, .. }));
-        for bad in ["mqtt@127.0.0.1:1 x", "nats@nowhere x", "nats@127.0.0.1:1"] {
+        for bad in ["amqp@127.0.0.1:1 x", "nats@nowhere x", "nats@127.0.0.1:1"] {
             assert!(Variant::parse(bad).is_err(), "{bad}");
         }
     }

@@ -31,6 +31,8 @@ pub enum Sub {
     Ab(crate::ab::AbArgs),
     /// Builds the server and compares it before and after tuning the host; writes an HTML report.
     Demo(crate::demo::DemoArgs),
+    /// Relays bytes between connections without looking at them: the bound of any server.
+    Limit(crate::limit::LimitArgs),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -40,6 +42,7 @@ pub enum KindName {
     Fanout,
     Queue,
     Churn,
+    Sink,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -196,6 +199,7 @@ impl RunArgs {
             KindName::Fanout => Kind::FanOut,
             KindName::Queue => Kind::Queue,
             KindName::Churn => Kind::Churn,
+            KindName::Sink => Kind::Sink,
         };
         if kind == Kind::FanOut {
             (args.publishers, args.subjects) = (1, Some(1));
@@ -268,19 +272,38 @@ impl RunArgs {
 fn check(workload: &Workload) -> Result<(), String> {
     let fail = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
     fail(workload.publishers == 0, "--publishers: at least one")?;
-    fail(workload.subscribers == 0 && workload.kind != Kind::Churn, "--subscribers: at least one")?;
+    let senders_only = matches!(workload.kind, Kind::Churn | Kind::Sink);
+    fail(workload.subscribers == 0 && !senders_only, "--subscribers: at least one")?;
     fail(workload.subjects == 0, "--subjects: at least one")?;
     fail(workload.publishers > 65_535, "--publishers: at most 65535, their number travels in 16 bits")?;
     fail(!(0.0..=1.0).contains(&workload.wildcard_share), "--wildcard-share: from 0 to 1")?;
     fail(workload.duration.is_zero(), "--duration: longer than nothing")?;
     fail(workload.duration > Duration::from_secs(86_400), "--duration: at most a day")?;
-    let redis = workload.dialect == Dialect::Redis;
-    let plain = matches!(workload.kind, Kind::PubSub | Kind::FanOut);
-    fail(redis && !plain, "Redis has no requests, groups or greetings: choose --workload pubsub or fanout")?;
-    let churn = workload.kind == Kind::Churn;
-    fail(churn && workload.dialect == Dialect::Redis, "--workload churn wants --dialect native or nats")?;
+    check_dialect(workload)?;
+    let sink = workload.kind == Kind::Sink && !matches!(workload.pacing, Pacing::Closed { .. });
+    fail(sink, "--workload sink wants --closed: its barriers are what paces it")?;
     let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;
     fail(introduced, "--subjects: at most 4096 a publisher")
+}
+
+/// Not every protocol has what every workload needs.
+fn check_dialect(workload: &Workload) -> Result<(), String> {
+    let plain = matches!(workload.kind, Kind::PubSub | Kind::FanOut | Kind::Sink);
+    match workload.dialect {
+        Dialect::Native | Dialect::Nats => Ok(()),
+        Dialect::Redis | Dialect::Mqtt if !plain => {
+            Err("Redis and MQTT have no requests or greetings: choose --workload pubsub, fanout or sink".into())
+        }
+        Dialect::Redis | Dialect::Mqtt => Ok(()),
+        Dialect::Raw if matches!(workload.kind, Kind::Queue | Kind::Sink) => {
+            Err("the relay has no groups and answers nothing: choose another --workload or --dialect".into())
+        }
+        Dialect::Raw => {
+            let own = workload.subjects == workload.publishers && workload.subjects <= workload.subscribers;
+            let own = own || workload.kind == Kind::Churn;
+            if own { Ok(()) } else { Err("--dialect raw: one subject a publisher and subscriber".into()) }
+        }
+    }
 }
 
 /// `0,1` or `0-3`.

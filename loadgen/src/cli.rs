@@ -5,7 +5,7 @@ use crate::judge::{Target, judge};
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{Door, ServerProcess, find_ringbolt};
-use crate::{ab, compare, demo, engine, find_max, interrupts, output};
+use crate::{ab, compare, demo, engine, find_max, interrupts, limit, output};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Compare(args)) => Ok(compare::run(args)),
         Some(Sub::Ab(args)) => ab::run(args),
         Some(Sub::Demo(args)) => demo::run(args),
+        Some(Sub::Limit(args)) => limit::run(args),
         None => run(&cli.run),
     });
     result.unwrap_or_else(|error| {

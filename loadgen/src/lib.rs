@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod host;
 pub mod interrupts;
 pub mod judge;
+pub mod limit;
 pub mod output;
 pub mod payload;
 pub mod progress;

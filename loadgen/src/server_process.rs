@@ -39,7 +39,7 @@ impl Door {
             (Dialect::Native, true) => Ok(Door::NativeUnix),
             (Dialect::Nats, false) => Ok(Door::Nats),
             (Dialect::Nats, true) => Err("--unix goes with the native dialect".to_owned()),
-            (Dialect::Redis, _) => Err("--address: which server speaks that dialect?".to_owned()),
+            (Dialect::Redis | Dialect::Mqtt | Dialect::Raw, _) => Err("--address: which server speaks that dialect?".to_owned()),
         }
     }
 }
@@ -78,8 +78,7 @@ impl ServerProcess {
     }
 
     /// Starts any server by its command line, pinned to `cores`, and waits until `address` accepts.
-    pub fn command(line: &str, cores: &str, address: SocketAddr) -> Result<ServerProcess, String> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    pub fn command(words: &[String], cores: &str, address: SocketAddr) -> Result<ServerProcess, String> {
         let (program, arguments) = words.split_first().ok_or("the server's command is empty")?;
         if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
             return Err(format!("something listens on {address} already: stop it first"));

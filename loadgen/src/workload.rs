@@ -18,6 +18,8 @@ pub enum Kind {
     Queue,
     /// Connect, subscribe, one message, disconnect, again.
     Churn,
+    /// Nobody subscribes; a barrier behind every batch tells that the server took it.
+    Sink,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Kind::FanOut => "fanout",
             Kind::Queue => "queue",
             Kind::Churn => "churn",
+            Kind::Sink => "sink",
         }
     }
 }
@@ -179,7 +182,12 @@ pub const GROUP: &str = "workers";
 
 impl Workload {
     pub fn connections(&self) -> u32 {
-        if self.kind == Kind::Churn { self.publishers } else { self.publishers + self.subscribers }
+        if self.has_receivers() { self.publishers + self.subscribers } else { self.publishers }
+    }
+
+    /// Whether there are connections that only receive.
+    fn has_receivers(&self) -> bool {
+        !matches!(self.kind, Kind::Churn | Kind::Sink)
     }
 
     /// The subject of a number. Its second token is the number: Redis channels are told apart by it.
@@ -202,7 +210,7 @@ impl Workload {
         let mut roles = Vec::new();
         let rounds = self.publishers.max(self.subscribers);
         for index in 0..rounds {
-            if index < self.subscribers && self.kind != Kind::Churn {
+            if index < self.subscribers && self.has_receivers() {
                 roles.push(self.receiver(index));
             }
             if index < self.publishers {
@@ -237,7 +245,7 @@ impl Workload {
     /// Deliveries a message on each subject causes.
     pub fn receivers(&self) -> Vec<u32> {
         match self.kind {
-            Kind::Request | Kind::Queue | Kind::Churn => vec![1; self.subjects as usize],
+            Kind::Request | Kind::Queue | Kind::Churn | Kind::Sink => vec![1; self.subjects as usize],
             Kind::PubSub | Kind::FanOut => {
                 let mut counts = vec![0; self.subjects as usize];
                 for index in 0..self.subscribers {

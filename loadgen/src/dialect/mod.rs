@@ -1,7 +1,9 @@
 //! The wire protocols the generator speaks: one enum, so that the hot loop dispatches without a call.
 
+pub mod mqtt;
 pub mod native;
 pub mod nats;
+pub mod raw;
 pub mod redis;
 
 use clap::ValueEnum;
@@ -17,6 +19,10 @@ pub enum Dialect {
     Nats,
     /// Redis publish/subscribe (RESP2).
     Redis,
+    /// MQTT 3.1.1, quality of service 0.
+    Mqtt,
+    /// Length and bytes, for `ringbolt-loadgen limit`.
+    Raw,
 }
 
 /// Something the server said.
@@ -65,6 +71,8 @@ impl Dialect {
             Dialect::Native => 7700,
             Dialect::Nats => 4222,
             Dialect::Redis => 6379,
+            Dialect::Mqtt => 1883,
+            Dialect::Raw => 7799,
         }
     }
 
@@ -73,7 +81,8 @@ impl Dialect {
         match self {
             Dialect::Native => native::greet(out),
             Dialect::Nats => nats::greet(out),
-            Dialect::Redis => {}
+            Dialect::Mqtt => mqtt::greet(out),
+            Dialect::Redis | Dialect::Raw => {}
         }
     }
 
@@ -89,6 +98,8 @@ impl Dialect {
             Dialect::Native => native::subscribe(subscription, pattern, group, out),
             Dialect::Nats => nats::subscribe(subscription, pattern, group, out),
             Dialect::Redis => redis::subscribe(pattern, out),
+            Dialect::Mqtt => mqtt::subscribe(pattern, out),
+            Dialect::Raw => {}
         }
     }
 
@@ -98,6 +109,8 @@ impl Dialect {
             Dialect::Native => native::barrier(out),
             Dialect::Nats => out.extend_from_slice(b"PING\r\n"),
             Dialect::Redis => redis::barrier(out),
+            Dialect::Mqtt => mqtt::barrier(out),
+            Dialect::Raw => {}
         }
     }
 
@@ -105,7 +118,7 @@ impl Dialect {
         match self {
             Dialect::Native => native::pong(out),
             Dialect::Nats => out.extend_from_slice(b"PONG\r\n"),
-            Dialect::Redis => {}
+            Dialect::Redis | Dialect::Mqtt | Dialect::Raw => {}
         }
     }
 
@@ -116,12 +129,14 @@ impl Dialect {
             Dialect::Native => native::publish_head(message, out),
             Dialect::Nats => nats::publish_head(message, out),
             Dialect::Redis => redis::publish_head(message, out),
+            Dialect::Mqtt => mqtt::publish_head(message, out),
+            Dialect::Raw => raw::publish_head(message, out),
         }
     }
 
     #[inline]
     pub fn finish(self, out: &mut Vec<u8>) {
-        if self != Dialect::Native {
+        if matches!(self, Dialect::Nats | Dialect::Redis) {
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -132,8 +147,15 @@ impl Dialect {
             Dialect::Native => native::parse(input),
             Dialect::Nats => nats::parse(input),
             Dialect::Redis => redis::parse(input),
+            Dialect::Mqtt => mqtt::parse(input),
+            Dialect::Raw => raw::parse(input),
         }
     }
+}
+
+/// The number in `rb<separator>NUMBER<separator>m`; 0 if the subject has none.
+pub(crate) fn number_of(subject: &[u8], separator: u8) -> Option<u32> {
+    subject.split(|&byte| byte == separator).nth(1).and_then(number).map(|number| number as u32)
 }
 
 /// A length or count of a text protocol.

@@ -1,6 +1,6 @@
 //! Redis publish/subscribe, RESP2, the client's side.
 
-use super::{Incoming, Message, Outgoing, Parsed, number};
+use super::{Incoming, Message, Outgoing, Parsed, number, number_of};
 use ringbolt_protocol::decimal;
 
 pub(super) fn subscribe(pattern: &str, out: &mut Vec<u8>) {
@@ -75,9 +75,8 @@ pub(super) fn parse(input: &[u8]) -> Parsed<'_> {
 
 /// A channel is `rb.<number>.m`: its number is the subscription's.
 fn message<'a>(channel: &'a [u8], payload: &'a [u8]) -> Result<Incoming<'a>, String> {
-    let subject = channel.split(|&byte| byte == b'.').nth(1).and_then(number);
-    let subject = subject.ok_or_else(|| format!("unknown channel {:?}", String::from_utf8_lossy(channel)))?;
-    let subscription = subject as u32 + 1;
+    let subject = number_of(channel, b'.').ok_or_else(|| format!("unknown channel {:?}", String::from_utf8_lossy(channel)))?;
+    let subscription = subject + 1;
     Ok(Incoming::Message(Message { subscription, reply: None, correlation_id: 0, payload }))
 }
 

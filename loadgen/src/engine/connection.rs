@@ -2,6 +2,7 @@
 
 use crate::sequence::Stream;
 use crate::workload::Role;
+use std::collections::VecDeque;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -31,6 +32,8 @@ pub struct Connection {
     pub turn: usize,
     /// Deliveries a sender's messages should cause, for the window of a closed loop.
     pub expected: u64,
+    /// Messages before each barrier that is not answered, and when the last of them was due.
+    pub barriers: VecDeque<(u64, u64)>,
     /// A churner's intended and actual connect time.
     pub intended: u64,
 }
@@ -58,6 +61,7 @@ impl Connection {
             sequences: vec![0; sequences],
             turn: 0,
             expected: 0,
+            barriers: VecDeque::new(),
             intended: 0,
         }
     }

@@ -21,6 +21,8 @@ const CONNECTS_MAX: usize = 128;
 const GATHER_BYTES: usize = 128 << 10;
 /// Bytes an open loop may hold back when the server takes none.
 const BACKLOG_BYTES_MAX: usize = 512 << 20;
+/// Barriers that share a window, so that a publisher need not stop for one.
+const SINK_BARRIERS: u64 = 8;
 /// Messages generated before time is read again.
 const MESSAGES_A_LOOK: u32 = 32;
 /// After the end, how long an open loop goes on sending what was due before it.
@@ -361,6 +363,7 @@ impl Driver {
 
     fn generate_closed(&mut self, now: u64) -> bool {
         let mut worked = false;
+        let sink = self.state.workload.kind == Kind::Sink;
         for _ in 0..self.senders.len() {
             let Some(sender) = self.free_sender() else { return worked };
             if self.state.workload.kind == Kind::Churn {
@@ -372,11 +375,18 @@ impl Driver {
             let receivers = self.state.receivers_of(sender);
             let outstanding = self.state.outstanding(sender) / receivers.max(1);
             let mut room = self.window.saturating_sub(outstanding).min(self.budget);
+            if sink && room < self.window.div_ceil(SINK_BARRIERS).min(self.budget) {
+                continue;
+            }
+            let before = room;
             while room > 0 && self.state.connections[sender as usize].outbound.len() < GATHER_BYTES {
                 self.state.publish(sender, now, now);
                 self.budget -= 1;
                 room -= 1;
                 worked = true;
+            }
+            if sink && room < before {
+                self.state.barrier(sender, before - room, now);
             }
         }
         worked

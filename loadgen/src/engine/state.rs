@@ -3,6 +3,7 @@
 use super::connection::{Connection, Stage};
 use super::recorder::{Recorder, Window};
 use super::shared::Shared;
+use crate::dialect::raw::Hello;
 use crate::dialect::{Dialect, Incoming, Message, Outgoing};
 use crate::payload::{Pattern, Stamp};
 use crate::sequence::Spread;
@@ -26,6 +27,19 @@ impl Names {
             wildcards: (0..count).map(Workload::wildcard).collect(),
         }
     }
+}
+
+/// What a connection takes and gives, where channels stand for subjects.
+fn hello(role: &Role) -> Hello {
+    let inbox = |subject: u32| INBOX + subject + 1;
+    let (takes, gives) = match role {
+        Role::Publisher { subjects, .. } => (0, subjects[0] + 1),
+        Role::Subscriber { subjects, .. } => (subjects[0] + 1, 0),
+        Role::Requester { subject, .. } => (inbox(*subject), subject + 1),
+        Role::Responder { subjects } => (subjects[0] + 1, inbox(subjects[0])),
+        Role::Churner { number } => (u32::from(*number) + 1, u32::from(*number) + 1),
+    };
+    Hello { takes, gives }
 }
 
 /// Subscription number of a requester's inbox, outside those of subjects.
@@ -104,6 +118,9 @@ impl State {
         connection.stage = Stage::Preparing;
         let out = &mut connection.outbound;
         let (dialect, names) = (self.dialect, &self.names);
+        if dialect == Dialect::Raw {
+            hello(&connection.role).put(out);
+        }
         dialect.greet(out);
         match &connection.role {
             Role::Publisher { subjects, .. } => {
@@ -264,9 +281,12 @@ impl State {
             Incoming::Message(message) => self.message(index, message, now),
             Incoming::InForce => {
                 let connection = &mut self.connections[index as usize];
-                if connection.stage == Stage::Preparing {
+                let churner = matches!(connection.role, Role::Churner { .. });
+                if connection.stage == Stage::Preparing && !churner {
                     connection.stage = Stage::Ready;
                     self.ready += 1;
+                } else if let Some((messages, intended)) = connection.barriers.pop_front() {
+                    self.taken(index, messages, intended, now);
                 }
             }
             Incoming::Ping => {
@@ -331,6 +351,23 @@ impl State {
             }
             self.told.1 += 1;
         }
+    }
+
+    /// A barrier behind the messages a publisher gathered; its answer says that the server took them.
+    pub fn barrier(&mut self, index: u32, messages: u64, intended: u64) {
+        let connection = &mut self.connections[index as usize];
+        let before = connection.outbound.len();
+        self.dialect.barrier(&mut connection.outbound);
+        connection.barriers.push_back((messages, intended));
+        self.backlog_bytes += connection.outbound.len() - before;
+        self.mark(index);
+    }
+
+    fn taken(&mut self, index: u32, messages: u64, intended: u64, now: u64) {
+        let Role::Publisher { number, .. } = self.connections[index as usize].role else { return };
+        self.recorder.latency(intended, 0, now);
+        self.recorder.received(now, messages, messages * self.workload.payload.largest() as u64);
+        self.shared.delivered_of[usize::from(number)].fetch_add(messages, Ordering::Relaxed);
     }
 
     /// A responder returns the payload as it came.

@@ -4,6 +4,7 @@
 use crate::memory::{Region, RegionBacking};
 use io_uring::{IoUring, types::BufRingEntry};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The one buffer group of a ring.
@@ -30,11 +31,35 @@ pub struct ReceivedBuffer {
     pub(crate) filled_bytes: u32,
 }
 
+/// A received buffer that keeps its memory mapped, so that it can travel with a send.
+#[derive(Debug)]
+pub struct LentBuffer {
+    buffer: ReceivedBuffer,
+    region: Arc<Region>,
+    offset: usize,
+}
+
+impl LentBuffer {
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: inside the region, which this keeps; the kernel does not write a buffer before it is
+        // recycled, which consumes the `ReceivedBuffer` in here.
+        unsafe {
+            let start = self.region.start().add(self.offset);
+            std::slice::from_raw_parts(start, self.buffer.filled_bytes as usize)
+        }
+    }
+
+    /// The buffer, to be recycled.
+    pub fn into_received(self) -> ReceivedBuffer {
+        self.buffer
+    }
+}
+
 pub(crate) struct BufferRing {
     /// The kernel holds these pages until it has taken the ring down, some time after its descriptor was
     /// closed; reserved huge pages, which others may wait for, are not to be held.
     entries: Region,
-    region: Region,
+    region: Arc<Region>,
     buffer_bytes: u32,
     mask: u16,
     tail: u16,
@@ -47,7 +72,7 @@ impl BufferRing {
         assert!(config.buffer_bytes > 0, "an empty buffer receives nothing");
         let entries = Region::new(usize::from(config.buffers) * size_of::<BufRingEntry>(), false)?;
         let bytes = usize::from(config.buffers) * config.buffer_bytes as usize;
-        let region = Region::new(bytes, config.huge_pages)?;
+        let region = Arc::new(Region::new(bytes, config.huge_pages)?);
         // SAFETY: the region outlives the registration (`Ring` quiesces before it drops this) and
         // has room for `buffers` entries, page-aligned as the kernel demands.
         unsafe {
@@ -86,6 +111,11 @@ impl BufferRing {
         // SAFETY: inside the region; the kernel does not write a buffer between its completion and
         // its recycling, which consumes the `ReceivedBuffer` this slice cannot outlive.
         unsafe { std::slice::from_raw_parts(self.address(buffer.id), buffer.filled_bytes as usize) }
+    }
+
+    pub(crate) fn keep(&self, buffer: ReceivedBuffer) -> LentBuffer {
+        let offset = usize::from(buffer.id) * self.buffer_bytes as usize;
+        LentBuffer { buffer, region: Arc::clone(&self.region), offset }
     }
 
     pub(crate) fn recycle(&mut self, buffer: ReceivedBuffer) {
@@ -129,7 +159,7 @@ impl BufferRing {
     /// Keeps the memory mapped for good: the kernel may still write to it.
     pub(crate) fn leak(&mut self) {
         self.entries.leak();
-        self.region.leak();
+        std::mem::forget(Arc::clone(&self.region));
     }
 
     fn address(&self, id: u16) -> *mut u8 {

@@ -16,7 +16,7 @@ mod ring;
 mod send;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
-pub use buffers::{BufferRingConfig, ReceivedBuffer};
+pub use buffers::{BufferRingConfig, LentBuffer, ReceivedBuffer};
 pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use doorbell::Doorbell;

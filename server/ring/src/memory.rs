@@ -28,6 +28,9 @@ pub struct Region {
 
 // SAFETY: the mapping is private to this value and tied to no thread.
 unsafe impl Send for Region {}
+// SAFETY: a shared reference gives the address alone; who may touch which bytes is settled by ownership of
+// the buffers inside.
+unsafe impl Sync for Region {}
 
 impl Region {
     /// Maps and prefaults at least `bytes`; falls back to ordinary pages without failing.

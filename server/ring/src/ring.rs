@@ -5,7 +5,7 @@ use crate::buffers::{BufferRing, BufferRingConfig, ReceivedBuffer};
 use crate::completion::{Completion, Kind};
 use crate::doorbell::Doorbell;
 use crate::memory::RegionBacking;
-use crate::send::SendOperation;
+use crate::send::{Chunk, SendOperation};
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 use std::io;
@@ -118,6 +118,11 @@ impl Ring {
     #[inline]
     pub fn bytes(&self, buffer: &ReceivedBuffer) -> &[u8] {
         self.buffers.bytes(buffer)
+    }
+
+    /// Makes a received buffer part of a send; it comes back with the send's completion.
+    pub fn lend(&self, buffer: ReceivedBuffer) -> Chunk {
+        Chunk::Received(self.buffers.keep(buffer))
     }
 
     /// Gives a buffer back to the kernel.

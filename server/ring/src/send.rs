@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::Slot;
+use crate::buffers::LentBuffer;
 use crate::completion::Kind;
 use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
@@ -16,6 +17,8 @@ pub enum Chunk {
     Owned(Vec<u8>),
     /// Bytes shared with other connections.
     Shared(Bytes),
+    /// A received buffer, sent from where the kernel wrote it.
+    Received(LentBuffer),
 }
 
 impl Chunk {
@@ -23,6 +26,7 @@ impl Chunk {
         match self {
             Chunk::Owned(bytes) => bytes,
             Chunk::Shared(bytes) => bytes,
+            Chunk::Received(buffer) => buffer.bytes(),
         }
     }
 }

@@ -161,6 +161,7 @@ impl ShardLoop {
             self.shard.recycle(match chunk {
                 Chunk::Owned(bytes) => Segment::Copied(bytes),
                 Chunk::Shared(bytes) => Segment::Shared(bytes),
+                Chunk::Received(_) => unreachable!("received buffers go back in the turn they came"),
             });
         }
         if self.idle_chunks.len() < IDLE_CHUNKS_MAX {
