@@ -292,7 +292,8 @@ fn check_dialect(workload: &Workload) -> Result<(), String> {
     match workload.dialect {
         Dialect::Native | Dialect::Nats => Ok(()),
         Dialect::Redis | Dialect::Mqtt if !plain => {
-            Err("Redis and MQTT have no requests or greetings: choose --workload pubsub, fanout or sink".into())
+            Err("Redis and MQTT have no requests or greetings: choose --workload pubsub, fanout or sink"
+                .into())
         }
         Dialect::Redis | Dialect::Mqtt => Ok(()),
         Dialect::Raw if matches!(workload.kind, Kind::Queue | Kind::Sink) => {

@@ -72,7 +72,8 @@ struct Peer {
 impl Relay {
     fn new(args: &LimitArgs) -> io::Result<Relay> {
         let buffers = BufferRingConfig { buffer_bytes: 64 << 10, buffers: 256, huge_pages: true };
-        let shape = RingConfig { entries: 1024, completion_entries: 16_384, slots: args.connections, buffers };
+        let shape =
+            RingConfig { entries: 1024, completion_entries: 16_384, slots: args.connections, buffers };
         let mut ring = Ring::new(shape)?;
         let listener = Socket::new(Domain::for_address(args.listen), Type::STREAM, Some(Protocol::TCP))?;
         listener.set_reuse_address(true)?;

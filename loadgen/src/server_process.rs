@@ -39,7 +39,9 @@ impl Door {
             (Dialect::Native, true) => Ok(Door::NativeUnix),
             (Dialect::Nats, false) => Ok(Door::Nats),
             (Dialect::Nats, true) => Err("--unix goes with the native dialect".to_owned()),
-            (Dialect::Redis | Dialect::Mqtt | Dialect::Raw, _) => Err("--address: which server speaks that dialect?".to_owned()),
+            (Dialect::Redis | Dialect::Mqtt | Dialect::Raw, _) => {
+                Err("--address: which server speaks that dialect?".to_owned())
+            }
         }
     }
 }

@@ -8,6 +8,17 @@ pub enum SubjectRef<'a> {
     Literal(&'a [u8]),
 }
 
+impl SubjectRef<'_> {
+    /// Length of a subject that is spelled out.
+    #[inline]
+    pub fn literal_bytes(&self) -> usize {
+        match self {
+            SubjectRef::Interned(_) => 0,
+            SubjectRef::Literal(text) => text.len(),
+        }
+    }
+}
+
 /// The flags byte of a publish or delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags(pub u8);

@@ -75,7 +75,8 @@ pub(super) fn parse(input: &[u8]) -> Parsed<'_> {
 
 /// A channel is `rb.<number>.m`: its number is the subscription's.
 fn message<'a>(channel: &'a [u8], payload: &'a [u8]) -> Result<Incoming<'a>, String> {
-    let subject = number_of(channel, b'.').ok_or_else(|| format!("unknown channel {:?}", String::from_utf8_lossy(channel)))?;
+    let subject = number_of(channel, b'.')
+        .ok_or_else(|| format!("unknown channel {:?}", String::from_utf8_lossy(channel)))?;
     let subscription = subject + 1;
     Ok(Incoming::Message(Message { subscription, reply: None, correlation_id: 0, payload }))
 }

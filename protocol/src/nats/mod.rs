@@ -8,11 +8,13 @@ pub mod encode;
 pub mod error;
 pub mod info;
 pub mod parse;
+mod run;
 
 pub use connect::Connect;
 pub use error::ParseError;
 pub use info::Info;
 pub use parse::{Command, ParseLimits, Parsed, fast_publish, parse};
+pub use run::{Span, scan_run};
 
 /// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";

@@ -1,6 +1,6 @@
 //! The hot path: a publish is routed and delivered, here and to the shards that want it.
 
-use super::delivery::{Delivery, Message};
+use super::delivery::{Delivery, Message, Run};
 use super::identity::PublisherId;
 use super::mesh::Record;
 use super::mesh::batch::{MeshPayload, MeshPublish};
@@ -173,6 +173,20 @@ impl FanOut<'_> {
             taken |= self.member(group, message, effects);
         }
         taken
+    }
+
+    /// The messages of a run to every plain subscription and every shard that has some; the route has no
+    /// queue groups.
+    pub fn run(&mut self, route: &Route, run: &Run<'_>, common: &Message<'_>, effects: &mut Effects) {
+        self.delivery.encoded.forget();
+        for &target in &route.plain {
+            self.delivery.deliver_run(target, run, common, effects);
+        }
+        for shard in route.remote.iter() {
+            for message in run.each(common) {
+                self.forward(shard, true, None, &message, effects);
+            }
+        }
     }
 
     /// To the plain subscriptions of this shard.

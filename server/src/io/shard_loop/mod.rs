@@ -155,7 +155,7 @@ impl ShardLoop {
             }
             let ended = self.clock.now();
             if worked {
-                self.waiter.worked(ended);
+                self.waiter.worked();
                 let counters = self.shard.counters_mut();
                 counters.observe_turn(ended.since(started));
                 counters.add(Counter::Turns, 1);

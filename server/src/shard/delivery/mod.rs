@@ -4,10 +4,12 @@
 mod nats;
 pub mod outbox;
 pub mod pool;
+mod run;
 pub mod slow_consumer;
 
 pub use outbox::{Outbox, Segment};
 pub use pool::BufferPool;
+pub use run::Run;
 
 use super::event::Effects;
 use super::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
@@ -22,6 +24,8 @@ use crate::limits::{Limits, SlowConsumerPolicy};
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::native::control::{Control, encode_control};
 use ringbolt_protocol::native::encode;
+use ringbolt_protocol::nats::Span;
+use run::Encoded;
 use slab::Slab;
 use slow_consumer::Admission;
 use std::rc::Rc;
@@ -92,6 +96,9 @@ pub struct Delivery {
     pub expired: Vec<u32>,
     /// Connections cut for slowness, to be closed after the event.
     pub cut: Vec<ConnectionId>,
+    /// Room for one run: where its messages stand, and their deliveries.
+    pub spans: Vec<Span>,
+    pub encoded: Encoded,
 }
 
 impl Delivery {
@@ -108,6 +115,8 @@ impl Delivery {
             paused_publishers: 0,
             expired: Vec::new(),
             cut: Vec::new(),
+            spans: Vec::new(),
+            encoded: Encoded::default(),
             limits,
         }
     }

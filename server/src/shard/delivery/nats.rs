@@ -24,6 +24,24 @@ impl Subscription {
         line.into()
     }
 
+    /// Appends what a delivery without headers begins with, up to the blank before its size.
+    pub fn begin(&self, subject: &str, out: &mut Vec<u8>) {
+        if self.exact {
+            return out.extend_from_slice(&self.line[1..]);
+        }
+        out.extend_from_slice(b"MSG ");
+        out.extend_from_slice(subject.as_bytes());
+        out.extend_from_slice(&self.line);
+    }
+
+    /// Whether that is `line`.
+    pub fn begins(&self, subject: &str, line: &[u8]) -> bool {
+        if self.exact {
+            return self.line[1..] == *line;
+        }
+        line.len() == 4 + subject.len() + self.line.len() && line.ends_with(&self.line)
+    }
+
     /// The client's id for it.
     pub fn sid(&self) -> &[u8] {
         self.line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default()

@@ -7,6 +7,7 @@ mod answers;
 mod commands;
 mod publish;
 mod receive;
+mod run;
 
 use super::event::Opening;
 use super::router::subjects::SubjectId;

@@ -119,7 +119,7 @@ const RESERVED_REPLY: &[u8] = b"_R_.";
 
 /// What is said to a publisher who uses one of them.
 #[inline]
-fn reserved(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
+pub(super) fn reserved(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
     let begins = |text: &[u8], with: &[u8]| text.len() > with.len() && text.starts_with(with);
     if matches!(subject, [b'_' | b'$', b'G', ..])
         && RESERVED_SUBJECTS.iter().any(|with| begins(subject, with))

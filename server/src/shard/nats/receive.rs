@@ -7,6 +7,8 @@ use crate::shard::{ConnectionId, Effects, Shard};
 use bytes::Bytes;
 use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
 
+/// `PUB` and its blank.
+pub(super) const PUBLISH_BYTES: usize = 4;
 /// What a client may say before it is verified.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
@@ -51,7 +53,13 @@ impl Shard {
                 if !self.takes_more(id) {
                     return Ok(&[]);
                 }
-                input = &input[consumed..];
+                let head_bytes = PUBLISH_BYTES + publish.subject.literal_bytes() + 1;
+                let (head, behind) = (&input[..head_bytes], &input[consumed..]);
+                let ran = self.nats_run(id, head, behind, &limits, effects);
+                if ran > 0 && !self.takes_more(id) {
+                    return Ok(&[]);
+                }
+                input = &behind[ran..];
                 continue;
             }
             if stage == Stage::Verifying {

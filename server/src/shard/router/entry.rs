@@ -94,6 +94,9 @@ pub struct Route {
     pub remote: ShardSet,
     /// One member of each of these gets a copy.
     pub groups: Vec<GroupRoute>,
+    /// Every connection is in it once at most: whether several messages may go to one receiver before any
+    /// goes to the next.
+    pub by_receiver: bool,
 }
 
 /// A queue group over all patterns the subject matches: members of one name are one group.
@@ -126,6 +129,19 @@ impl GroupRoute {
 impl Route {
     pub fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+
+    /// To be called once all entries are merged.
+    pub(super) fn settle(&mut self) {
+        self.by_receiver = self.groups.is_empty()
+            && match &self.plain[..] {
+                [] | [_] => true,
+                targets => {
+                    let mut slots: Vec<u32> = targets.iter().map(|target| target.slot).collect();
+                    slots.sort_unstable();
+                    slots.windows(2).all(|pair| pair[0] != pair[1])
+                }
+            };
     }
 
     pub(super) fn clear(&mut self) {

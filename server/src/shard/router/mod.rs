@@ -63,6 +63,7 @@ impl Router {
             route.merge(entry);
         }
         self.wildcards.matches(subject, |entry| route.merge(entry));
+        route.settle();
     }
 
     pub fn generation(&self) -> u64 {
