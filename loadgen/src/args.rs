@@ -31,6 +31,8 @@ pub enum Sub {
     Ab(crate::ab::AbArgs),
     /// Builds the server and compares it before and after tuning the host; writes an HTML report.
     Demo(crate::demo::DemoArgs),
+    /// Runs rows of workloads against ringbolt and other servers, interleaved.
+    Peers(crate::peers::PeersArgs),
     /// Relays bytes between connections without looking at them: the bound of any server.
     Limit(crate::limit::LimitArgs),
 }

@@ -5,7 +5,7 @@ use crate::judge::{Target, judge};
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{Door, ServerProcess, find_ringbolt};
-use crate::{ab, compare, demo, engine, find_max, interrupts, limit, output};
+use crate::{ab, compare, demo, engine, find_max, interrupts, limit, output, peers};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Ab(args)) => ab::run(args),
         Some(Sub::Demo(args)) => demo::run(args),
         Some(Sub::Limit(args)) => limit::run(args),
+        Some(Sub::Peers(args)) => peers::run(args),
         None => run(&cli.run),
     });
     result.unwrap_or_else(|error| {

@@ -15,6 +15,7 @@ pub mod judge;
 pub mod limit;
 pub mod output;
 pub mod payload;
+pub mod peers;
 pub mod progress;
 pub mod result;
 pub mod sequence;

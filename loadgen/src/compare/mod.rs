@@ -9,7 +9,8 @@ use crate::histogram::{new_histogram, quantile};
 use crate::output::html;
 use crate::result::{RunResult, decode};
 use serde::Serialize;
-use statistics::{Difference, difference, median};
+pub use statistics::median;
+use statistics::{Difference, difference};
 use std::fmt::Write;
 use std::io;
 

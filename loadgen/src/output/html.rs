@@ -102,7 +102,7 @@ fn labelled(run: &RunResult, name: &str, several: bool) -> String {
 }
 
 /// A plot with its legend.
-fn section(body: &mut String, title: &str, names: &[String], svg: &str) {
+pub fn section(body: &mut String, title: &str, names: &[String], svg: &str) {
     let legend: String = names
         .iter()
         .enumerate()

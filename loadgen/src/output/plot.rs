@@ -13,7 +13,7 @@ const HEIGHT: u32 = 380;
 /// Stand-ins the page's variables replace.
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
-pub const SERIES_MAX: usize = 6;
+pub const SERIES_MAX: usize = 9;
 const SERIES: [RGBColor; SERIES_MAX] = [
     RGBColor(11, 1, 1),
     RGBColor(12, 1, 1),
@@ -21,6 +21,9 @@ const SERIES: [RGBColor; SERIES_MAX] = [
     RGBColor(14, 1, 1),
     RGBColor(15, 1, 1),
     RGBColor(16, 1, 1),
+    RGBColor(17, 1, 1),
+    RGBColor(18, 1, 1),
+    RGBColor(19, 1, 1),
 ];
 
 /// A named line.

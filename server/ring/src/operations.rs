@@ -100,22 +100,34 @@ impl Ring {
 
     /// Ends both directions: receives report the end, sends fail.
     pub fn shut_down(&mut self, slot: Slot) -> io::Result<()> {
-        let shutdown = opcode::Shutdown::new(types::Fixed(slot.0), libc::SHUT_RDWR)
-            .build()
-            .user_data(Kind::ShutDown.token(slot.0));
-        self.queue(&shutdown)
+        self.shut(slot, libc::SHUT_RDWR)
     }
 
     /// Ends the sending direction: the peer reads the end of the stream.
     pub fn shut_down_writes(&mut self, slot: Slot) -> io::Result<()> {
-        let shutdown = opcode::Shutdown::new(types::Fixed(slot.0), libc::SHUT_WR)
-            .build()
-            .user_data(Kind::ShutDown.token(slot.0));
+        self.shut(slot, libc::SHUT_WR)
+    }
+
+    fn shut(&mut self, slot: Slot, how: i32) -> io::Result<()> {
+        let shutdown =
+            opcode::Shutdown::new(types::Fixed(slot.0), how).build().user_data(Kind::ShutDown.token(slot.0));
+        self.shutting.entry(slot).or_default().under_way += 1;
         self.queue(&shutdown)
     }
 
-    /// Closes the socket and frees its slot.
+    /// Closes the socket and frees its slot. A shutdown under way is awaited first: the kernel does it on
+    /// another thread, which looks up what is in the slot by then, and would shut down a stranger.
     pub fn close(&mut self, slot: Slot) -> io::Result<()> {
+        match self.shutting.get_mut(&slot) {
+            Some(shutting) => {
+                shutting.then_close = true;
+                Ok(())
+            }
+            None => self.close_now(slot),
+        }
+    }
+
+    fn close_now(&mut self, slot: Slot) -> io::Result<()> {
         let close = opcode::Close::new(types::Fixed(slot.0)).build().user_data(Kind::Close.token(slot.0));
         self.queue(&close)
     }
@@ -160,7 +172,10 @@ impl Ring {
                 self.connects[index as usize] = None;
                 Some(Completion::Connected { slot, error })
             }
-            Kind::ShutDown => Some(Completion::ShutDown { slot }),
+            Kind::ShutDown => {
+                self.shut_finished(slot);
+                Some(Completion::ShutDown { slot })
+            }
             Kind::Close => Some(Completion::Closed { slot }),
             Kind::Doorbell => {
                 if let Some(doorbell) = &self.doorbell {
@@ -173,6 +188,18 @@ impl Ring {
             }
             Kind::Cancel => None,
             Kind::Install => Some(Completion::Peer { slot, address: peer_of(result) }),
+        }
+    }
+
+    fn shut_finished(&mut self, slot: Slot) {
+        let Some(shutting) = self.shutting.get_mut(&slot) else { return };
+        shutting.under_way -= 1;
+        if shutting.under_way == 0 {
+            let then_close = shutting.then_close;
+            self.shutting.remove(&slot);
+            if then_close {
+                self.close_now(slot).expect("the submission queue takes an entry after an enter");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One ring a thread: set-up, submission, waiting, and orderly destruction.
 #![allow(unsafe_code)]
 
+use crate::Slot;
 use crate::buffers::{BufferRing, BufferRingConfig, ReceivedBuffer};
 use crate::completion::{Completion, Kind};
 use crate::doorbell::Doorbell;
@@ -8,6 +9,7 @@ use crate::memory::RegionBacking;
 use crate::send::{Chunk, SendOperation};
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -36,6 +38,14 @@ pub enum Wait {
     Block(Option<Duration>),
 }
 
+/// Shutdowns of one slot that the kernel has not done yet.
+#[derive(Default)]
+pub(crate) struct Shutting {
+    pub under_way: u32,
+    /// The slot is to be closed behind them.
+    pub then_close: bool,
+}
+
 /// An io_uring with its direct descriptors and receive buffers. Used by the thread that made it.
 pub struct Ring {
     io: IoUring,
@@ -46,6 +56,7 @@ pub struct Ring {
     pub(crate) idle_sends: Vec<Box<SendOperation>>,
     pub(crate) connects: Vec<Option<Box<crate::operations::ConnectOperation>>>,
     pub(crate) doorbell: Option<Doorbell>,
+    pub(crate) shutting: HashMap<Slot, Shutting>,
     /// Operations the kernel still holds.
     pub(crate) in_flight: usize,
     slots: u32,
@@ -75,6 +86,7 @@ impl Ring {
             idle_sends: Vec::new(),
             connects: Vec::new(),
             doorbell: None,
+            shutting: HashMap::new(),
             in_flight: 0,
             slots: config.slots,
             _not_send: std::marker::PhantomData,

@@ -182,3 +182,35 @@ fn a_unix_socket_is_accepted_and_connected_like_any_other() {
     }
     std::fs::remove_file(folder).expect("remove");
 }
+
+/// The kernel shuts a socket down on another thread, which looks the slot up there and then.
+#[test]
+fn shutting_down_before_a_close_spares_whoever_has_the_slot_next() {
+    let mut ring = ring(2, 256);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let (mut slot, mut client) = accept(&mut ring, &listener);
+    for round in 0..2000 {
+        ring.shut_down(slot).expect("shut down");
+        ring.close(slot).expect("close");
+        let old = std::mem::replace(
+            &mut client,
+            TcpStream::connect(listener.local_addr().expect("address")).expect("connect"),
+        );
+        let (mut shut, mut closed, mut accepted) = (false, false, None);
+        while !shut || !closed || accepted.is_none() {
+            match next(&mut ring) {
+                Completion::ShutDown { .. } => shut = true,
+                Completion::Closed { .. } => closed = true,
+                Completion::Accepted { outcome: AcceptOutcome::Connection(next), .. } => {
+                    accepted = Some(next)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(old);
+        slot = accepted.expect("the loop ends with it");
+        ring.send(slot, vec![Chunk::Shared(bytes::Bytes::from_static(b"x"))]).expect("send");
+        let sent = next(&mut ring);
+        assert!(matches!(sent, Completion::Sent { error: None, .. }), "round {round}: {sent:?}");
+    }
+}

@@ -1,0 +1,121 @@
+//! The rows: one workload each, with the figure that is asked of it.
+
+use super::systems::Speaks;
+use crate::args::{Cli, RunArgs};
+use clap::Parser;
+
+/// How ringbolt's shards and the relay wait in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waits {
+    Balanced,
+    /// Also with `latency`, which never sleeps.
+    Both,
+}
+
+/// What is compared with nats-server in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Figure {
+    /// CPU time of the server a delivered message.
+    Cpu,
+    P50,
+    Rate,
+    /// Server memory a connection.
+    Memory,
+}
+
+#[derive(Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Flags of `ringbolt-loadgen`.
+    pub flags: &'static str,
+    pub waits: Waits,
+    /// What a system must speak to be in it.
+    pub needs: Speaks,
+    pub figure: Figure,
+}
+
+const fn row(
+    name: &'static str,
+    about: &'static str,
+    flags: &'static str,
+    waits: Waits,
+    needs: Speaks,
+    figure: Figure,
+) -> Row {
+    Row { name, about, flags, waits, needs, figure }
+}
+
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    row("request", "request and reply, 64 B, one pair",
+        "--workload request -p 1 -s 1 --payload 64 --closed",
+        Waits::Both, Speaks { requests: true, relayed: true }, Figure::P50),
+    row("publish-16", "publish 16 B, no subscriber",
+        "--workload sink -p 1 --payload 16 --closed --window 65536",
+        Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Cpu),
+    row("pubsub-16", "1 to 1, 16 B",
+        "-p 1 -s 1 --payload 16 --closed --window 16384",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("pubsub-4x4", "4 to 4 on 4 subjects, 128 B",
+        "-p 4 -s 4 --payload 128 --closed --window 2048",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("pubsub-1k", "1 to 1, 1 KiB",
+        "-p 1 -s 1 --payload 1024 --closed --window 1024",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("pubsub-64k", "1 to 1, 64 KiB",
+        "-p 1 -s 1 --payload 65536 --closed --window 32",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("fanout-16", "1 to 16, 128 B",
+        "--workload fanout -s 16 --payload 128 --closed --window 1024",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("fanout-1000", "1 to 1 000, 128 B",
+        "--workload fanout -s 1000 --payload 128 --closed --window 128",
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+    row("open-20k", "20 000 msg/s, 8 to 8, 128 B, open loop",
+        "-p 8 -s 8 --payload 128 --rate 20k",
+        Waits::Both, Speaks { requests: false, relayed: true }, Figure::P50),
+    row("open-100k", "100 000 msg/s, 8 to 8, 128 B, open loop",
+        "-p 8 -s 8 --payload 128 --rate 100k",
+        Waits::Both, Speaks { requests: false, relayed: true }, Figure::P50),
+    row("wildcards", "10 000 wildcard subscriptions, their subjects in turn, 128 B",
+        "-p 4 -s 10 -k 10000 --wildcard-share 1 --payload 128 --closed --window 1024",
+        Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Cpu),
+    row("connect", "connect, subscribe, first message, 16 at a time",
+        "--workload churn -p 16 --closed",
+        Waits::Balanced, Speaks { requests: true, relayed: true }, Figure::Rate),
+    row("idle", "2 000 connections, nearly idle",
+        "-p 1000 -s 1000 --payload 64 --rate 1k",
+        Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Memory),
+];
+
+impl Row {
+    /// The workload's flags as `ringbolt-loadgen` reads them, on top of those of the comparison.
+    pub fn arguments(&self, common: &RunArgs) -> Result<RunArgs, String> {
+        let words = ["ringbolt-loadgen"].into_iter().chain(self.flags.split_whitespace());
+        let parsed = Cli::try_parse_from(words).map_err(|error| format!("row {}: {error}", self.name))?.run;
+        Ok(RunArgs {
+            warm_up: common.warm_up,
+            duration: common.duration,
+            server_cores: common.server_cores.clone(),
+            driver_cores: common.driver_cores.clone(),
+            quiet: true,
+            ..parsed
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbolt_ring::Address;
+
+    #[test]
+    fn every_row_is_a_workload() {
+        let common = Cli::parse_from(["ringbolt-loadgen"]).run;
+        for row in ROWS {
+            let arguments = row.arguments(&common).expect(row.name);
+            arguments.workload(Address::Unix("x".into())).expect(row.name);
+        }
+    }
+}
