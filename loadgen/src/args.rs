@@ -3,6 +3,7 @@
 use crate::dialect::Dialect;
 use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringbolt_protocol::limits::{BATCH_MESSAGES_MAX, PAYLOAD_BYTES_MAX_DEFAULT};
 use ringbolt_ring::Address;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
@@ -147,6 +148,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "closed", help_heading = "Pacing")]
     pub window: u32,
 
+    /// Messages a frame at most, 1 to 1024 (native dialect)
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "closed", help_heading = "Pacing")]
+    pub batch: u32,
+
     /// Not measured, before the measured part
     #[arg(
         long,
@@ -217,6 +222,7 @@ impl RunArgs {
             wildcard_share: args.wildcard_share,
             payload: args.payload.clone(),
             pacing: args.pacing(),
+            batch: args.batch,
             warm_up: args.warm_up,
             duration: args.duration,
             count: args.count,
@@ -282,6 +288,16 @@ fn check(workload: &Workload) -> Result<(), String> {
     fail(workload.duration.is_zero(), "--duration: longer than nothing")?;
     fail(workload.duration > Duration::from_secs(86_400), "--duration: at most a day")?;
     check_dialect(workload)?;
+    let batches = workload.dialect == Dialect::Native
+        && matches!(workload.kind, Kind::PubSub | Kind::FanOut | Kind::Sink);
+    fail(
+        workload.batch > 1 && !batches,
+        "--batch wants --dialect native and --workload pubsub, fanout or sink",
+    )?;
+    fail(!(1..=BATCH_MESSAGES_MAX).contains(&workload.batch), "--batch: 1 to 1024")?;
+    let frame_bytes = u64::from(workload.batch) * (workload.payload.largest() as u64 + 5);
+    let too_long = workload.batch > 1 && frame_bytes > PAYLOAD_BYTES_MAX_DEFAULT as u64;
+    fail(too_long, "--batch: a frame would have more than the 1 MiB a server takes by default")?;
     let sink = workload.kind == Kind::Sink && !matches!(workload.pacing, Pacing::Closed { .. });
     fail(sink, "--workload sink wants --closed: its barriers are what paces it")?;
     let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;

@@ -160,6 +160,8 @@ pub struct Workload {
     pub wildcard_share: f64,
     pub payload: Sizes,
     pub pacing: Pacing,
+    /// Messages of a frame, of the native dialect; 1: no batches.
+    pub batch: u32,
     pub warm_up: Duration,
     pub duration: Duration,
     /// Stop after this many messages.
@@ -294,6 +296,7 @@ mod tests {
             wildcard_share: 0.0,
             payload: Sizes::Fixed(16),
             pacing: Pacing::Closed { window: 1 },
+            batch: 1,
             warm_up: Duration::ZERO,
             duration: Duration::ZERO,
             count: None,

@@ -29,6 +29,8 @@ pub enum DecodeError {
     InternedZero,
     /// The flags announce headers, and their length is 0.
     NoHeaders,
+    /// A batch has 1 to 1024 messages.
+    BatchCount,
     /// The body of a control frame is not the table its type names.
     Control {
         frame_type: u8,
@@ -53,6 +55,7 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::InternedZero => formatter.write_str("interned subjects are numbered from 1"),
             DecodeError::NoHeaders => formatter.write_str("headers are announced, and their length is 0"),
+            DecodeError::BatchCount => formatter.write_str("a batch has 1 to 1024 messages"),
             DecodeError::Control { frame_type } => {
                 write!(formatter, "the body of frame type {frame_type} is not its FlatBuffers table")
             }

@@ -14,6 +14,8 @@ pub const PAYLOAD_BYTES_MAX_DEFAULT: usize = 1 << 20;
 pub const FRAME_BODY_BYTES_CEILING: u32 = 64 << 20;
 /// Body of a control frame.
 pub const CONTROL_BODY_BYTES_MAX: u32 = 4096;
+/// Most messages of a batch.
+pub const BATCH_MESSAGES_MAX: u32 = 1024;
 /// Longest encoding of a varint.
 pub const VARINT_BYTES_MAX: usize = 5;
 

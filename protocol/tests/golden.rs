@@ -3,6 +3,7 @@
 mod vectors;
 
 use ringbolt_protocol::command::{Compression, Deliver, Flags, Priority, Publish, SubjectRef};
+use ringbolt_protocol::native::batch::{DeliverBatch, Messages, PublishBatch, deliver_batch, publish_batch};
 use ringbolt_protocol::native::control::*;
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
 use ringbolt_protocol::native::encode;
@@ -25,6 +26,7 @@ fn frames() -> Vec<(String, Frame<'static>)> {
         frames.push((format!("deliver.{name}"), Frame::Deliver(deliver(flags))));
     }
     frames.extend(edges().map(|(name, frame)| (name.to_owned(), frame)));
+    frames.extend(batches().map(|(name, frame)| (name.to_owned(), frame)));
     frames
 }
 
@@ -106,6 +108,36 @@ fn edges() -> [(&'static str, Frame<'static>); 9] {
     ]
 }
 
+/// `hello`, nothing, and `hi`.
+fn batches() -> [(&'static str, Frame<'static>); 3] {
+    let messages = Messages::new(b"\x05hello\x00\x02hi").expect("three messages");
+    let one = Messages::new(b"\x05hello").expect("one message");
+    let flags = Flags::new(Priority::High, Compression::None);
+    let (timestamp_nanos, correlation_id) = (TIMESTAMP_NANOS, CORRELATION_ID);
+    let literal = PublishBatch {
+        flags,
+        timestamp_nanos,
+        correlation_id,
+        subject: SubjectRef::Literal(b"orders.eu"),
+        messages: one,
+    };
+    let interned = Flags(flags.0 | Flags::INTERNED);
+    let publish = PublishBatch { flags: interned, subject: SubjectRef::Interned(300), messages, ..literal };
+    let deliver = DeliverBatch {
+        flags: interned,
+        timestamp_nanos,
+        correlation_id,
+        subscription_id: 1,
+        subject: SubjectRef::Interned(0),
+        messages,
+    };
+    [
+        ("publish_batch.literal", Frame::PublishBatch(literal)),
+        ("publish_batch.interned", Frame::PublishBatch(publish)),
+        ("deliver_batch.own_pattern", Frame::DeliverBatch(deliver)),
+    ]
+}
+
 fn controls() -> Vec<(&'static str, Control<'static>)> {
     let mut controls = client_controls();
     controls.extend(server_controls());
@@ -127,11 +159,18 @@ fn client_controls() -> Vec<(&'static str, Control<'static>)> {
         slow_consumer: SlowConsumer::PausePublisher,
         ..subscribe
     };
-    let hello =
-        Hello { correlation_id: 1, version_min: 1, version_max: 1, name: "sensor-7", library: "example 1.0" };
+    let hello = Hello {
+        correlation_id: 1,
+        version_min: 1,
+        version_max: 1,
+        name: "sensor-7",
+        library: "example 1.0",
+        batches: false,
+    };
     let unsubscribe = Unsubscribe { correlation_id: 3, id: 1, deliveries_max: 0 };
     vec![
         ("hello", Control::Hello(hello)),
+        ("hello.batches", Control::Hello(Hello { batches: true, ..hello })),
         ("subscribe", Control::Subscribe(subscribe)),
         ("subscribe.queue_group", Control::Subscribe(queue_group)),
         ("unsubscribe", Control::Unsubscribe(unsubscribe)),
@@ -182,6 +221,8 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
     match frame {
         Frame::Publish(publish) => encode::publish(&mut bytes, publish),
         Frame::Deliver(deliver) => encode::deliver(&mut bytes, deliver),
+        Frame::PublishBatch(batch) => publish_batch(&mut bytes, batch),
+        Frame::DeliverBatch(batch) => deliver_batch(&mut bytes, batch),
         Frame::Control(control) => encode_control(control, &mut bytes),
     }
     bytes
@@ -230,7 +271,7 @@ fn golden_bytes_decode_to_their_frame() {
 fn every_frame_type_has_a_vector() {
     let seen: std::collections::HashSet<u8> =
         vectors::all().iter().map(|(_, bytes)| peek_frame(bytes).expect("a whole header").0 as u8).collect();
-    for number in 1..=14 {
+    for number in 1..=16 {
         assert!(seen.contains(&number), "frame type {number} has no vector");
     }
 }

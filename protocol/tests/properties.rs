@@ -12,8 +12,10 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use ringbolt_protocol::command::{Deliver, Flags, Publish, SubjectRef};
 use ringbolt_protocol::error::DecodeError;
+use ringbolt_protocol::native::batch::{BatchWriter, DeliverBatch, deliver_batch};
 use ringbolt_protocol::native::control::*;
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
+use ringbolt_protocol::native::deliveries;
 use ringbolt_protocol::native::encode;
 use ringbolt_protocol::native::header::FrameType;
 use ringbolt_protocol::varint;
@@ -130,7 +132,8 @@ impl Table {
         match self.frame_type {
             1 => {
                 let [version_min, version_max] = self.small;
-                Control::Hello(Hello { correlation_id, version_min, version_max, name, library })
+                let batches = self.numbers[0] % 2 == 1;
+                Control::Hello(Hello { correlation_id, version_min, version_max, name, library, batches })
             }
             2 => self.welcome(),
             3 => {
@@ -219,6 +222,41 @@ proptest! {
         encode::publish_head(&mut parts, &message.publish(), message.payload.len());
         parts.extend_from_slice(&message.payload);
         prop_assert_eq!(parts, bytes);
+    }
+
+    #[test]
+    fn batches_return(
+        message in message(),
+        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..20),
+    ) {
+        let publish = message.publish();
+        let mut bytes = Vec::new();
+        let (timestamp_nanos, correlation_id) = (publish.timestamp_nanos, publish.correlation_id);
+        let writer =
+            BatchWriter::publish(&mut bytes, publish.flags, timestamp_nanos, correlation_id, publish.subject);
+        for payload in &payloads {
+            writer.message_head(payload.len(), &mut bytes);
+            bytes.extend_from_slice(payload);
+        }
+        writer.finish(&mut bytes);
+        let Frame::PublishBatch(batch) = decode_whole(&bytes) else { panic!("another frame") };
+        prop_assert_eq!(batch.subject, publish.subject);
+        prop_assert_eq!(batch.messages.count() as usize, payloads.len());
+        prop_assert!(batch.messages.payloads().eq(payloads.iter().map(Vec::as_slice)));
+        let spans = batch.messages.spans().map(|span| span.payload(batch.messages.bytes()));
+        prop_assert!(spans.eq(batch.messages.payloads()));
+        let delivery = DeliverBatch {
+            flags: batch.flags,
+            timestamp_nanos,
+            correlation_id,
+            subscription_id: 7,
+            subject: batch.subject,
+            messages: batch.messages,
+        };
+        let mut bytes = Vec::new();
+        deliver_batch(&mut bytes, &delivery);
+        prop_assert_eq!(decode_whole(&bytes), Frame::DeliverBatch(delivery));
+        prop_assert_eq!(deliveries(&bytes), payloads.len() as u64);
     }
 
     #[test]

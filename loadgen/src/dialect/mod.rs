@@ -8,6 +8,7 @@ pub mod redis;
 
 use clap::ValueEnum;
 use ringbolt_protocol::decimal;
+use ringbolt_protocol::native::batch::Messages;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum Dialect {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Incoming<'a> {
     Message(Message<'a>),
+    /// Several messages of the native dialect, for one subscription.
+    Batch(u32, Messages<'a>),
     /// The answer to the barrier: everything sent before is in force.
     InForce,
     /// The server asks whether we live.

@@ -18,6 +18,7 @@ pub(super) fn greet(out: &mut Vec<u8>) {
         version_max: 1,
         name: "ringbolt-loadgen",
         library: concat!("ringbolt-loadgen ", env!("CARGO_PKG_VERSION")),
+        batches: true,
     };
     encode_control(&Control::Hello(hello), out);
 }
@@ -80,10 +81,11 @@ fn incoming<'a>(frame: &Frame<'a>) -> Incoming<'a> {
             correlation_id: deliver.correlation_id,
             payload: deliver.payload,
         }),
+        Frame::DeliverBatch(batch) => Incoming::Batch(batch.subscription_id, batch.messages),
         Frame::Control(Control::Pong(_)) => Incoming::InForce,
         Frame::Control(Control::Ping(_)) => Incoming::Ping,
         Frame::Control(Control::Refusal(refusal)) => Incoming::Refused(refusal.message),
         Frame::Control(Control::Close(close)) => Incoming::Closing(close.message),
-        Frame::Control(_) | Frame::Publish(_) => Incoming::Other,
+        Frame::Control(_) | Frame::Publish(_) | Frame::PublishBatch(_) => Incoming::Other,
     }
 }

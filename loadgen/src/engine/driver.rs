@@ -380,9 +380,9 @@ impl Driver {
             }
             let before = room;
             while room > 0 && self.state.connections[sender as usize].outbound.len() < GATHER_BYTES {
-                self.state.publish(sender, now, now);
-                self.budget -= 1;
-                room -= 1;
+                let count = self.state.publish_some(sender, room, now);
+                self.budget -= count;
+                room -= count;
                 worked = true;
             }
             if sink && room < before {

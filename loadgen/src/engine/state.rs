@@ -8,6 +8,8 @@ use crate::dialect::{Dialect, Incoming, Message, Outgoing};
 use crate::payload::{Pattern, Stamp};
 use crate::sequence::Spread;
 use crate::workload::{Kind, Role, Workload};
+use ringbolt_protocol::command::{Flags, SubjectRef};
+use ringbolt_protocol::native::batch::BatchWriter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,6 +29,11 @@ impl Names {
             wildcards: (0..count).map(Workload::wildcard).collect(),
         }
     }
+}
+
+#[inline]
+fn next_random(random: u64) -> u64 {
+    random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f)
 }
 
 /// What a connection takes and gives, where channels stand for subjects.
@@ -172,7 +179,7 @@ impl State {
         };
         let sequence = connection.sequences[turn];
         connection.sequences[turn] = sequence.wrapping_add(1);
-        self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        self.random = next_random(self.random);
         let payload_bytes = self.workload.payload.choose(self.random >> 32);
         let out = &mut connection.outbound;
         let before = out.len();
@@ -192,6 +199,48 @@ impl State {
         let deliveries = u64::from(self.receivers.get(subject as usize).copied().unwrap_or(1));
         connection.expected += deliveries;
         self.recorder.sent(now, deliveries);
+        self.mark(index);
+    }
+
+    /// Gathers the next messages of a sender, at most `most`: one, or what goes into a batch. Returns how
+    /// many.
+    #[inline]
+    pub fn publish_some(&mut self, index: u32, most: u64, now: u64) -> u64 {
+        if self.workload.batch == 1 {
+            self.publish(index, now, now);
+            return 1;
+        }
+        let count = most.min(u64::from(self.workload.batch));
+        self.publish_batch(index, count, now);
+        count
+    }
+
+    fn publish_batch(&mut self, index: u32, count: u64, now: u64) {
+        let connection = &mut self.connections[index as usize];
+        let turn = connection.turn;
+        let Role::Publisher { number, subjects } = &connection.role else { return };
+        let (publisher, subject) = (*number, subjects[turn]);
+        connection.turn = if turn + 1 == subjects.len() { 0 } else { turn + 1 };
+        let out = &mut connection.outbound;
+        let before = out.len();
+        let name = SubjectRef::Interned(turn as u32 + 1);
+        let batch = BatchWriter::publish(out, Flags::default(), self.unix_epoch_nanos + now, 0, name);
+        for _ in 0..count {
+            let sequence = connection.sequences[turn];
+            connection.sequences[turn] = sequence.wrapping_add(1);
+            self.random = next_random(self.random);
+            let payload_bytes = self.workload.payload.choose(self.random >> 32);
+            batch.message_head(payload_bytes, out);
+            let stamp = Stamp { intended: now, lateness: 0, sequence, publisher };
+            stamp.write(subject, payload_bytes, &self.pattern, out);
+        }
+        batch.finish(out);
+        self.backlog_bytes += out.len() - before;
+        let deliveries = u64::from(self.receivers[subject as usize]);
+        connection.expected += deliveries * count;
+        for _ in 0..count {
+            self.recorder.sent(now, deliveries);
+        }
         self.mark(index);
     }
 
@@ -279,6 +328,13 @@ impl State {
     fn incoming(&mut self, index: u32, incoming: &Incoming<'_>, now: u64) {
         match incoming {
             Incoming::Message(message) => self.message(index, message, now),
+            Incoming::Batch(subscription, messages) => {
+                for payload in messages.payloads() {
+                    let message =
+                        Message { subscription: *subscription, reply: None, correlation_id: 0, payload };
+                    self.message(index, &message, now);
+                }
+            }
             Incoming::InForce => {
                 let connection = &mut self.connections[index as usize];
                 let churner = matches!(connection.role, Role::Churner { .. });

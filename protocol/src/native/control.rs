@@ -73,6 +73,8 @@ pub struct Hello<'a> {
     pub version_max: u8,
     pub name: &'a str,
     pub library: &'a str,
+    /// The client takes DELIVER_BATCH.
+    pub batches: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +163,7 @@ pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Control<'a>,
                 version_max: hello.version_max(),
                 name: hello.name().unwrap_or(""),
                 library: hello.library().unwrap_or(""),
+                batches: hello.batches(),
             })
         }
         FrameType::Welcome => Control::Welcome(decode_welcome(header, body)?),
@@ -220,7 +223,9 @@ pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Control<'a>,
             let code = CloseCode::from_number(close.code().0);
             Control::Close(Close { correlation_id, code, message: close.message().unwrap_or("") })
         }
-        FrameType::Publish | FrameType::Deliver => unreachable!("messages are not control frames"),
+        FrameType::Publish | FrameType::Deliver | FrameType::PublishBatch | FrameType::DeliverBatch => {
+            unreachable!("messages are not control frames")
+        }
     })
 }
 
@@ -284,7 +289,8 @@ fn build(control: &Control<'_>, to: &mut FlatBufferBuilder<'_>) -> (FrameType, u
             let name = Some(to.create_string(text(hello.name)));
             let library = Some(to.create_string(text(hello.library)));
             let (version_min, version_max) = (hello.version_min, hello.version_max);
-            let arguments = table::HelloArgs { version_min, version_max, name, library };
+            let batches = hello.batches;
+            let arguments = table::HelloArgs { version_min, version_max, name, library, batches };
             finish!(Hello, hello, table::Hello::create(to, &arguments))
         }
         Control::Welcome(welcome) => {

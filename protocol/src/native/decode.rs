@@ -1,5 +1,6 @@
 //! From bytes to frames, in place.
 
+use super::batch::{DeliverBatch, Messages, PublishBatch};
 use super::control::{self, Control};
 use super::header::{FrameType, Header};
 use crate::command::{Deliver, Publish, SubjectRef};
@@ -30,6 +31,8 @@ pub enum Decoded<'a> {
 pub enum Frame<'a> {
     Publish(Publish<'a>),
     Deliver(Deliver<'a>),
+    PublishBatch(PublishBatch<'a>),
+    DeliverBatch(DeliverBatch<'a>),
     Control(Control<'a>),
 }
 
@@ -40,7 +43,7 @@ pub fn decode_frame<'a>(input: &'a [u8], limits: &DecodeLimits) -> Result<Decode
         return Ok(Decoded::Incomplete { bytes_needed: HEADER_BYTES });
     };
     let body_bytes_max = match header.frame_type {
-        FrameType::Publish | FrameType::Deliver => limits.body_bytes_max,
+        kind if kind.is_message() => limits.body_bytes_max,
         _ => CONTROL_BODY_BYTES_MAX.min(limits.body_bytes_max),
     };
     if header.body_bytes > body_bytes_max {
@@ -53,6 +56,8 @@ pub fn decode_frame<'a>(input: &'a [u8], limits: &DecodeLimits) -> Result<Decode
     let frame = match header.frame_type {
         FrameType::Publish => Frame::Publish(publish(&header, body)?),
         FrameType::Deliver => Frame::Deliver(deliver(&header, body)?),
+        FrameType::PublishBatch => Frame::PublishBatch(publish_batch(&header, body)?),
+        FrameType::DeliverBatch => Frame::DeliverBatch(deliver_batch(&header, body)?),
         _ => Frame::Control(control::decode(&header, body)?),
     };
     Ok(Decoded::Frame { frame, consumed })
@@ -94,6 +99,37 @@ fn deliver<'a>(header: &Header, body: &'a [u8]) -> Result<Deliver<'a>, DecodeErr
         reply,
         header_bytes,
         payload: body.0,
+    })
+}
+
+#[inline]
+fn publish_batch<'a>(header: &Header, body: &'a [u8]) -> Result<PublishBatch<'a>, DecodeError> {
+    let mut body = Body(body);
+    let subject = body.subject(header)?;
+    if subject == SubjectRef::Interned(0) {
+        return Err(DecodeError::InternedZero);
+    }
+    Ok(PublishBatch {
+        flags: header.flags,
+        timestamp_nanos: header.timestamp_nanos,
+        correlation_id: header.correlation_id,
+        subject,
+        messages: Messages::new(body.0)?,
+    })
+}
+
+#[inline]
+fn deliver_batch<'a>(header: &Header, body: &'a [u8]) -> Result<DeliverBatch<'a>, DecodeError> {
+    let mut body = Body(body);
+    let subscription_id = body.varint("subscription id")?;
+    let subject = body.subject(header)?;
+    Ok(DeliverBatch {
+        flags: header.flags,
+        timestamp_nanos: header.timestamp_nanos,
+        correlation_id: header.correlation_id,
+        subscription_id,
+        subject,
+        messages: Messages::new(body.0)?,
     })
 }
 

@@ -6,6 +6,8 @@ use crate::limits::HEADER_BYTES;
 
 pub const MAGIC: u8 = 0xCF;
 pub const VERSION: u8 = 1;
+/// The messages of a batch have neither replies nor headers.
+const BATCH_LACKS: u8 = Flags::REPLY | Flags::HEADERS;
 
 /// What a frame is. Numbers are never re-used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -25,6 +27,8 @@ pub enum FrameType {
     Ping = 12,
     Pong = 13,
     Close = 14,
+    PublishBatch = 15,
+    DeliverBatch = 16,
 }
 
 impl FrameType {
@@ -45,13 +49,20 @@ impl FrameType {
             12 => FrameType::Ping,
             13 => FrameType::Pong,
             14 => FrameType::Close,
+            15 => FrameType::PublishBatch,
+            16 => FrameType::DeliverBatch,
             _ => return None,
         })
     }
 
     #[inline]
     pub fn is_message(self) -> bool {
-        matches!(self, FrameType::Publish | FrameType::Deliver)
+        matches!(self, FrameType::Publish | FrameType::Deliver) || self.is_batch()
+    }
+
+    #[inline]
+    pub fn is_batch(self) -> bool {
+        matches!(self, FrameType::PublishBatch | FrameType::DeliverBatch)
     }
 }
 
@@ -115,7 +126,10 @@ fn check_start(input: &[u8]) -> Result<(), DecodeError> {
 
 #[inline]
 fn check_flags(frame_type: FrameType, flags: u8) -> Result<(), DecodeError> {
-    let valid = if frame_type.is_message() { Flags(flags).is_valid() } else { flags == 0 };
+    let valid = match frame_type.is_message() {
+        true => Flags(flags).is_valid() && !(frame_type.is_batch() && flags & BATCH_LACKS != 0),
+        false => flags == 0,
+    };
     if valid { Ok(()) } else { Err(DecodeError::Flags { frame_type: frame_type as u8, flags }) }
 }
 

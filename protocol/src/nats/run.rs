@@ -6,26 +6,20 @@
 use super::parse::ParseLimits;
 use crate::swar::same;
 
-/// One message of a run, as places in the input.
+/// One message of a run, as places in the input: of text, or of native frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
-    /// The first digit of the size.
+    /// The first digit of the size; of a native frame, its time.
     pub start: u32,
     pub payload: u32,
-    /// Behind the end of line that follows the payload.
+    /// Behind the payload.
     pub end: u32,
 }
 
 impl Span {
-    /// Size, payload and both ends of line.
-    #[inline]
-    pub fn tail(self, input: &[u8]) -> &[u8] {
-        &input[self.start as usize..self.end as usize]
-    }
-
     #[inline]
     pub fn payload(self, input: &[u8]) -> &[u8] {
-        &input[self.payload as usize..self.end as usize - END.len()]
+        &input[self.payload as usize..self.end as usize]
     }
 }
 
@@ -52,7 +46,7 @@ pub fn scan_run(
     let payload_bytes_max = payload_bytes_max.min(limits.payload_bytes_max);
     let mut at = 0;
     while let Some(span) = next(input, at, head, payload_bytes_max) {
-        at = span.end as usize;
+        at = span.end as usize + END.len();
         spans.push(span);
     }
     at
@@ -78,12 +72,12 @@ fn next(input: &[u8], at: usize, head: &[u8], payload_bytes_max: usize) -> Optio
         }
     }
     let payload = place + END.len();
-    let end = payload + size + END.len();
+    let end = payload + size;
     // Deliveries say sizes without leading zeros.
     let well_formed = place > start
         && (place == start + 1 || input[start] != b'0')
         && size <= payload_bytes_max
         && input.get(place..payload)? == END
-        && input.get(end - END.len()..end)? == END;
+        && input.get(end..end + END.len())? == END;
     well_formed.then_some(Span { start: start as u32, payload: payload as u32, end: end as u32 })
 }

@@ -4,7 +4,7 @@ use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::limits::HEADER_BYTES;
 use ringbolt_protocol::native::control::{Control, encode_control};
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
-use ringbolt_protocol::native::{encode, peek_frame};
+use ringbolt_protocol::native::{batch, encode, peek_frame};
 
 const LIMITS: DecodeLimits = DecodeLimits { body_bytes_max: 1 << 16 };
 
@@ -46,6 +46,8 @@ fn check_borrows(frame: &Frame<'_>, whole: &[u8]) {
     let (subject, reply, payload) = match frame {
         Frame::Publish(publish) => (publish.subject, publish.reply, publish.payload),
         Frame::Deliver(deliver) => (deliver.subject, deliver.reply, deliver.payload),
+        Frame::PublishBatch(batch) => (batch.subject, None, batch.messages.bytes()),
+        Frame::DeliverBatch(batch) => (batch.subject, None, batch.messages.bytes()),
         Frame::Control(_) => return,
     };
     let literal = match subject {
@@ -74,6 +76,11 @@ fn check_encoding(frame: &Frame<'_>, whole: &[u8]) {
     match frame {
         Frame::Publish(publish) => encode::publish(&mut again, publish),
         Frame::Deliver(deliver) => encode::deliver(&mut again, deliver),
+        Frame::PublishBatch(batch) => {
+            assert_eq!(batch.messages.payloads().count(), batch.messages.count() as usize);
+            batch::publish_batch(&mut again, batch);
+        }
+        Frame::DeliverBatch(batch) => batch::deliver_batch(&mut again, batch),
         Frame::Control(control) => return check_control(control, whole),
     }
     assert_eq!(again, whole);

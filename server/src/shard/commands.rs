@@ -120,6 +120,7 @@ impl Shard {
         self.delivery.send_control(id, &Control::Welcome(welcome), effects);
         if let Some(session) = self.delivery.sessions.get_mut(id) {
             session.stage = Stage::Ready;
+            session.batches = hello.batches;
         }
     }
 

@@ -23,6 +23,7 @@ mod inbound_mesh;
 mod links;
 mod publish;
 mod receive;
+mod runs;
 mod subscriptions;
 
 pub use event::{Close, Departure, Dialect, Effects, Event, Opening};

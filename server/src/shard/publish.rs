@@ -30,9 +30,12 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.delivery.counters.add(Counter::MessagesIn, 1);
-        let subject_id = match self.acceptable(id, publish) {
+        let subject_id = match self.acceptable(id, publish, publish.payload.len()) {
             Ok(subject_id) => subject_id,
-            Err((code, message)) => return self.refuse_publish(id, publish, code, message, effects),
+            Err((code, message)) => {
+                let refused = (FrameType::Publish, code, message);
+                return self.refuse_publish(id, publish, refused, effects);
+            }
         };
         if !self.route(id, subject_id, publish, backing, effects) {
             self.no_responders(id, publish, effects);
@@ -93,10 +96,11 @@ impl Shard {
 
     /// The subject of a publish that may be routed.
     #[inline]
-    fn acceptable(
+    pub(super) fn acceptable(
         &mut self,
         id: ConnectionId,
         publish: &Publish<'_>,
+        payload_bytes: usize,
     ) -> Result<SubjectId, (RefusalCode, &'static str)> {
         let Some(session) = self.delivery.sessions.at(id.slot) else {
             return Err((RefusalCode::Internal, "the connection is gone"));
@@ -108,7 +112,7 @@ impl Shard {
             self.delivery.counters.add(Counter::DropsDraining, 1);
             return Err((RefusalCode::ShuttingDown, "the server is shutting down"));
         }
-        if publish.payload.len() > self.delivery.limits.payload_bytes_max {
+        if payload_bytes > self.delivery.limits.payload_bytes_max {
             return Err((RefusalCode::PayloadTooLarge, "the payload exceeds payload_bytes_max"));
         }
         if publish.reply.is_some_and(|reply| Subject::new(reply).is_err()) {
@@ -128,18 +132,17 @@ impl Shard {
     }
 
     #[cold]
-    fn refuse_publish(
+    pub(super) fn refuse_publish(
         &mut self,
         id: ConnectionId,
         publish: &Publish<'_>,
-        code: RefusalCode,
-        message: &str,
+        (frame_type, code, message): (FrameType, RefusalCode, &str),
         effects: &mut Effects,
     ) {
         if code == RefusalCode::NotReady {
             return self.violation(id, message, effects);
         }
-        self.refuse(id, code, FrameType::Publish, (publish.correlation_id, 0), message, effects);
+        self.refuse(id, code, frame_type, (publish.correlation_id, 0), message, effects);
     }
 
     fn no_responders(&mut self, id: ConnectionId, publish: &Publish<'_>, effects: &mut Effects) {

@@ -58,7 +58,15 @@ impl Shard {
                     if !self.frame(now, id, &frame, None, effects) {
                         return Ok(&[]);
                     }
-                    input = &input[consumed..];
+                    let (first, behind) = input.split_at(consumed);
+                    input = behind;
+                    if let Frame::Publish(publish) = &frame {
+                        let ran = self.native_run(id, publish, first, input, effects);
+                        if ran > 0 && !self.takes_more(id) {
+                            return Ok(&[]);
+                        }
+                        input = &input[ran..];
+                    }
                 }
             }
         }
@@ -136,10 +144,16 @@ impl Shard {
         match frame {
             Frame::Publish(publish) => self.publish(now, id, publish, backing, effects),
             Frame::Control(control) => self.control(id, control, effects),
-            Frame::Deliver(_) => {
-                self.violation(id, "DELIVER goes from the server to the client only", effects);
+            Frame::PublishBatch(batch) => self.publish_batch(id, batch, backing, effects),
+            Frame::Deliver(_) | Frame::DeliverBatch(_) => {
+                self.violation(id, "deliveries go from the server to the client only", effects);
             }
         }
+        self.takes_more(id)
+    }
+
+    #[inline]
+    pub(super) fn takes_more(&mut self, id: ConnectionId) -> bool {
         self.delivery.sessions.at(id.slot).is_some_and(|session| session.stage != Stage::Closing)
     }
 

@@ -34,6 +34,8 @@ pub struct Session {
     /// May answer what it is asked, so the reply subjects of its deliveries are kept.
     pub keeps_replies: bool,
     pub traffic: Traffic,
+    /// Takes DELIVER_BATCH.
+    pub batches: bool,
     /// Never cut for being slow: a subscription asked for drops instead.
     pub lenient: bool,
     pub pings_outstanding: u8,
@@ -62,6 +64,7 @@ impl Session {
             echo: true,
             headers: true,
             keeps_replies: false,
+            batches: false,
             traffic: Traffic::default(),
             lenient,
             pings_outstanding: 0,

@@ -36,7 +36,14 @@ impl SimClient {
     }
 
     pub fn hello(&mut self) {
-        let hello = Hello { correlation_id: 0, version_min: 1, version_max: 1, name: "", library: "" };
+        let hello = Hello {
+            correlation_id: 0,
+            version_min: 1,
+            version_max: 1,
+            name: "",
+            library: "",
+            batches: false,
+        };
         self.say(&Control::Hello(hello));
     }
 

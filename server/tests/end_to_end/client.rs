@@ -258,7 +258,14 @@ fn owned(frame: &Frame<'_>) -> Got {
 }
 
 pub fn hello() -> Control<'static> {
-    Control::Hello(Hello { correlation_id: 0, version_min: 1, version_max: 1, name: "test", library: "test" })
+    Control::Hello(Hello {
+        correlation_id: 0,
+        version_min: 1,
+        version_max: 1,
+        name: "test",
+        library: "test",
+        batches: false,
+    })
 }
 
 pub fn publish_frame(subject: &str, reply: Option<&str>, correlation_id: u64, payload: &[u8]) -> Vec<u8> {

@@ -374,6 +374,7 @@ impl<'a> Hello<'a> {
   pub const VT_VERSION_MAX: ::flatbuffers::VOffsetT = 6;
   pub const VT_NAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_LIBRARY: ::flatbuffers::VOffsetT = 10;
+  pub const VT_BATCHES: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -387,6 +388,7 @@ impl<'a> Hello<'a> {
     let mut builder = HelloBuilder::new(_fbb);
     if let Some(x) = args.library { builder.add_library(x); }
     if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_batches(args.batches);
     builder.add_version_max(args.version_max);
     builder.add_version_min(args.version_min);
     builder.finish()
@@ -421,6 +423,13 @@ impl<'a> Hello<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Hello::VT_LIBRARY, None)}
   }
+  #[inline]
+  pub fn batches(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Hello::VT_BATCHES, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -433,6 +442,7 @@ impl ::flatbuffers::Verifiable for Hello<'_> {
      .visit_field::<u8>("version_max", Self::VT_VERSION_MAX, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("library", Self::VT_LIBRARY, false)?
+     .visit_field::<bool>("batches", Self::VT_BATCHES, false)?
      .finish();
     Ok(())
   }
@@ -442,6 +452,7 @@ pub struct HelloArgs<'a> {
     pub version_max: u8,
     pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub library: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub batches: bool,
 }
 impl<'a> Default for HelloArgs<'a> {
   #[inline]
@@ -451,6 +462,7 @@ impl<'a> Default for HelloArgs<'a> {
       version_max: 0,
       name: None,
       library: None,
+      batches: false,
     }
   }
 }
@@ -477,6 +489,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HelloBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Hello::VT_LIBRARY, library);
   }
   #[inline]
+  pub fn add_batches(&mut self, batches: bool) {
+    self.fbb_.push_slot::<bool>(Hello::VT_BATCHES, batches, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HelloBuilder {
@@ -498,6 +514,7 @@ impl ::core::fmt::Debug for Hello<'_> {
       ds.field("version_max", &self.version_max());
       ds.field("name", &self.name());
       ds.field("library", &self.library());
+      ds.field("batches", &self.batches());
       ds.finish()
   }
 }

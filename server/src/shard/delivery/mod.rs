@@ -9,7 +9,7 @@ pub mod slow_consumer;
 
 pub use outbox::{Outbox, Segment};
 pub use pool::BufferPool;
-pub use run::Run;
+pub use run::{Form, Run};
 
 use super::event::Effects;
 use super::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};

@@ -8,7 +8,7 @@ use super::pool::BufferPool;
 use crate::shard::event::Dialect;
 use crate::shard::identity::{Nanos, PublisherId};
 use bytes::Bytes;
-use ringbolt_protocol::native::{self, header::FrameType};
+use ringbolt_protocol::native;
 use ringbolt_protocol::nats;
 use std::collections::VecDeque;
 
@@ -150,10 +150,10 @@ impl Outbox {
             let mut kept = pool.take();
             let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
             while offset < frames.len() {
-                let (is_delivery, frame_bytes) = peek(self.dialect, &frames[offset..]);
+                let (deliveries, frame_bytes) = peek(self.dialect, &frames[offset..]);
                 let end = (offset + frame_bytes).min(frames.len());
-                if is_delivery {
-                    dropped += 1;
+                if deliveries > 0 {
+                    dropped += deliveries;
                     drops_shared = offset + frame_bytes > frames.len();
                 } else {
                     kept.extend_from_slice(&frames[offset..end]);
@@ -197,13 +197,11 @@ impl Outbox {
     }
 }
 
-/// Whether the frame in front is a delivery, and its length.
-fn peek(dialect: Dialect, frames: &[u8]) -> (bool, usize) {
+/// How many deliveries the frame in front is, and its length.
+fn peek(dialect: Dialect, frames: &[u8]) -> (u64, usize) {
     let peeked = match dialect {
-        Dialect::Native => {
-            native::peek_frame(frames).map(|(kind, bytes)| (kind == FrameType::Deliver, bytes))
-        }
-        Dialect::Nats => nats::peek_frame(frames),
+        Dialect::Native => native::peek_frame(frames).map(|(_, bytes)| (native::deliveries(frames), bytes)),
+        Dialect::Nats => nats::peek_frame(frames).map(|(is, bytes)| (u64::from(is), bytes)),
     };
     peeked.expect("an outbox holds whole frames")
 }
@@ -211,8 +209,8 @@ fn peek(dialect: Dialect, frames: &[u8]) -> (bool, usize) {
 fn count_deliveries(dialect: Dialect, mut frames: &[u8]) -> u64 {
     let mut deliveries = 0;
     while !frames.is_empty() {
-        let (is_delivery, frame_bytes) = peek(dialect, frames);
-        deliveries += u64::from(is_delivery);
+        let (count, frame_bytes) = peek(dialect, frames);
+        deliveries += count;
         // The last one's payload may be a segment of its own.
         frames = &frames[frame_bytes.min(frames.len())..];
     }

@@ -1,27 +1,44 @@
 //! Deliveries of a run: several messages of one subject to one receiver after the other.
 //!
-//! A line is made once a receiver, and what two receivers would get alike is made once for both.
+//! A line or head is made once a receiver, and what two receivers would get alike is made once for both.
 
-use super::{Delivery, Message};
+use super::{Delivery, Message, Session, Subscription};
 use crate::shard::event::Effects;
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::router::Target;
 use crate::shard::session::Stage;
-use ringbolt_protocol::nats::Span;
+use ringbolt_protocol::command::{Flags, SubjectRef};
+use ringbolt_protocol::limits::HEADER_BYTES;
+use ringbolt_protocol::native::batch::{DeliverBatch, Messages, deliver_batch};
+use ringbolt_protocol::native::header::{FrameType, Header};
+use ringbolt_protocol::nats::{Span, encode};
+use ringbolt_protocol::{decimal, headers, varint};
+
+/// How the messages of a run stand in the publisher's input.
+#[derive(Clone, Copy, Debug)]
+pub enum Form<'a> {
+    /// As a NATS client wrote them: what follows the subject is what a NATS client receives.
+    Nats,
+    /// As PUBLISH frames: time and correlation id stand at each span's start.
+    Native,
+    /// As one PUBLISH_BATCH, whose head they share.
+    Batch(Messages<'a>),
+}
 
 /// Messages of one subject, without replies and headers, as they stand in the publisher's input.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
+    form: Form<'a>,
     input: &'a [u8],
     spans: &'a [Span],
     pub payload_bytes: usize,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(input: &'a [u8], spans: &'a [Span]) -> Run<'a> {
-        let payload_bytes = spans.iter().map(|span| span.payload(input).len()).sum();
-        Run { input, spans, payload_bytes }
+    pub fn new(form: Form<'a>, input: &'a [u8], spans: &'a [Span]) -> Run<'a> {
+        let payload_bytes = spans.iter().map(|span| (span.end - span.payload) as usize).sum();
+        Run { form, input, spans, payload_bytes }
     }
 
     pub fn messages(&self) -> u64 {
@@ -29,21 +46,60 @@ impl<'a> Run<'a> {
     }
 
     /// The messages one by one, each with what `common` says of them all.
-    pub fn each<'m>(&self, common: &Message<'m>) -> impl Iterator<Item = Message<'m>>
+    pub fn each<'m>(&self, common: &Message<'m>) -> impl Iterator<Item = Message<'m>> + use<'a, 'm>
     where
         'a: 'm,
     {
-        let (input, common) = (self.input, *common);
-        self.spans
-            .iter()
-            .map(move |span| Message { payload: MeshPayload::Copied(span.payload(input)), ..common })
+        let (form, input, common) = (self.form, self.input, *common);
+        self.spans.iter().map(move |span| {
+            let message = Message { payload: MeshPayload::Copied(span.payload(input)), ..common };
+            match form {
+                Form::Native => {
+                    let (timestamp_nanos, correlation_id) = stamps(input, *span);
+                    Message { timestamp_nanos, correlation_id, ..message }
+                }
+                Form::Nats | Form::Batch(_) => message,
+            }
+        })
     }
+
+    /// Whether a NATS client would have to be told more than subject and payload.
+    fn needs_headers(&self, common: &Message<'_>) -> bool {
+        match self.form {
+            Form::Nats => false,
+            Form::Native => {
+                self.each(common).any(|message| headers::needed(message.flags, message.correlation_id))
+            }
+            Form::Batch(_) => headers::needed(common.flags, common.correlation_id),
+        }
+    }
+}
+
+/// Time and correlation id of a PUBLISH frame.
+fn stamps(input: &[u8], span: Span) -> (u64, u64) {
+    let word = |at: usize| {
+        let bytes = input.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    (word(span.start as usize), word(span.start as usize + 8))
+}
+
+/// How the messages of a run are written for one receiver. Receivers with the same shape get the same bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    /// A line for each, behind the kept one.
+    Lines,
+    /// A DELIVER frame for each, with this subscription and the subject its pattern says.
+    Frames(u32),
+    /// A DELIVER_BATCH frame for all.
+    Batch(u32),
 }
 
 /// Deliveries as bytes, kept for the next receiver that gets the same.
 #[derive(Debug, Default)]
 pub struct Encoded {
-    /// What stands before the size of each message.
+    shape: Option<Shape>,
+    /// What stands before the size of each message, in the shape of lines.
     line: Vec<u8>,
     bytes: Vec<u8>,
 }
@@ -51,15 +107,95 @@ pub struct Encoded {
 impl Encoded {
     /// Nothing is kept from one run to the next.
     pub fn forget(&mut self) {
-        self.bytes.clear();
+        self.shape = None;
     }
 
-    fn fill(&mut self, run: &Run<'_>) {
+    fn fill(&mut self, shape: Shape, subscription: &Subscription, run: &Run<'_>, common: &Message<'_>) {
+        let known = self.shape == Some(shape)
+            && (shape != Shape::Lines || subscription.begins(common.subject, &self.line));
+        if known {
+            return;
+        }
+        self.shape = Some(shape);
         self.bytes.clear();
+        match (shape, run.form) {
+            (Shape::Lines, Form::Nats) => {
+                self.begin(subscription, common);
+                self.lines_as_written(run);
+            }
+            (Shape::Lines, _) => {
+                self.begin(subscription, common);
+                self.lines(run);
+            }
+            (Shape::Batch(id), Form::Batch(messages)) => {
+                let batch = DeliverBatch {
+                    flags: common.flags,
+                    timestamp_nanos: common.timestamp_nanos,
+                    correlation_id: common.correlation_id,
+                    subscription_id: id,
+                    subject: SubjectRef::Interned(0),
+                    messages,
+                };
+                deliver_batch(&mut self.bytes, &batch);
+            }
+            (Shape::Frames(id) | Shape::Batch(id), _) => self.frames(id, run, common),
+        }
+    }
+
+    fn begin(&mut self, subscription: &Subscription, common: &Message<'_>) {
+        self.line.clear();
+        subscription.begin(common.subject, &mut self.line);
+    }
+
+    fn lines_as_written(&mut self, run: &Run<'_>) {
         let line = Padded::new(&self.line);
         for span in run.spans {
             line.put(&self.line, &mut self.bytes);
-            put_tail(run.input, *span, &mut self.bytes);
+            let end = span.end as usize + encode::CRLF.len();
+            put(run.input, span.start as usize..end, &mut self.bytes);
+        }
+    }
+
+    fn lines(&mut self, run: &Run<'_>) {
+        let line = Padded::new(&self.line);
+        for span in run.spans {
+            line.put(&self.line, &mut self.bytes);
+            decimal::put(&mut self.bytes, u64::from(span.end - span.payload));
+            self.bytes.extend_from_slice(encode::CRLF);
+            put(run.input, span.payload as usize..span.end as usize, &mut self.bytes);
+            self.bytes.extend_from_slice(encode::CRLF);
+        }
+    }
+
+    fn frames(&mut self, id: u32, run: &Run<'_>, common: &Message<'_>) {
+        // Subscription, then the subject: number 0 is that of the pattern.
+        let mut ids = [0; STEP_BYTES - HEADER_BYTES];
+        let ids_bytes = varint::length(id) + 1;
+        let mut written = Vec::with_capacity(ids.len());
+        varint::encode(id, &mut written);
+        ids[..written.len()].copy_from_slice(&written);
+        let header = Header {
+            frame_type: FrameType::Deliver,
+            flags: Flags(common.flags.0 | Flags::INTERNED),
+            body_bytes: 0,
+            timestamp_nanos: common.timestamp_nanos,
+            correlation_id: common.correlation_id,
+        };
+        let mut head = [0; STEP_BYTES];
+        head[..HEADER_BYTES].copy_from_slice(&header.encode());
+        head[HEADER_BYTES..].copy_from_slice(&ids);
+        let own_stamps = matches!(run.form, Form::Native);
+        for span in run.spans {
+            let body_bytes = ids_bytes as u32 + (span.end - span.payload);
+            head[4..8].copy_from_slice(&body_bytes.to_le_bytes());
+            if own_stamps {
+                let start = span.start as usize;
+                head[8..HEADER_BYTES].copy_from_slice(&run.input[start..start + HEADER_BYTES - 8]);
+            }
+            let end = self.bytes.len() + HEADER_BYTES + ids_bytes;
+            self.bytes.extend_from_slice(&head);
+            self.bytes.truncate(end);
+            put(run.input, span.payload as usize..span.end as usize, &mut self.bytes);
         }
     }
 }
@@ -92,17 +228,17 @@ impl Padded {
     }
 }
 
+/// Appends a part of the input.
 #[inline]
-fn put_tail(input: &[u8], span: Span, out: &mut Vec<u8>) {
-    let tail = span.tail(input);
-    let step = input[span.start as usize..].first_chunk::<STEP_BYTES>();
-    match step {
-        Some(step) if tail.len() <= STEP_BYTES => {
-            let end = out.len() + tail.len();
+fn put(input: &[u8], part: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    let length = part.len();
+    match input[part.start..].first_chunk::<STEP_BYTES>() {
+        Some(step) if length <= STEP_BYTES => {
+            let end = out.len() + length;
             out.extend_from_slice(step);
             out.truncate(end);
         }
-        _ => out.extend_from_slice(tail),
+        _ => out.extend_from_slice(&input[part]),
     }
 }
 
@@ -118,24 +254,19 @@ impl Delivery {
         let subscription = &mut self.subscriptions[target.subscription as usize];
         let Some(session) = self.sessions.at(target.slot) else { return };
         let after = subscription.delivered + run.messages();
-        let plain = !subscription.line.is_empty()
-            && subscription.filter.is_none()
+        let plain = subscription.filter.is_none()
             && after < subscription.deliveries_max
             && session.stage != Stage::Closing
             && !session.watched
             && session.outbox.queued_bytes() + run.payload_bytes <= self.limits.outbox_bytes_max;
-        if !plain {
+        let shape = if plain { shape(session, subscription, run, common) } else { None };
+        let Some(shape) = shape else {
             return run.each(common).for_each(|message| {
                 self.deliver(target, &message, effects);
             });
-        }
-        let encoded = &mut self.encoded;
-        if encoded.bytes.is_empty() || !subscription.begins(common.subject, &encoded.line) {
-            encoded.line.clear();
-            subscription.begin(common.subject, &mut encoded.line);
-            encoded.fill(run);
-        }
-        let bytes = &encoded.bytes;
+        };
+        self.encoded.fill(shape, subscription, run, common);
+        let bytes = &self.encoded.bytes;
         let tail = session.outbox.tail(bytes.len(), self.limits.outbox_segment_bytes, &mut self.pool);
         tail.extend_from_slice(bytes);
         if session.outbox.wrote(bytes.len()) {
@@ -145,5 +276,25 @@ impl Delivery {
         session.traffic.bytes_out += run.payload_bytes as u64;
         subscription.delivered = after;
         self.counters.add(Counter::MessagesOut, run.messages());
+    }
+}
+
+/// How a run is written for a receiver; `None`: message by message.
+fn shape(
+    session: &Session,
+    subscription: &Subscription,
+    run: &Run<'_>,
+    common: &Message<'_>,
+) -> Option<Shape> {
+    if !subscription.line.is_empty() {
+        let headers = session.headers && run.needs_headers(common);
+        return (!headers).then_some(Shape::Lines);
+    }
+    let id = subscription.client_id;
+    match run.form {
+        // What a wildcard's subject is called depends on what the connection calls it.
+        _ if !subscription.exact => None,
+        Form::Batch(_) if session.batches => Some(Shape::Batch(id)),
+        _ => Some(Shape::Frames(id)),
     }
 }

@@ -193,9 +193,4 @@ impl Shard {
         }
         self.takes_more(id)
     }
-
-    #[inline]
-    fn takes_more(&mut self, id: ConnectionId) -> bool {
-        self.delivery.sessions.at(id.slot).is_some_and(|session| session.stage != Stage::Closing)
-    }
 }
