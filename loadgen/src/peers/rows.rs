@@ -84,8 +84,8 @@ pub const ROWS: &[Row] = &[
     row("connect", "connect, subscribe, first message, 16 at a time",
         "--workload churn -p 16 --closed",
         Waits::Balanced, Speaks { requests: true, relayed: true }, Figure::Rate),
-    row("idle", "2 000 connections, nearly idle",
-        "-p 1000 -s 1000 --payload 64 --rate 1k",
+    row("idle", "8 002 connections with a subscription each, 10 msg/s among them",
+        "-p 2 -s 8000 -k 8000 --payload 64 --rate 10",
         Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Memory),
 ];
 

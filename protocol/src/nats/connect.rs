@@ -21,6 +21,14 @@ pub struct Connect {
     pub name: String,
     pub lang: String,
     pub version: String,
+    pub new_account: bool,
+    /// Most clients have none, and there may be many clients.
+    credentials: Option<Box<Credentials>>,
+}
+
+/// Who a client says it is, and how it proves that.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Credentials {
     pub user: String,
     pub pass: String,
     pub auth_token: String,
@@ -28,7 +36,6 @@ pub struct Connect {
     pub sig: String,
     pub jwt: String,
     pub account: String,
-    pub new_account: bool,
 }
 
 impl Default for Connect {
@@ -45,14 +52,8 @@ impl Default for Connect {
             name: none(),
             lang: none(),
             version: none(),
-            user: none(),
-            pass: none(),
-            auth_token: none(),
-            nkey: none(),
-            sig: none(),
-            jwt: none(),
-            account: none(),
             new_account: false,
+            credentials: None,
         }
     }
 }
@@ -70,6 +71,19 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Connect {
+    pub fn credentials(&self) -> &Credentials {
+        const NONE: &Credentials = &Credentials {
+            user: String::new(),
+            pass: String::new(),
+            auth_token: String::new(),
+            nkey: String::new(),
+            sig: String::new(),
+            jwt: String::new(),
+            account: String::new(),
+        };
+        self.credentials.as_deref().unwrap_or(NONE)
+    }
+
     /// Takes over the options a client sends. Those it does not name stay, unknown ones are let be,
     /// and names are matched whatever their case, as nats-server's decoder does.
     pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
@@ -93,6 +107,12 @@ impl Connect {
             value.as_str().ok_or(ConnectError)?.clone_into(place);
         } else if name == "protocol" {
             self.protocol = value.as_i64().ok_or(ConnectError)?;
+        } else if Credentials::default().text(name).is_some() {
+            let text = value.as_str().ok_or(ConnectError)?;
+            if !text.is_empty() || self.credentials.is_some() {
+                let credentials = self.credentials.get_or_insert_default();
+                credentials.text(name).ok_or(ConnectError)?.replace_range(.., text);
+            }
         }
         Ok(())
     }
@@ -115,6 +135,14 @@ impl Connect {
             "name" => &mut self.name,
             "lang" => &mut self.lang,
             "version" => &mut self.version,
+            _ => return None,
+        })
+    }
+}
+
+impl Credentials {
+    fn text(&mut self, name: &str) -> Option<&mut String> {
+        Some(match name {
             "user" => &mut self.user,
             "pass" => &mut self.pass,
             "auth_token" => &mut self.auth_token,

@@ -142,28 +142,29 @@ impl Access {
 
     /// The user a client claims to be.
     pub fn claim(&self, options: &Connect, nonce: &str) -> Claim {
-        let names_none = [&options.user, &options.pass, &options.auth_token, &options.nkey, &options.jwt]
+        let claimed = options.credentials();
+        let names_none = [&claimed.user, &claimed.pass, &claimed.auth_token, &claimed.nkey, &claimed.jwt]
             .iter()
             .all(|text| text.is_empty());
         if names_none {
             return self.no_auth_user.map_or(Claim::Nobody, Claim::User);
         }
-        if !options.nkey.is_empty() {
-            let signed = |user: &User| user.credential == Credential::Nkey && user.name == options.nkey;
+        if !claimed.nkey.is_empty() {
+            let signed = |user: &User| user.credential == Credential::Nkey && user.name == claimed.nkey;
             let Some(place) = self.users.iter().position(signed) else { return Claim::Nobody };
-            let (public_key, nonce) = (options.nkey.clone(), nonce.to_owned());
+            let (public_key, nonce) = (claimed.nkey.clone(), nonce.to_owned());
             return Claim::Unproven(
                 place,
-                Verification::Signature { public_key, nonce, signature: options.sig.clone() },
+                Verification::Signature { public_key, nonce, signature: claimed.sig.clone() },
             );
         }
         for (place, user) in self.users.iter().enumerate() {
             let claim = match &user.credential {
-                Credential::Token(secret) if !options.auth_token.is_empty() => {
-                    check(secret, &options.auth_token, place)
+                Credential::Token(secret) if !claimed.auth_token.is_empty() => {
+                    check(secret, &claimed.auth_token, place)
                 }
-                Credential::Password(secret) if user.name == options.user && !user.name.is_empty() => {
-                    check(secret, &options.pass, place)
+                Credential::Password(secret) if user.name == claimed.user && !user.name.is_empty() => {
+                    check(secret, &claimed.pass, place)
                 }
                 _ => continue,
             };

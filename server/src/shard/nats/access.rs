@@ -100,7 +100,7 @@ impl Shard {
         }
         let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         let Some(nats) = &session.nats else { return false };
-        match self.access.claim(&nats.options, &nats.nonce) {
+        match self.access.claim(&nats.options, &nats.nonce()) {
             Claim::User(user) => {
                 self.become_user(id, user, effects);
                 true

@@ -20,6 +20,7 @@ impl Shard {
         let (host, port) = self.identity.nats.as_ref().map_or(("", 0), |(host, port)| (host.as_str(), *port));
         let client_ip = nats.peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
         let mut line = Vec::new();
+        let nonce = if self.access.wants_nonce() { nats.nonce() } else { String::new() };
         let info = Info {
             server_id: &self.identity.server_id,
             server_name: &self.identity.server_name,
@@ -34,7 +35,7 @@ impl Shard {
             client_ip: &client_ip,
             ldm: leaving,
             auth_required: self.access.required() && self.access.no_auth_user.is_none(),
-            nonce: if self.access.wants_nonce() { &nats.nonce } else { "" },
+            nonce: &nonce,
             ringbolt: &self.identity.version,
             ..Info::default()
         };

@@ -29,7 +29,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let Some(nats) = &mut session.nats else { return };
         let options = &nats.options;
-        if options.new_account || !options.account.is_empty() {
+        if options.new_account || !options.credentials().account.is_empty() {
             return self.authorization_violation(id, effects);
         }
         let refusal = if !PROTOCOLS.contains(&options.protocol) {

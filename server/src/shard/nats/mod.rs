@@ -32,8 +32,8 @@ pub struct NatsSession {
     /// The subject last published to, and whether it may be: most clients stay with one.
     last_subject: SubjectId,
     last_allowed: bool,
-    /// For the client to sign.
-    nonce: Box<str>,
+    /// For the client to sign, in hexadecimal.
+    nonce: u128,
     /// Its place among the users, if it had to say who it is.
     user: Option<usize>,
     permissions: Option<Rc<Permissions>>,
@@ -49,11 +49,15 @@ impl NatsSession {
         self.user
     }
 
+    fn nonce(&self) -> String {
+        format!("{:032x}", self.nonce)
+    }
+
     pub fn new(number: u64, opening: &Opening, limits: ParseLimits, slot: u32) -> NatsSession {
         NatsSession {
             number,
             peer: opening.peer,
-            nonce: format!("{:032x}", opening.nonce).into(),
+            nonce: opening.nonce,
             user: None,
             permissions: None,
             replies: Replies::default(),
