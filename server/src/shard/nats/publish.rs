@@ -28,7 +28,7 @@ impl Shard {
         let subject = if subjects.is(nats.last_subject, text) {
             Some(nats.last_subject)
         } else {
-            let found = Subject::relaxed(text).ok().map(|subject| subjects.resolve(subject));
+            let found = subjects.resolve_relaxed(text);
             nats.last_subject = found.unwrap_or_default();
             nats.last_allowed = match &nats.permissions {
                 Some(permissions) => {

@@ -76,20 +76,36 @@ impl Subjects {
         self.resolve_hashed(subject, self.hash(subject))
     }
 
+    /// Resolves text that a client calls a subject; `None` if it is none by the rules of NATS. What is in
+    /// the table was looked at when it came there.
+    #[inline]
+    pub fn resolve_relaxed(&mut self, text: &[u8]) -> Option<SubjectId> {
+        let hash = self.state.hash_one(text);
+        if let Some(known) = self.find(hash, text) {
+            return Some(known);
+        }
+        Subject::relaxed(text).ok().map(|subject| self.insert(subject, hash))
+    }
+
     #[inline]
     pub fn resolve_hashed(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
+        match self.find(hash, subject.as_bytes()) {
+            Some(known) => known,
+            None => self.insert(subject, hash),
+        }
+    }
+
+    /// A subject that is in the table; this counts as a use.
+    #[inline]
+    fn find(&mut self, hash: u64, text: &[u8]) -> Option<SubjectId> {
         let entries = &self.entries;
         let same = |&index: &u32| {
             let entry = &entries[index as usize];
-            entry.hash == hash && *entry.text == *subject.as_str()
+            entry.hash == hash && swar::same(entry.text.as_bytes(), text)
         };
-        match self.index.find(hash, same) {
-            Some(&index) => {
-                self.entries[index as usize].recent = true;
-                SubjectId(index)
-            }
-            None => self.insert(subject, hash),
-        }
+        let index = *self.index.find(hash, same)?;
+        self.entries[index as usize].recent = true;
+        Some(SubjectId(index))
     }
 
     /// Whether a number still stands for that text; a yes counts as a use.
