@@ -107,6 +107,9 @@ pub struct RunArgs {
     /// Subscribers, responders or members of the group
     #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = "Workload")]
     pub subscribers: u32,
+    /// Of the subscribers, how many never read what they get (pubsub and fanout)
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Workload")]
+    pub stalled: u32,
     /// Subjects, dealt out in turn; default: as many as publishers
     #[arg(short = 'k', long, value_name = "N", help_heading = "Workload")]
     pub subjects: Option<u32>,
@@ -218,6 +221,7 @@ impl RunArgs {
             address,
             publishers: args.publishers,
             subscribers: args.subscribers,
+            stalled: args.stalled,
             subjects: args.subjects.unwrap_or(args.publishers),
             wildcard_share: args.wildcard_share,
             payload: args.payload.clone(),
@@ -282,6 +286,9 @@ fn check(workload: &Workload) -> Result<(), String> {
     fail(workload.publishers == 0, "--publishers: at least one")?;
     let senders_only = matches!(workload.kind, Kind::Churn | Kind::Sink);
     fail(workload.subscribers == 0 && !senders_only, "--subscribers: at least one")?;
+    let may_stall = matches!(workload.kind, Kind::PubSub | Kind::FanOut);
+    fail(workload.stalled > 0 && !may_stall, "--stalled wants --workload pubsub or fanout")?;
+    fail(workload.stalled >= workload.subscribers.max(1), "--stalled: fewer than --subscribers")?;
     fail(workload.subjects == 0, "--subjects: at least one")?;
     fail(workload.publishers > 65_535, "--publishers: at most 65535, their number travels in 16 bits")?;
     fail(!(0.0..=1.0).contains(&workload.wildcard_share), "--wildcard-share: from 0 to 1")?;

@@ -155,6 +155,8 @@ pub struct Workload {
     pub address: Address,
     pub publishers: u32,
     pub subscribers: u32,
+    /// Of the subscribers, the last so many never read.
+    pub stalled: u32,
     pub subjects: u32,
     /// Share of subscribers that use a wildcard pattern.
     pub wildcard_share: f64,
@@ -172,11 +174,27 @@ pub struct Workload {
 /// What one connection does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Role {
-    Publisher { number: u16, subjects: Vec<u32> },
-    Subscriber { subjects: Vec<u32>, wildcard: bool, group: Option<&'static str> },
-    Requester { number: u16, subject: u32 },
-    Responder { subjects: Vec<u32> },
-    Churner { number: u16 },
+    Publisher {
+        number: u16,
+        subjects: Vec<u32>,
+    },
+    Subscriber {
+        subjects: Vec<u32>,
+        wildcard: bool,
+        group: Option<&'static str>,
+        /// It subscribes, and never reads what it gets.
+        stalled: bool,
+    },
+    Requester {
+        number: u16,
+        subject: u32,
+    },
+    Responder {
+        subjects: Vec<u32>,
+    },
+    Churner {
+        number: u16,
+    },
 }
 
 /// The queue group of the queue workload and of responders.
@@ -238,9 +256,12 @@ impl Workload {
             Kind::Request => Role::Responder { subjects },
             Kind::Queue => {
                 let subjects = (0..self.subjects).collect();
-                Role::Subscriber { subjects, wildcard, group: Some(GROUP) }
+                Role::Subscriber { subjects, wildcard, group: Some(GROUP), stalled: false }
             }
-            _ => Role::Subscriber { subjects, wildcard, group: None },
+            _ => {
+                let stalled = index >= self.subscribers - self.stalled;
+                Role::Subscriber { subjects, wildcard, group: None, stalled }
+            }
         }
     }
 
@@ -250,7 +271,8 @@ impl Workload {
             Kind::Request | Kind::Queue | Kind::Churn | Kind::Sink => vec![1; self.subjects as usize],
             Kind::PubSub | Kind::FanOut => {
                 let mut counts = vec![0; self.subjects as usize];
-                for index in 0..self.subscribers {
+                // What the stalled are sent is not awaited.
+                for index in 0..self.subscribers - self.stalled {
                     for subject in dealt(index, self.subscribers, self.subjects) {
                         counts[subject as usize] += 1;
                     }
@@ -292,6 +314,7 @@ mod tests {
             address: Address::Inet(([127, 0, 0, 1], 1).into()),
             publishers,
             subscribers,
+            stalled: 0,
             subjects,
             wildcard_share: 0.0,
             payload: Sizes::Fixed(16),

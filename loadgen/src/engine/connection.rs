@@ -39,6 +39,10 @@ pub struct Connection {
 }
 
 impl Connection {
+    pub fn is_stalled(&self) -> bool {
+        matches!(self.role, Role::Subscriber { stalled: true, .. })
+    }
+
     pub fn new(role: Role, ranks: usize) -> Connection {
         let (streams, sequences) = match &role {
             Role::Publisher { subjects, .. } => (0, subjects.len()),

@@ -218,6 +218,9 @@ impl Driver {
         while let Some(index) = self.starved.pop() {
             self.ring.receive(Slot(index)).map_err(|error| format!("io_uring: {error}"))?;
         }
+        while let Some(index) = self.state.stalling.pop() {
+            self.ring.cancel_receive(Slot(index)).map_err(|error| format!("io_uring: {error}"))?;
+        }
         while let Some(index) = self.state.finished.pop() {
             let connection = &mut self.state.connections[index as usize];
             if connection.stage == Stage::Preparing {
@@ -241,7 +244,11 @@ impl Driver {
                 self.starved.push(slot.0);
             }
             Completion::Received { slot, outcome } => {
-                self.state.connections[slot.0 as usize].receiving = false;
+                let connection = &mut self.state.connections[slot.0 as usize];
+                connection.receiving = false;
+                if connection.is_stalled() && connection.stage == Stage::Ready {
+                    return Ok(());
+                }
                 let error = match outcome {
                     ReceiveOutcome::Failed(error) => Some(error),
                     _ => None,

@@ -69,6 +69,8 @@ pub struct State {
     pub spreads: Vec<Spread>,
     /// Connections with bytes to send.
     pub dirty: Vec<u32>,
+    /// Connections that stop reading now.
+    pub stalling: Vec<u32>,
     /// Churners that are done with their message.
     pub finished: Vec<u32>,
     /// Bytes gathered and not handed to the kernel.
@@ -101,6 +103,7 @@ impl State {
             recorder: Recorder::new(window),
             spreads: vec![Spread::default(); if spread { workload.subjects as usize * ranks } else { 0 }],
             dirty: Vec::new(),
+            stalling: Vec::new(),
             finished: Vec::new(),
             backlog_bytes: 0,
             ready: 0,
@@ -135,7 +138,7 @@ impl State {
                     dialect.introduce(place as u32 + 1, &names.subjects[subject as usize], out);
                 }
             }
-            Role::Subscriber { subjects, wildcard, group } => {
+            Role::Subscriber { subjects, wildcard, group, .. } => {
                 let texts = if *wildcard { &names.wildcards } else { &names.subjects };
                 for &subject in subjects {
                     dialect.subscribe(subject + 1, &texts[subject as usize], *group, out);
@@ -341,6 +344,9 @@ impl State {
                 if connection.stage == Stage::Preparing && !churner {
                     connection.stage = Stage::Ready;
                     self.ready += 1;
+                    if connection.is_stalled() {
+                        self.stalling.push(index);
+                    }
                 } else if let Some((messages, intended)) = connection.barriers.pop_front() {
                     self.taken(index, messages, intended, now);
                 }
@@ -365,6 +371,8 @@ impl State {
     fn message(&mut self, index: u32, message: &Message<'_>, now: u64) {
         let place = index as usize;
         let subject = match &self.connections[place].role {
+            // What came before it stopped reading is not awaited either.
+            Role::Subscriber { stalled: true, .. } => return,
             Role::Subscriber { .. } => message.subscription.wrapping_sub(1),
             Role::Requester { subject, .. } => *subject,
             Role::Churner { number } => u32::from(*number),

@@ -74,6 +74,8 @@ pub struct Entry {
     pub p50_micros: Option<Spread>,
     pub p99_micros: Option<Spread>,
     pub p999_micros: Option<Spread>,
+    /// Of the server, at the end.
+    pub resident_bytes: Option<Spread>,
     /// Growth of the server's resident memory from its start, by connection.
     pub bytes_per_connection: Option<Spread>,
     /// Of the busiest thread of the generator: near 1, the server could do more than shown.
@@ -231,6 +233,7 @@ fn entry(system: &System, runs: &[Run]) -> Entry {
         p50_micros: response(0.5),
         p99_micros: response(0.99),
         p999_micros: response(0.999),
+        resident_bytes: over(&|run| Some(run.result.usage.server?.resident_bytes as f64)),
         bytes_per_connection: over(&|run| {
             let grown = run.result.usage.server?.resident_bytes as f64 - run.resident_bytes_at_start? as f64;
             Some(grown / f64::from(run.result.workload.connections))
@@ -246,6 +249,10 @@ fn entry(system: &System, runs: &[Run]) -> Entry {
 }
 
 impl Spread {
+    pub fn scaled(self, factor: f64) -> Spread {
+        Spread { median: self.median * factor, least: self.least * factor, most: self.most * factor }
+    }
+
     fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
         let (&least, &most) = (values.first()?, values.last()?);

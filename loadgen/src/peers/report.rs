@@ -11,9 +11,10 @@ use std::path::Path;
 /// A row as text, the figure that counts beside what it is of the first system.
 pub fn table(row: &RowResult) -> String {
     let mut out = format!("\n{}: {}\n  ringbolt-loadgen {}\n\n", row.name, row.about, row.flags);
-    let columns = ["msg/s", "CPU ns/msg", "cores", "p50 µs", "p99 µs", "p99.9 µs", "times as good", "driver"];
+    let columns =
+        ["msg/s", "CPU ns/msg", "cores", "p50 µs", "p99 µs", "p99.9 µs", "MiB", "times as good", "driver"];
     let _ = write!(out, "  {:<28}", "");
-    out.extend(columns.map(|column| format!(" {column:>20}")));
+    out.extend(columns.map(|column| format!(" {column:>17}")));
     out.push('\n');
     let first = row.entries.first();
     for entry in &row.entries {
@@ -25,11 +26,12 @@ pub fn table(row: &RowResult) -> String {
             cell(entry.p50_micros, 1),
             cell(entry.p99_micros, 1),
             cell(entry.p999_micros, 1),
+            cell(entry.resident_bytes.map(|bytes| bytes.scaled(1.0 / f64::from(1 << 20))), 1),
             ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             entry.generator_busy.map_or("-".to_owned(), |busy| format!("{:.0} % busy", 100.0 * busy.median)),
         ];
         let _ = write!(out, "  {:<28}", entry.system);
-        out.extend(cells.map(|cell| format!(" {cell:>20}")));
+        out.extend(cells.map(|cell| format!(" {cell:>17}")));
         out.push('\n');
         if let (Some(Figure::Memory), Some(bytes)) = (row.figure, entry.bytes_per_connection) {
             let _ = writeln!(out, "  {:<28} {} bytes a connection", "", cell(Some(bytes), 0));
