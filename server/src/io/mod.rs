@@ -11,7 +11,7 @@ mod clock;
 mod connection;
 mod listener;
 pub mod log;
-mod mesh;
+pub mod mesh;
 mod shard_loop;
 mod verifier;
 mod wait;
