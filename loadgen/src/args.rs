@@ -113,6 +113,9 @@ pub struct RunArgs {
     /// Subjects, dealt out in turn; default: as many as publishers
     #[arg(short = 'k', long, value_name = "N", help_heading = "Workload")]
     pub subjects: Option<u32>,
+    /// First token of all subjects: runs beside each other on one server need different ones
+    #[arg(long, value_name = "TOKEN", default_value = "rb", value_parser = parse_prefix, help_heading = "Workload")]
+    pub prefix: String,
     /// Share of subscribers with a wildcard pattern, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Workload")]
     pub wildcard_share: f64,
@@ -216,6 +219,7 @@ impl RunArgs {
         }
         let workload = Workload {
             name: args.name.clone().unwrap_or_else(|| kind.name().to_owned()),
+            prefix: args.prefix.clone(),
             kind,
             dialect: args.dialect,
             address,
@@ -346,6 +350,14 @@ pub fn parse_cores(text: &str) -> Result<Vec<usize>, String> {
         cores.extend(first..=last);
     }
     Ok(cores)
+}
+
+/// One token of a subject in any of the protocols.
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let token = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    token
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("'{text}' is not a token: letters and digits, at most 64"))
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -45,11 +45,20 @@ impl Pattern {
         Pattern { table }
     }
 
+    /// `None`: longer than any payload of this run.
+    fn expected(&self, stamp: &Stamp, bytes: usize) -> Option<&[u8]> {
+        self.table.get(offset_of(stamp)..offset_of(stamp) + bytes)
+    }
+
     #[inline]
     pub fn of(&self, stamp: &Stamp, bytes: usize) -> &[u8] {
-        let offset = (stamp.sequence.wrapping_mul(31) ^ u32::from(stamp.publisher)) as usize % OFFSETS;
-        &self.table[offset..offset + bytes]
+        &self.table[offset_of(stamp)..offset_of(stamp) + bytes]
     }
+}
+
+#[inline]
+fn offset_of(stamp: &Stamp) -> usize {
+    (stamp.sequence.wrapping_mul(31) ^ u32::from(stamp.publisher)) as usize % OFFSETS
 }
 
 impl Stamp {
@@ -86,7 +95,7 @@ impl Stamp {
             sequence: second as u32,
             publisher: (second >> 32) as u16,
         };
-        (rest.is_empty() || rest == pattern.of(&stamp, rest.len())).then_some(stamp)
+        (rest.is_empty() || pattern.expected(&stamp, rest.len()) == Some(rest)).then_some(stamp)
     }
 }
 
@@ -112,6 +121,16 @@ fn grow(small: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payload_longer_than_any_of_this_run_is_not_its_own() {
+        let (long, short) = (Pattern::new(OFFSETS * 3), Pattern::new(64));
+        let stamp = Stamp { intended: 1, lateness: 0, sequence: 9, publisher: 0 };
+        let mut payload = Vec::new();
+        stamp.write(3, OFFSETS * 3, &long, &mut payload);
+        assert!(Stamp::read(&payload, 3, &long).is_some());
+        assert!(Stamp::read(&payload, 3, &short).is_none());
+    }
 
     #[test]
     fn lateness_survives_to_a_thousandth() {

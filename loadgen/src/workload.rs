@@ -150,6 +150,8 @@ impl fmt::Display for Sizes {
 #[derive(Clone, Debug)]
 pub struct Workload {
     pub name: String,
+    /// First token of all subjects.
+    pub prefix: String,
     pub kind: Kind,
     pub dialect: Dialect,
     pub address: Address,
@@ -211,17 +213,17 @@ impl Workload {
     }
 
     /// The subject of a number. Its second token is the number: Redis channels are told apart by it.
-    pub fn subject(number: u32) -> String {
-        format!("rb.{number}.m")
+    pub fn subject(&self, number: u32) -> String {
+        format!("{}.{number}.m", self.prefix)
     }
 
     /// A pattern with a wildcard that matches exactly that subject.
-    pub fn wildcard(number: u32) -> String {
-        format!("rb.{number}.*")
+    pub fn wildcard(&self, number: u32) -> String {
+        format!("{}.{number}.*", self.prefix)
     }
 
-    pub fn inbox(requester: u16) -> String {
-        format!("rb-inbox.{requester}")
+    pub fn inbox(&self, requester: u32) -> String {
+        format!("{}-inbox.{requester}", self.prefix)
     }
 
     /// Roles of all connections. A publisher and the subscriber of its subject stand side by side, so
@@ -309,6 +311,7 @@ mod tests {
     fn workload(publishers: u32, subscribers: u32, subjects: u32) -> Workload {
         Workload {
             name: "t".into(),
+            prefix: "rb".into(),
             kind: Kind::PubSub,
             dialect: Dialect::Native,
             address: Address::Inet(([127, 0, 0, 1], 1).into()),

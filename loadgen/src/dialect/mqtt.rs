@@ -46,6 +46,10 @@ pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
 #[inline]
 pub(super) fn parse(input: &[u8]) -> Parsed<'_> {
     let Some((&kind, rest)) = input.split_first() else { return Ok(None) };
+    let known = matches!(kind & 0xf0, CONNACK | PUBLISH | SUBACK | PINGRESP);
+    if !known {
+        return Err(format!("not an MQTT packet of a server: {kind:#04x}"));
+    }
     let Some((length, length_bytes)) = take_length(rest)? else { return Ok(None) };
     let consumed = 1 + length_bytes + length;
     let Some(body) = input.get(1 + length_bytes..consumed) else { return Ok(None) };
@@ -53,8 +57,7 @@ pub(super) fn parse(input: &[u8]) -> Parsed<'_> {
         PUBLISH => message(body)?,
         PINGRESP => Incoming::InForce,
         CONNACK if body.get(1) != Some(&0) => Incoming::Closing("the connection was refused"),
-        CONNACK | SUBACK => Incoming::Other,
-        _ => return Err(format!("not an MQTT packet: {kind:#04x}")),
+        _ => Incoming::Other,
     };
     Ok(Some((incoming, consumed)))
 }

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 pub struct Names {
     pub subjects: Vec<String>,
     pub wildcards: Vec<String>,
+    pub inboxes: Vec<String>,
 }
 
 impl Names {
@@ -25,8 +26,9 @@ impl Names {
         // A churner has a subject of its own.
         let count = workload.subjects.max(workload.publishers);
         Names {
-            subjects: (0..count).map(Workload::subject).collect(),
-            wildcards: (0..count).map(Workload::wildcard).collect(),
+            subjects: (0..count).map(|number| workload.subject(number)).collect(),
+            wildcards: (0..count).map(|number| workload.wildcard(number)).collect(),
+            inboxes: (0..workload.publishers).map(|number| workload.inbox(number)).collect(),
         }
     }
 }
@@ -152,7 +154,7 @@ impl State {
             }
             Role::Requester { number, subject } => {
                 dialect.introduce(1, &names.subjects[*subject as usize], out);
-                dialect.subscribe(INBOX, &Workload::inbox(*number), None, out);
+                dialect.subscribe(INBOX, &names.inboxes[usize::from(*number)], None, out);
             }
             Role::Churner { number } => {
                 let text = &names.subjects[usize::from(*number)];
@@ -176,7 +178,9 @@ impl State {
                 connection.turn = if turn + 1 == subjects.len() { 0 } else { turn + 1 };
                 (*number, subjects[turn], None, turn as u32 + 1)
             }
-            Role::Requester { number, subject } => (*number, *subject, Some(Workload::inbox(*number)), 1),
+            Role::Requester { number, subject } => {
+                (*number, *subject, Some(self.names.inboxes[usize::from(*number)].as_str()), 1)
+            }
             Role::Churner { number } => (*number, u32::from(*number), None, 0),
             Role::Subscriber { .. } | Role::Responder { .. } => unreachable!("receivers send nothing"),
         };
@@ -189,7 +193,7 @@ impl State {
         let outgoing = Outgoing {
             number: introduced,
             subject: &self.names.subjects[subject as usize],
-            reply: reply.as_deref(),
+            reply,
             correlation_id: if reply.is_some() { u64::from(sequence) + 1 } else { 0 },
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes,

@@ -20,6 +20,12 @@ fn every_workload_arrives_whole() {
         &["--workload", "churn", "-r", "50", "-p", "4"],
         &["--workload", "pubsub", "-r", "5k", "--unix"],
         &["--workload", "pubsub", "-p", "1", "-s", "1", "--closed", "--window", "100"],
+        &["--workload", "pubsub", "-p", "2", "-s", "3", "--closed", "--window", "500", "--batch", "100"],
+        &["--workload", "fanout", "-s", "3", "--closed", "--window", "500", "--batch", "1000"],
+        &["--workload", "sink", "-p", "2", "--closed", "--window", "1000"],
+        &["--workload", "sink", "-p", "1", "--closed", "--window", "1000", "--dialect", "nats"],
+        &["--workload", "sink", "-p", "1", "--closed", "--window", "1000", "--batch", "64"],
+        &["--workload", "pubsub", "-r", "5k", "--prefix", "other"],
     ];
     // The kernel counts CPU time in hundredths of a second: one short run may show none.
     let mut server_cpu_seconds = 0.0;
@@ -34,6 +40,17 @@ fn every_workload_arrives_whole() {
         server_cpu_seconds += run.usage.server.expect("its own server").cpu_seconds;
     }
     assert!(server_cpu_seconds > 0.0);
+}
+
+#[test]
+fn a_subscriber_that_never_reads_keeps_nothing_from_the_others() {
+    let stalled = ["--workload", "fanout", "-s", "4", "--stalled", "1", "--payload", "4096"];
+    let (run, finished) = short_run(&[&stalled[..], &["--closed", "--window", "200"]].concat());
+    assert!(run.verdict.pass, "{}", finished.stdout);
+    assert_eq!(run.counts.delivered, 3 * run.counts.sent, "three of four read");
+    // Far more was sent than sockets and an outbox hold: the server had to decide about the fourth.
+    let bytes = run.counts.sent * 4096;
+    assert!(bytes > 100 << 20, "{bytes} bytes were sent to it");
 }
 
 #[test]
