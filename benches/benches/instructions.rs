@@ -9,7 +9,9 @@
 //! cargo bench --package ringbolt-benches --bench instructions -- --bless   # write it anew
 //! ```
 
-use ringbolt_benches::Core;
+mod core;
+
+use self::core::Core;
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::batch::BatchWriter;
 use ringbolt_protocol::native::encode;
@@ -152,8 +154,8 @@ fn main() -> ExitCode {
     }
     if has("--bless") {
         let text = format!(
-            "# Instructions a delivery, by `cargo bench --package ringbolt-benches --bench instructions -- --bless`.\n\
-             # They belong to one compiler.\n\n{}",
+            "# Instructions a delivery, with one compiler; written by\n\
+             # `cargo bench --package ringbolt-benches --bench instructions -- --bless`.\n\n{}",
             toml::to_string(&BTreeMap::from([("compiler", compiler())])).expect("a table")
         );
         let counts = toml::to_string(&BTreeMap::from([("counts", counts)])).expect("a table");

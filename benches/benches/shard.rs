@@ -1,7 +1,9 @@
 //! A whole publish through the pure shard: received bytes to bytes ready to be sent.
 
+mod core;
+
+use self::core::Core;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringbolt_benches::Core;
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::encode;
 
@@ -37,5 +39,23 @@ fn publishes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, publishes);
+fn nats_publishes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("NATS publish through a shard");
+    for (receivers, payload_bytes) in [(0, 16), (1, 16), (1, 1024), (16, 128), (1000, 128)] {
+        let mut core = Core::new();
+        let publisher = core.connect_nats(0, "");
+        for slot in 1..=receivers {
+            core.connect_nats(slot, "SUB orders.eu 1\r\n");
+        }
+        let message = format!("PUB orders.eu {payload_bytes}\r\n{}\r\n", "x".repeat(payload_bytes));
+        let input = message.repeat(BATCH as usize);
+        group.throughput(Throughput::Elements(BATCH * u64::from(receivers.max(1))));
+        let name = format!("to {receivers}");
+        group.bench_function(BenchmarkId::new(name, payload_bytes), |bencher| {
+            bencher.iter(|| core.say(publisher, input.as_bytes()));
+        });
+    }
+}
+
+criterion_group!(benches, publishes, nats_publishes);
 criterion_main!(benches);

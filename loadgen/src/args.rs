@@ -114,7 +114,13 @@ pub struct RunArgs {
     #[arg(short = 'k', long, value_name = "N", help_heading = "Workload")]
     pub subjects: Option<u32>,
     /// First token of all subjects: runs beside each other on one server need different ones
-    #[arg(long, value_name = "TOKEN", default_value = "rb", value_parser = parse_prefix, help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        value_parser = parse_prefix,
+        default_value = "rb",
+        help_heading = "Workload"
+    )]
     pub prefix: String,
     /// Share of subscribers with a wildcard pattern, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Workload")]

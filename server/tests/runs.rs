@@ -161,11 +161,15 @@ fn message(subject: &str, size: usize, way: u8) -> Vec<u8> {
 /// A few native messages to one numbered subject: lane, correlation id, size, and whether it wants a reply.
 type Native = (u32, Vec<(u8, u64, usize, bool)>);
 
+fn small_or_not() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 0usize..40, 1 => 120usize..140, 1 => 500usize..530]
+}
+
 fn native_burst() -> impl Strategy<Value = Native> {
     let number = prop_oneof![4 => Just(1u32), 1 => 1..=NUMBERED.len() as u32 + 1];
     let lane = prop_oneof![6 => Just(0u8), 1 => Just(2u8)];
     let correlation = prop_oneof![4 => Just(0u64), 1 => 1..9u64];
-    let size = prop_oneof![8 => 0usize..40, 1 => 120usize..140, 1 => 500usize..530];
+    let size = small_or_not();
     let reply = prop::sample::select(vec![true, false, false, false, false, false, false, false]);
     (number, prop::collection::vec((lane, correlation, size, reply), 1..8))
 }
@@ -261,7 +265,7 @@ proptest! {
     #[test]
     fn a_batch_is_delivered_like_its_messages(
         (number, lane, correlation_id) in (1..=NUMBERED.len() as u32, 0..5u8, 0..2u64),
-        sizes in prop::collection::vec(prop_oneof![8 => 0usize..40, 1 => 120usize..140, 1 => 500usize..530], 1..30),
+        sizes in prop::collection::vec(small_or_not(), 1..30),
         cut in 0usize..2000,
     ) {
         // A batch is a frame, and no longer than one may be.

@@ -236,17 +236,18 @@ impl Driver {
             Completion::Received { slot, outcome: ReceiveOutcome::Data { buffer, armed } } => {
                 self.state.receive(slot.0, self.ring.bytes(&buffer), now);
                 self.ring.recycle(buffer);
-                if !armed {
+                if !armed && !self.has_stalled(slot) {
                     self.ring.receive(slot)?;
                 }
             }
             Completion::Received { slot, outcome: ReceiveOutcome::BuffersExhausted } => {
-                self.starved.push(slot.0);
+                if !self.has_stalled(slot) {
+                    self.starved.push(slot.0);
+                }
             }
             Completion::Received { slot, outcome } => {
-                let connection = &mut self.state.connections[slot.0 as usize];
-                connection.receiving = false;
-                if connection.is_stalled() && connection.stage == Stage::Ready {
+                self.state.connections[slot.0 as usize].receiving = false;
+                if self.has_stalled(slot) {
                     return Ok(());
                 }
                 let error = match outcome {
@@ -255,22 +256,7 @@ impl Driver {
                 };
                 self.lost(slot, error)?;
             }
-            Completion::Sent { slot, error, mut chunks, .. } => {
-                for chunk in chunks.drain(..) {
-                    if let (Chunk::Owned(buffer), true) = (chunk, self.idle_buffers.len() < IDLE_BUFFERS_MAX)
-                    {
-                        self.idle_buffers.push(buffer);
-                    }
-                }
-                self.idle_chunks.push(chunks);
-                let connection = &mut self.state.connections[slot.0 as usize];
-                connection.sending = false;
-                if error.is_some() || connection.stage == Stage::Gone {
-                    self.lost(slot, error)?;
-                } else if !connection.outbound.is_empty() {
-                    self.state.mark(slot.0);
-                }
-            }
+            Completion::Sent { slot, error, chunks, .. } => self.sent(slot, error, chunks)?,
             Completion::Connected { slot, error: None } => {
                 self.connecting = self.connecting.saturating_sub(1);
                 self.state.connections[slot.0 as usize].receiving = true;
@@ -302,6 +288,29 @@ impl Driver {
             | Completion::ShutDown { .. }
             | Completion::Peer { .. }
             | Completion::Doorbell => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a connection has stopped reading, as it was asked to.
+    fn has_stalled(&self, slot: Slot) -> bool {
+        let connection = &self.state.connections[slot.0 as usize];
+        connection.is_stalled() && connection.stage == Stage::Ready
+    }
+
+    fn sent(&mut self, slot: Slot, error: Option<io::Error>, mut chunks: Vec<Chunk>) -> io::Result<()> {
+        for chunk in chunks.drain(..) {
+            if let (Chunk::Owned(buffer), true) = (chunk, self.idle_buffers.len() < IDLE_BUFFERS_MAX) {
+                self.idle_buffers.push(buffer);
+            }
+        }
+        self.idle_chunks.push(chunks);
+        let connection = &mut self.state.connections[slot.0 as usize];
+        connection.sending = false;
+        if error.is_some() || connection.stage == Stage::Gone {
+            self.lost(slot, error)?;
+        } else if !connection.outbound.is_empty() {
+            self.state.mark(slot.0);
         }
         Ok(())
     }

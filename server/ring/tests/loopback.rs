@@ -202,7 +202,7 @@ fn shutting_down_before_a_close_spares_whoever_has_the_slot_next() {
                 Completion::ShutDown { .. } => shut = true,
                 Completion::Closed { .. } => closed = true,
                 Completion::Accepted { outcome: AcceptOutcome::Connection(next), .. } => {
-                    accepted = Some(next)
+                    accepted = Some(next);
                 }
                 other => panic!("{other:?}"),
             }
