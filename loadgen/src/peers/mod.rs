@@ -204,7 +204,8 @@ struct Run {
 fn once(arguments: &RunArgs, system: &System) -> Result<Run, String> {
     let server = system.start(&arguments.server_cores, &std::env::temp_dir())?;
     let resident_bytes_at_start = ProcessUsage::read(server.pid()).ok().map(|usage| usage.resident_bytes);
-    let arguments = RunArgs { dialect: system.dialect(), name: Some(system.label()), ..arguments.clone() };
+    let (dialect, batch) = (system.dialect(), system.batch());
+    let arguments = RunArgs { dialect, batch, name: Some(system.label()), ..arguments.clone() };
     let workload = arguments.workload(server.address.clone())?;
     let outcome = engine::run(&workload, Some(server.pid()), &mut Reporter::new(true))?;
     Ok(Run { result: judge(&workload, &outcome, Target::default()), resident_bytes_at_start })

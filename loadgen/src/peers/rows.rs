@@ -33,6 +33,8 @@ pub struct Row {
     /// What a system must speak to be in it.
     pub needs: Speaks,
     pub figure: Figure,
+    /// Also with batches of the native dialect.
+    pub bulk: bool,
 }
 
 const fn row(
@@ -43,7 +45,14 @@ const fn row(
     needs: Speaks,
     figure: Figure,
 ) -> Row {
-    Row { name, about, flags, waits, needs, figure }
+    Row { name, about, flags, waits, needs, figure, bulk: false }
+}
+
+impl Row {
+    const fn bulk(mut self) -> Row {
+        self.bulk = true;
+        self
+    }
 }
 
 #[rustfmt::skip]
@@ -53,13 +62,13 @@ pub const ROWS: &[Row] = &[
         Waits::Both, Speaks { requests: true, relayed: true }, Figure::P50),
     row("publish-16", "publish 16 B, no subscriber",
         "--workload sink -p 1 --payload 16 --closed --window 65536",
-        Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Cpu),
+        Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Cpu).bulk(),
     row("pubsub-16", "1 to 1, 16 B",
         "-p 1 -s 1 --payload 16 --closed --window 16384",
-        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu).bulk(),
     row("pubsub-4x4", "4 to 4 on 4 subjects, 128 B",
         "-p 4 -s 4 --payload 128 --closed --window 2048",
-        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu).bulk(),
     row("pubsub-1k", "1 to 1, 1 KiB",
         "-p 1 -s 1 --payload 1024 --closed --window 1024",
         Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
@@ -68,10 +77,10 @@ pub const ROWS: &[Row] = &[
         Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
     row("fanout-16", "1 to 16, 128 B",
         "--workload fanout -s 16 --payload 128 --closed --window 1024",
-        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu).bulk(),
     row("fanout-1000", "1 to 1 000, 128 B",
         "--workload fanout -s 1000 --payload 128 --closed --window 128",
-        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu),
+        Waits::Balanced, Speaks { requests: false, relayed: true }, Figure::Cpu).bulk(),
     row("open-20k", "20 000 msg/s, 8 to 8, 128 B, open loop",
         "-p 8 -s 8 --payload 128 --rate 20k",
         Waits::Both, Speaks { requests: false, relayed: true }, Figure::P50),

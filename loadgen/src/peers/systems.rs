@@ -6,6 +6,9 @@ use crate::server_process::{Door, ServerProcess, find_ringbolt};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+/// Messages a frame, where batches are compared.
+const BATCH: u32 = 256;
+
 /// What a row asks of a system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Speaks {
@@ -17,11 +20,18 @@ pub struct Speaks {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum System {
-    Ringbolt { dialect: Dialect, wait: &'static str },
+    Ringbolt {
+        dialect: Dialect,
+        wait: &'static str,
+    },
+    /// In the native dialect, with batches of this many messages.
+    Batches(u32),
     Nats(PathBuf),
     Redis(PathBuf),
     Mosquitto(PathBuf),
-    Limit { spin: bool },
+    Limit {
+        spin: bool,
+    },
 }
 
 /// Programs to compare with, as given on the command line.
@@ -50,6 +60,9 @@ impl Programs {
                 systems.push(System::Ringbolt { dialect, wait });
             }
         }
+        if row.bulk {
+            systems.push(System::Batches(BATCH));
+        }
         if row.needs.relayed {
             systems.push(System::Limit { spin: false });
             if row.waits == Waits::Both {
@@ -69,6 +82,7 @@ impl System {
         match self {
             System::Ringbolt { dialect: Dialect::Nats, wait } => format!("ringbolt, NATS, {wait}"),
             System::Ringbolt { wait, .. } => format!("ringbolt, native, {wait}"),
+            System::Batches(count) => format!("ringbolt, native, {count} a frame"),
             System::Nats(_) => "nats-server".to_owned(),
             System::Redis(_) => "Redis".to_owned(),
             System::Mosquitto(_) => "Mosquitto".to_owned(),
@@ -77,9 +91,15 @@ impl System {
         }
     }
 
+    /// Messages a frame the generator may gather.
+    pub fn batch(&self) -> u32 {
+        if let System::Batches(count) = self { *count } else { 1 }
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             System::Ringbolt { dialect, .. } => *dialect,
+            System::Batches(_) => Dialect::Native,
             System::Nats(_) => Dialect::Nats,
             System::Redis(_) => Dialect::Redis,
             System::Mosquitto(_) => Dialect::Mqtt,
@@ -95,6 +115,10 @@ impl System {
             System::Ringbolt { dialect, wait } => {
                 let flags = ["--wait".to_owned(), (*wait).to_owned()];
                 return ServerProcess::ringbolt(&find_ringbolt()?, cores, &flags, Door::of(*dialect, false)?);
+            }
+            System::Batches(_) => {
+                let native = System::Ringbolt { dialect: Dialect::Native, wait: "balanced" };
+                return native.start(cores, folder);
             }
             System::Nats(program) => words(program, &["-a", "127.0.0.1", "-p", &port]),
             System::Redis(program) => {
