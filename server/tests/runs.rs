@@ -301,6 +301,24 @@ proptest! {
 }
 
 #[test]
+fn a_long_id_before_many_small_messages_does_not_pass_the_bound() {
+    let mut play = Play::new();
+    let id = "i".repeat(300);
+    let publisher = play.open(Dialect::Nats, HELLO);
+    play.open(Dialect::Nats, &[HELLO, format!("SUB a {id}\r\n").as_bytes()].concat());
+    let input = b"PUB a 0\r\n\r\n".repeat(180);
+    let mut effects = Effects::default();
+    for _ in 0..200 {
+        let event = Event::Bytes(ConnectionId { slot: publisher as u32, generation: 1 }, &input);
+        play.shard.handle(Nanos(1), event, &mut effects);
+        effects.clear();
+    }
+    let reports = play.shard.report(Nanos(1), 0, 8, false).0;
+    let largest = reports.iter().map(|report| report.pending_bytes).max().expect("two clients");
+    assert!(largest < (4 << 20) + 8192, "{largest} bytes wait, and 4 MiB may");
+}
+
+#[test]
 fn a_run_cut_at_every_place_is_delivered_whole() {
     let mut input = Vec::new();
     for size in [0, 1, 9, 10, 31, 32, 33, 99, 100] {

@@ -1,10 +1,11 @@
 //! What holds for the decoder whatever bytes it gets. The fuzz target and the property tests share it.
 
-use ringbolt_protocol::command::SubjectRef;
-use ringbolt_protocol::limits::HEADER_BYTES;
+use ringbolt_protocol::command::{Publish, SubjectRef};
+use ringbolt_protocol::limits::{HEADER_BYTES, VARINT_BYTES_MAX};
 use ringbolt_protocol::native::control::{Control, encode_control};
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
-use ringbolt_protocol::native::{batch, encode, peek_frame};
+use ringbolt_protocol::native::{batch, encode, peek_frame, scan_run};
+use ringbolt_protocol::varint;
 
 const LIMITS: DecodeLimits = DecodeLimits { body_bytes_max: 1 << 16 };
 
@@ -23,6 +24,7 @@ pub fn check(input: &[u8]) -> usize {
                 check_borrows(&frame, whole);
                 check_prefixes(whole);
                 check_encoding(&frame, whole);
+                check_run(&frame, whole, behind);
                 frames += 1;
                 rest = behind;
             }
@@ -58,6 +60,35 @@ fn check_borrows(frame: &Frame<'_>, whole: &[u8]) {
         let (inside, outside) = (part.as_ptr_range(), whole.as_ptr_range());
         assert!(part.is_empty() || outside.start <= inside.start && inside.end <= outside.end);
     }
+}
+
+/// The frames of a run are those the decoder finds one by one, and end where it says.
+fn check_run(frame: &Frame<'_>, whole: &[u8], behind: &[u8]) {
+    let Frame::Publish(Publish {
+        subject: SubjectRef::Interned(number), reply: None, header_bytes: 0, ..
+    }) = frame
+    else {
+        return;
+    };
+    let mut spans = Vec::new();
+    let payload_bytes_max = LIMITS.body_bytes_max as usize - VARINT_BYTES_MAX;
+    let number_bytes = varint::length(*number);
+    let run_bytes = scan_run(behind, whole, number_bytes, payload_bytes_max, 1 << 17, &mut spans);
+    let mut rest = behind;
+    for span in &spans {
+        let Ok(Decoded::Frame { frame: Frame::Publish(publish), consumed }) = decode_frame(rest, &LIMITS)
+        else {
+            panic!("a run of something else");
+        };
+        assert_eq!((publish.subject, publish.reply), (SubjectRef::Interned(*number), None));
+        assert_eq!(publish.header_bytes, 0);
+        assert_eq!(publish.payload, span.payload(behind));
+        let stamps = &behind[span.start as usize..span.start as usize + 16];
+        assert_eq!(stamps[..8], publish.timestamp_nanos.to_le_bytes());
+        assert_eq!(stamps[8..], publish.correlation_id.to_le_bytes());
+        rest = &rest[consumed..];
+    }
+    assert_eq!(behind.len() - rest.len(), run_bytes);
 }
 
 fn check_prefixes(whole: &[u8]) {

@@ -2,7 +2,9 @@
 
 use ringbolt_protocol::command::{Publish, SubjectRef};
 use ringbolt_protocol::nats::encode::{self, MessageLine};
-use ringbolt_protocol::nats::{Command, Connect, ParseError, ParseLimits, Parsed, parse, peek_frame};
+use ringbolt_protocol::nats::{
+    Command, Connect, ParseError, ParseLimits, Parsed, parse, peek_frame, scan_run,
+};
 
 pub const LIMITS: ParseLimits = ParseLimits { line_bytes_max: 512, payload_bytes_max: 2048, headers: true };
 
@@ -18,6 +20,7 @@ pub fn check(input: &[u8]) -> usize {
                 let (whole, behind) = rest.split_at(consumed);
                 check_prefixes(whole);
                 check_command(&command, whole);
+                check_run(&command, whole, behind);
                 commands += 1;
                 rest = behind;
             }
@@ -72,6 +75,30 @@ fn check_command(command: &Command<'_>, whole: &[u8]) {
         }
         Command::Ping | Command::Pong | Command::Ignored => {}
     }
+}
+
+/// The messages of a run are those the parser finds one by one, and end where it says.
+fn check_run(command: &Command<'_>, whole: &[u8], behind: &[u8]) {
+    let Command::Publish(Publish { subject: SubjectRef::Literal(subject), .. }) = command else { return };
+    let head = [b"PUB ", *subject, b" "].concat();
+    if !whole.starts_with(&head) {
+        return;
+    }
+    let mut spans = Vec::new();
+    let run_bytes = scan_run(behind, &head, &LIMITS, LIMITS.payload_bytes_max, 1 << 16, &mut spans);
+    let mut rest = behind;
+    for span in &spans {
+        let Ok(Parsed::Command { command: Command::Publish(publish), consumed }) = parse(rest, &LIMITS)
+        else {
+            panic!("a run of something else");
+        };
+        assert_eq!((publish.subject, publish.reply), (SubjectRef::Literal(subject), None));
+        assert_eq!(publish.payload, span.payload(behind));
+        rest = &rest[consumed..];
+        let as_written = &behind[span.start as usize..];
+        assert!(as_written.starts_with(format!("{}\r\n", publish.payload.len()).as_bytes()));
+    }
+    assert_eq!(behind.len() - rest.len(), run_bytes);
 }
 
 fn check_words(words: &[&[u8]]) {

@@ -120,6 +120,41 @@ mod tests {
         }
     }
 
+    /// Nodes that hold pages of the mapping at `start`, from the N0=… fields of numa_maps(5). `None`: this
+    /// kernel keeps no such file, or folds the mapping into a neighbour.
+    fn nodes_of(start: usize) -> Option<Vec<u32>> {
+        let maps = std::fs::read_to_string("/proc/self/numa_maps").ok()?;
+        let line = maps.lines().find(|line| {
+            let address = line.split(' ').next().and_then(|text| usize::from_str_radix(text, 16).ok());
+            address == Some(start)
+        })?;
+        let field = |word: &str| word.strip_prefix('N')?.split_once('=')?.0.parse().ok();
+        Some(line.split(' ').filter_map(field).collect())
+    }
+
+    /// The node of a core, from its folder in sysfs.
+    fn node_of(core: usize) -> Option<u32> {
+        let folder = std::fs::read_dir(format!("/sys/devices/system/cpu/cpu{core}")).ok()?;
+        let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| name.strip_prefix("node")?.parse().ok()).next()
+    }
+
+    #[test]
+    fn a_region_lies_on_the_node_of_the_core_that_made_it() {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        for core in [cores.first(), cores.last()].into_iter().flatten().copied() {
+            let made = std::thread::spawn(move || {
+                assert!(core_affinity::set_for_current(core));
+                Region::new(8 << 20, false).expect("anonymous memory")
+            });
+            let region = made.join().expect("it is made");
+            // A host without the files has nothing to read, and nothing to get wrong.
+            if let (Some(node), Some(nodes)) = (node_of(core.id), nodes_of(region.start() as usize)) {
+                assert_eq!(nodes, [node], "core {}", core.id);
+            }
+        }
+    }
+
     #[test]
     fn huge_pages_fall_back_to_ordinary_ones() {
         let region = Region::new(3 << 20, true).expect("fallback");

@@ -181,10 +181,7 @@ impl FanOut<'_> {
     /// The messages of a run to every plain subscription and every shard that has some; the route has no
     /// queue groups.
     pub fn run(&mut self, route: &Route, run: &Run<'_>, common: &Message<'_>, effects: &mut Effects) {
-        self.delivery.encoded.forget();
-        for &target in &route.plain {
-            self.delivery.deliver_run(target, run, common, effects);
-        }
+        self.delivery.deliver_run(&route.plain, run, common, effects);
         for shard in route.remote.iter() {
             for message in run.each(common) {
                 self.forward(shard, true, None, &message, effects);

@@ -78,6 +78,10 @@ impl Shard {
         let subject_id = match self.acceptable(id, &about, batch.messages.largest_bytes()) {
             Ok(subject_id) => subject_id,
             Err((code, message)) => {
+                if self.drain.draining() {
+                    // One of them is counted with the refusal.
+                    self.delivery.counters.add(Counter::DropsDraining, u64::from(batch.messages.count()) - 1);
+                }
                 let refused = (FrameType::PublishBatch, code, message);
                 return self.refuse_publish(id, &about, refused, effects);
             }

@@ -1,6 +1,7 @@
 //! Many connections, few buffers, few descriptors: bounds are held and nothing is lost.
 
 use crate::client::{Client, Got};
+use crate::nats_interoperation::RawNats;
 use crate::server::Server;
 use ringbolt_protocol::native::control::CloseCode;
 use std::process::Command;
@@ -9,6 +10,8 @@ use std::thread;
 const CONNECTIONS: u64 = 10_000;
 /// The server's memory for an idle connection with one subscription, everything included.
 const BYTES_A_CONNECTION_MAX: u64 = 4 << 10;
+/// And for an idle client that subscribed to nothing.
+const BYTES_AN_IDLE_CLIENT_MAX: u64 = 1 << 10;
 
 /// Descriptors this process may have; tests that need more say so and pass.
 fn may_open(descriptors: u64) -> bool {
@@ -49,6 +52,31 @@ fn ten_thousand_connections_take_4_kib_each_and_all_get_the_message() {
     }
     drop((warm, clients));
     server.await_metric("ringbolt_connections", |count| count <= 1.0);
+}
+
+#[test]
+fn an_idle_nats_client_takes_one_kib_at_most() {
+    if !may_open(CONNECTIONS + 1_200) {
+        return;
+    }
+    let server = Server::start(&["--cores", "0"]);
+    let idle = |count: u64| -> Vec<RawNats> {
+        (0..count)
+            .map(|_| {
+                let mut client = RawNats::connect(&server.nats, "{\"verbose\":false}");
+                client.settle();
+                client
+            })
+            .collect()
+    };
+    // What the first connections touch is not the others' share.
+    let warm = idle(1_000);
+    let before = server.resident_bytes();
+    let clients = idle(CONNECTIONS);
+    let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS;
+    eprintln!("{each} bytes of the server's memory an idle NATS client");
+    assert!(each <= BYTES_AN_IDLE_CLIENT_MAX, "{each} bytes a client");
+    drop((warm, clients));
 }
 
 #[test]

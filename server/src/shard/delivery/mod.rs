@@ -98,7 +98,7 @@ pub struct Delivery {
     pub cut: Vec<ConnectionId>,
     /// Room for one run: where its messages stand, and their deliveries.
     pub spans: Vec<Span>,
-    pub encoded: Encoded,
+    encoded: Encoded,
 }
 
 impl Delivery {

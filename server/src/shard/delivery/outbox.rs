@@ -91,6 +91,11 @@ impl Outbox {
         tell
     }
 
+    /// Whole frames that were written elsewhere.
+    pub fn push(&mut self, frames: Vec<u8>) {
+        self.queue.push_back(Segment::Copied(frames));
+    }
+
     /// A part of the frame whose head was just written.
     pub fn share(&mut self, payload: Bytes) {
         self.queued_bytes += payload.len();

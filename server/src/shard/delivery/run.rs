@@ -84,6 +84,12 @@ fn stamps(input: &[u8], span: Span) -> (u64, u64) {
     (word(span.start as usize), word(span.start as usize + 8))
 }
 
+/// Deliveries of so many bytes become a segment of their own rather than being copied to one; a send has
+/// few segments.
+const MOVED_BYTES_MIN: usize = 8 << 10;
+/// Most bytes of a delivery beside its texts and payload, in any shape.
+const HEAD_BYTES_MAX: usize = 48;
+
 /// How the messages of a run are written for one receiver. Receivers with the same shape get the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shape {
@@ -106,7 +112,7 @@ pub struct Encoded {
 
 impl Encoded {
     /// Nothing is kept from one run to the next.
-    pub fn forget(&mut self) {
+    fn forget(&mut self) {
         self.shape = None;
     }
 
@@ -243,10 +249,25 @@ fn put(input: &[u8], part: std::ops::Range<usize>, out: &mut Vec<u8>) {
 }
 
 impl Delivery {
-    /// Puts the messages of a run into one outbox.
+    /// Puts the messages of a run into the outbox of every target.
     pub fn deliver_run(
         &mut self,
+        targets: &[Target],
+        run: &Run<'_>,
+        common: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        self.encoded.forget();
+        let Some((last, others)) = targets.split_last() else { return };
+        others.iter().for_each(|&target| self.deliver_run_to(target, false, run, common, effects));
+        self.deliver_run_to(*last, true, run, common, effects);
+    }
+
+    /// `last`: nobody else gets the same, so what was encoded need not be copied.
+    fn deliver_run_to(
+        &mut self,
         target: Target,
+        last: bool,
         run: &Run<'_>,
         common: &Message<'_>,
         effects: &mut Effects,
@@ -254,11 +275,15 @@ impl Delivery {
         let subscription = &mut self.subscriptions[target.subscription as usize];
         let Some(session) = self.sessions.at(target.slot) else { return };
         let after = subscription.delivered + run.messages();
+        // A long line before each of many small messages may be far more than they are.
+        let line_bytes = subscription.line.len() + common.subject.len() + HEAD_BYTES_MAX;
+        let run_bytes = run.payload_bytes + run.spans.len() * line_bytes;
         let plain = subscription.filter.is_none()
             && after < subscription.deliveries_max
             && session.stage != Stage::Closing
             && !session.watched
-            && session.outbox.queued_bytes() + run.payload_bytes <= self.limits.outbox_bytes_max;
+            && run_bytes <= 2 * self.limits.outbox_segment_bytes
+            && session.outbox.queued_bytes() + run_bytes <= self.limits.outbox_bytes_max;
         let shape = if plain { shape(session, subscription, run, common) } else { None };
         let Some(shape) = shape else {
             return run.each(common).for_each(|message| {
@@ -266,10 +291,16 @@ impl Delivery {
             });
         };
         self.encoded.fill(shape, subscription, run, common);
-        let bytes = &self.encoded.bytes;
-        let tail = session.outbox.tail(bytes.len(), self.limits.outbox_segment_bytes, &mut self.pool);
-        tail.extend_from_slice(bytes);
-        if session.outbox.wrote(bytes.len()) {
+        let bytes = &mut self.encoded.bytes;
+        let written = bytes.len();
+        if last && written >= MOVED_BYTES_MIN {
+            session.outbox.push(std::mem::replace(bytes, self.pool.take()));
+            self.encoded.forget();
+        } else {
+            let segment_bytes = self.limits.outbox_segment_bytes;
+            session.outbox.tail(written, segment_bytes, &mut self.pool).extend_from_slice(bytes);
+        }
+        if session.outbox.wrote(written) {
             effects.send.push(session.id);
         }
         session.traffic.messages_out += run.messages();
