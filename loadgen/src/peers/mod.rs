@@ -12,8 +12,9 @@ use crate::progress::Reporter;
 use crate::result::{RunResult, decode, encode};
 use crate::{engine, interrupts};
 use clap::Parser;
-use rows::{Figure, ROWS, Row};
-use serde::Serialize;
+use rows::{ROWS, Row};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub struct PeersArgs {
     /// Cores of the generator; default: the last one allowed
     #[arg(long, value_name = "LIST")]
     driver_cores: Option<String>,
+    /// Print an earlier comparison, and write its page anew; runs nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rows", "out"])]
+    again: Option<PathBuf>,
     /// Write peers.json and index.html there
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -56,7 +60,7 @@ pub struct PeersArgs {
 }
 
 /// A figure over rounds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
     pub least: f64,
@@ -64,7 +68,7 @@ pub struct Spread {
 }
 
 /// One system in one row.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     pub system: String,
     pub rate_per_second: Option<Spread>,
@@ -86,18 +90,16 @@ pub struct Entry {
     pub response: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RowResult {
-    pub name: &'static str,
-    pub about: &'static str,
+    pub name: String,
+    pub about: String,
     /// The same run without this command: flags for `ringbolt-loadgen`.
-    pub flags: &'static str,
-    #[serde(skip)]
-    pub figure: Option<Figure>,
+    pub flags: String,
     pub entries: Vec<Entry>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Peers {
     pub command_line: Vec<String>,
     pub rounds: u32,
@@ -109,6 +111,15 @@ pub struct Peers {
 pub fn run(args: &PeersArgs) -> Result<ExitCode, String> {
     if args.list {
         ROWS.iter().for_each(|row| println!("{:<12} {}\n{:12} {}", row.name, row.about, "", row.flags));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = &args.again {
+        let named = |error: std::io::Error| format!("{}: {error}", folder.display());
+        let peers = report::load(folder).map_err(named)?;
+        report::write(&peers, folder).map_err(named)?;
+        let tables: String = peers.rows.iter().map(report::table).collect();
+        // Whoever reads may have read enough.
+        let _ = std::io::stdout().write_all(tables.as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = chosen(&args.rows)?;
@@ -192,8 +203,8 @@ fn measure(args: &PeersArgs, row: &'static Row, reporter: &Reporter) -> Result<R
         entry.failed.extend(broken);
         entries.push(entry);
     }
-    let Row { name, about, flags, figure, .. } = *row;
-    Ok(RowResult { name, about, flags, figure: Some(figure), entries })
+    let [name, about, flags] = [row.name, row.about, row.flags].map(str::to_owned);
+    Ok(RowResult { name, about, flags, entries })
 }
 
 struct Run {

@@ -1,6 +1,6 @@
 //! What a comparison of peers looks like: a table a row, a page with all of them overlaid, and JSON.
 
-use super::rows::Figure;
+use super::rows::{Figure, figure_of};
 use super::{Entry, Peers, RowResult, Spread};
 use crate::output::{grouped, html, plot};
 use crate::result::decode;
@@ -8,39 +8,73 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
+const COLUMNS: [&str; 9] = [
+    "msg/s",
+    "CPU, ns/msg",
+    "cores",
+    "p50, µs",
+    "p99, µs",
+    "p99.9, µs",
+    "MiB",
+    "times as good",
+    "driver busy",
+];
+
+/// What stands beside a system's name, column by column.
+fn cells(row: &RowResult, entry: &Entry) -> [String; COLUMNS.len()] {
+    let ratio = row.entries.first().and_then(|first| ratio(figure_of(&row.name)?, first, entry));
+    [
+        rate(entry.rate_per_second),
+        cell(entry.cpu_nanos_per_message, 1),
+        cell(entry.cores, 2),
+        cell(entry.p50_micros, 1),
+        cell(entry.p99_micros, 1),
+        cell(entry.p999_micros, 1),
+        cell(entry.resident_bytes.map(|bytes| bytes.scaled(1.0 / f64::from(1 << 20))), 1),
+        ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+        entry.generator_busy.map_or("-".to_owned(), |busy| format!("{:.0} %", 100.0 * busy.median)),
+    ]
+}
+
+/// What else is to be said of a system in a row.
+fn remarks(row: &RowResult, entry: &Entry) -> Vec<String> {
+    let mut remarks: Vec<String> = entry.failed.iter().map(|reason| format!("failed: {reason}")).collect();
+    if figure_of(&row.name) == Some(Figure::Memory) {
+        remarks.push(format!("{} bytes a connection", cell(entry.bytes_per_connection, 0)));
+    }
+    remarks
+}
+
 /// A row as text, the figure that counts beside what it is of the first system.
 pub fn table(row: &RowResult) -> String {
     let mut out = format!("\n{}: {}\n  ringbolt-loadgen {}\n\n", row.name, row.about, row.flags);
-    let columns =
-        ["msg/s", "CPU ns/msg", "cores", "p50 µs", "p99 µs", "p99.9 µs", "MiB", "times as good", "driver"];
-    let _ = write!(out, "  {:<28}", "");
-    out.extend(columns.map(|column| format!(" {column:>17}")));
+    let _ = write!(out, "  {:<30}", "");
+    out.extend(COLUMNS.map(|column| format!(" {column:>18}")));
     out.push('\n');
-    let first = row.entries.first();
     for entry in &row.entries {
-        let ratio = first.and_then(|first| ratio(row.figure?, first, entry));
-        let cells = [
-            cell(entry.rate_per_second, 0),
-            cell(entry.cpu_nanos_per_message, 1),
-            cell(entry.cores, 2),
-            cell(entry.p50_micros, 1),
-            cell(entry.p99_micros, 1),
-            cell(entry.p999_micros, 1),
-            cell(entry.resident_bytes.map(|bytes| bytes.scaled(1.0 / f64::from(1 << 20))), 1),
-            ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-            entry.generator_busy.map_or("-".to_owned(), |busy| format!("{:.0} % busy", 100.0 * busy.median)),
-        ];
-        let _ = write!(out, "  {:<28}", entry.system);
-        out.extend(cells.map(|cell| format!(" {cell:>17}")));
+        let _ = write!(out, "  {:<30}", entry.system);
+        out.extend(cells(row, entry).map(|cell| format!(" {cell:>18}")));
         out.push('\n');
-        if let (Some(Figure::Memory), Some(bytes)) = (row.figure, entry.bytes_per_connection) {
-            let _ = writeln!(out, "  {:<28} {} bytes a connection", "", cell(Some(bytes), 0));
-        }
-        for reason in &entry.failed {
-            let _ = writeln!(out, "  {:<28} failed: {reason}", "");
-        }
+        out.extend(remarks(row, entry).iter().map(|remark| format!("  {:<30} {remark}\n", "")));
     }
     out
+}
+
+/// The same for the page.
+fn table_of_page(row: &RowResult) -> String {
+    let head: String = COLUMNS.iter().map(|column| format!("<th>{column}</th>")).collect();
+    let mut rows = format!("<tr><th></th>{head}</tr>\n");
+    for entry in &row.entries {
+        let name = html::escaped(&entry.system);
+        let data: String = cells(row, entry).iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        let _ = writeln!(rows, "<tr><th>{name}</th>{data}</tr>");
+        for remark in remarks(row, entry) {
+            let width = COLUMNS.len();
+            let _ =
+                writeln!(rows, "<tr><th></th><td colspan=\"{width}\">{}</td></tr>", html::escaped(&remark));
+        }
+    }
+    format!("<div class=\"wide\"><table class=\"figures dense\">\n{rows}</table></div>")
 }
 
 /// How many times as good as the first system, by the figure that counts.
@@ -55,6 +89,16 @@ fn ratio(figure: Figure, first: &Entry, entry: &Entry) -> Option<f64> {
     Some(of(first)? / of(entry)?).filter(|ratio| ratio.is_finite())
 }
 
+/// Messages a second with half the spread, in thousands or millions.
+fn rate(spread: Option<Spread>) -> String {
+    let (unit, divisor) = match spread {
+        Some(Spread { median, .. }) if median >= 1e6 => (" M", 1e6),
+        Some(Spread { median, .. }) if median >= 1e4 => (" k", 1e3),
+        _ => return cell(spread, 0),
+    };
+    cell(spread.map(|spread| spread.scaled(1.0 / divisor)), 2) + unit
+}
+
 /// The median with half the spread.
 fn cell(spread: Option<Spread>, digits: usize) -> String {
     let Some(Spread { median, least, most }) = spread else { return "-".to_owned() };
@@ -63,6 +107,10 @@ fn cell(spread: Option<Spread>, digits: usize) -> String {
         return format!("{} ±{}", grouped(median), grouped(half));
     }
     format!("{median:.digits$} ±{half:.digits$}")
+}
+
+pub fn load(folder: &Path) -> io::Result<Peers> {
+    Ok(serde_json::from_str(&std::fs::read_to_string(folder.join("peers.json"))?)?)
 }
 
 pub fn write(peers: &Peers, folder: &Path) -> io::Result<()> {
@@ -80,12 +128,13 @@ fn page(peers: &Peers) -> io::Result<String> {
         peers.seconds
     );
     for row in &peers.rows {
-        let text = table(row);
         let _ = writeln!(
             body,
-            "<section><h2>{}</h2><div class=\"wide\"><pre>{}</pre></div></section>",
-            html::escaped(row.about),
-            html::escaped(text.trim())
+            "<section><h2>{}</h2><p class=\"note\">{}: ringbolt-loadgen {}</p>{}</section>",
+            html::escaped(&row.about),
+            row.name,
+            html::escaped(&row.flags),
+            table_of_page(row)
         );
         let responses: Vec<_> =
             row.entries.iter().map(|entry| decode(&entry.response)).collect::<io::Result<_>>()?;

@@ -107,6 +107,11 @@ pub const ROWS: &[Row] = &[
         Waits::Balanced, Speaks { requests: false, relayed: false }, Figure::Memory),
 ];
 
+/// What counts in a row; `None` if there is none of that name.
+pub fn figure_of(name: &str) -> Option<Figure> {
+    ROWS.iter().find(|row| row.name == name).map(|row| row.figure)
+}
+
 impl Row {
     /// The workload's flags as `ringbolt-loadgen` reads them, on top of those of the comparison.
     pub fn arguments(&self, common: &RunArgs) -> Result<RunArgs, String> {

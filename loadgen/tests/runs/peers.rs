@@ -134,6 +134,11 @@ fn peers_are_compared_row_by_row_and_written_down() {
     }
     let page = std::fs::read_to_string(folder.path().join("index.html")).expect("it was written");
     assert!(page.contains("<svg") && page.contains("limit, spinning"));
+    std::fs::remove_file(folder.path().join("index.html")).expect("it was there");
+    let again = loadgen(&["peers", "--again", out]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(std::fs::read_to_string(folder.path().join("index.html")).expect("written anew"), page);
+    assert!(again.stdout.contains("limit, spinning"));
     let wrong = loadgen(&["peers", "--rows", "nonsense"]);
     assert_eq!(wrong.code, Some(2));
     assert!(
