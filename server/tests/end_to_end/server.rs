@@ -97,8 +97,17 @@ impl Server {
     }
 
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS")
+    }
+
+    /// Resident memory without the program's own pages, which come and go.
+    pub fn anonymous_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).expect("a size");
+        let line = text.lines().find(|line| line.starts_with(name)).expect("a size");
         line.split_whitespace().nth(1).expect("kibibytes").parse::<u64>().expect("a number") << 10
     }
 
