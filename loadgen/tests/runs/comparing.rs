@@ -1,6 +1,6 @@
 //! `compare` and `ab`: what they say, what they write, how they exit.
 
-use crate::support::{loadgen, short_run};
+use crate::support::{WHATEVER_RATE, loadgen, short_run};
 use ringbolt_loadgen::histogram::LatencySet;
 use ringbolt_loadgen::result::{Histograms, RunResult};
 use std::path::Path;
@@ -70,8 +70,8 @@ fn ab_runs_both_sides_in_turns_and_writes_every_round() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let out = folder.path().to_str().expect("UTF-8");
     let arguments = ["ab", "--a=--wait balanced", "--b=--wait efficient", "--rounds", "2", "-r", "2k"];
-    let finished =
-        loadgen(&[&arguments[..], &["-d", "500ms", "--warm-up", "100ms", "--quiet", "-o", out]].concat());
+    let more = ["-d", "500ms", "--warm-up", "100ms", "--quiet", "-o", out];
+    let finished = loadgen(&[&arguments[..], &more, &WHATEVER_RATE].concat());
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(finished.stdout.contains("ringbolt --wait balanced → ringbolt --wait efficient"));
     for file in

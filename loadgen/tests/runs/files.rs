@@ -1,6 +1,6 @@
 //! What a run leaves in its folder.
 
-use crate::support::loadgen;
+use crate::support::{WHATEVER_RATE, loadgen};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -10,8 +10,8 @@ use ringbolt_loadgen::result::RunResult;
 fn a_folder_holds_the_run_in_four_forms_that_agree() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let out = folder.path().to_str().expect("UTF-8");
-    let finished =
-        loadgen(&["-d", "2s", "--warm-up", "200ms", "-r", "5k", "--quiet", "--name", "a <b>", "-o", out]);
+    let arguments = ["-d", "2s", "--warm-up", "200ms", "-r", "5k", "--quiet", "--name", "a <b>", "-o", out];
+    let finished = loadgen(&[&arguments[..], &WHATEVER_RATE].concat());
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
     let run = RunResult::load(&folder.path().join("run.json")).expect("it reads its own file");

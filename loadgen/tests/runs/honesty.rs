@@ -1,7 +1,7 @@
 //! A generator that cannot be fooled: not by a server that stalls, nor by one that errs.
 
 use crate::liar::{Fault, start};
-use crate::support::{loadgen, short_run};
+use crate::support::{WHATEVER_RATE, loadgen, short_run};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn share_above(histogram: &Histogram<u64>, nanos: u64) -> f64 {
 fn against(fault: Fault, arguments: &[&str]) -> (ringbolt_loadgen::result::RunResult, Option<i32>) {
     let address = start(fault);
     let fixed = ["--dialect", "nats", "--address", &address, "-p", "1", "-s", "1"];
-    let (run, finished) = short_run(&[&fixed[..], arguments].concat());
+    let (run, finished) = short_run(&[&fixed[..], arguments, &WHATEVER_RATE].concat());
     (run, finished.code)
 }
 

@@ -1,6 +1,6 @@
 //! Other servers, where they are installed.
 
-use crate::support::{command, loadgen};
+use crate::support::{WHATEVER_RATE, command, loadgen};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -23,7 +23,7 @@ fn compare(dialect: &str, line: impl Fn(u16) -> String) {
     for workload in ["pubsub", "fanout"] {
         let arguments = ["ab", &peer, "--b=--wait balanced", "--rounds", "1", "--workload", workload];
         let more = ["-r", "1k", "-p", "1", "-s", "2", "-d", "500ms", "--warm-up", "100ms", "--quiet"];
-        let finished = loadgen(&[&arguments[..], &more[..]].concat());
+        let finished = loadgen(&[&arguments[..], &more[..], &WHATEVER_RATE].concat());
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
         assert_eq!(finished.stdout.matches("PASS").count(), 2, "{}", finished.stdout);
     }
@@ -81,7 +81,7 @@ fn the_limit_relays_every_workload_it_can_and_says_what_it_cannot() {
     let run = |more: &[&str]| {
         let common =
             ["--dialect", "raw", "--address", &address, "-d", "400ms", "--warm-up", "100ms", "--quiet"];
-        loadgen(&[&common[..], more].concat())
+        loadgen(&[&common[..], more, &WHATEVER_RATE].concat())
     };
     for case in [
         &["-p", "3", "-s", "3", "-r", "2k"][..],

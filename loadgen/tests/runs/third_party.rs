@@ -1,6 +1,6 @@
 //! Our histogram files, read by PyPI's `hdrhistogram`, which shares no code with ours.
 
-use crate::support::loadgen;
+use crate::support::{WHATEVER_RATE, loadgen};
 use ringbolt_loadgen::result::RunResult;
 use std::process::Command;
 
@@ -37,7 +37,8 @@ fn python_reads_the_same_percentiles_from_our_files() {
     };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let out = folder.path().to_str().expect("UTF-8");
-    let finished = loadgen(&["-d", "2s", "--warm-up", "200ms", "-r", "20k", "--quiet", "-o", out]);
+    let arguments = ["-d", "2s", "--warm-up", "200ms", "-r", "20k", "--quiet", "-o", out];
+    let finished = loadgen(&[&arguments[..], &WHATEVER_RATE].concat());
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let run = RunResult::load(&folder.path().join("run.json")).expect("its own file");
     let response = run.latency.decode().expect("histograms").response;

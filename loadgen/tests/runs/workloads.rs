@@ -1,6 +1,6 @@
 //! Every workload, driven and checked against the real server.
 
-use crate::support::{command, loadgen, server_program, short_run};
+use crate::support::{WHATEVER_RATE, command, loadgen, server_program, short_run};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,7 +30,7 @@ fn every_workload_arrives_whole() {
     // The kernel counts CPU time in hundredths of a second: one short run may show none.
     let mut server_cpu_seconds = 0.0;
     for case in cases {
-        let (run, finished) = short_run(case);
+        let (run, finished) = short_run(&[case, &WHATEVER_RATE[..]].concat());
         let counts = run.counts;
         assert_eq!(finished.code, Some(0), "{case:?}\n{}\n{}", finished.stdout, finished.stderr);
         assert!(run.verdict.pass && counts.delivered > 0, "{case:?}");
