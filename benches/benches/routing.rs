@@ -11,6 +11,10 @@ use ringbolt_server::shard::router::{Router, Target};
 use std::hint::black_box;
 use std::time::Instant;
 
+// The allocator the server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SUBSCRIPTIONS: u32 = 1_000_000;
 /// Routes kept, as the server keeps them unless it is told otherwise.
 const SUBJECTS_MAX: usize = 1 << 16;

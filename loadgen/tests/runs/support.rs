@@ -35,8 +35,8 @@ pub fn command() -> Command {
     command
 }
 
-/// More than any run here sends. A run with a count is not judged by the rate it kept, and what rate can be kept
-/// is the machine's: these tests ask what arrived.
+/// More than any run here sends. A run with a count is not judged by the rate it kept, which is the
+/// machine's: these tests ask what arrived.
 pub const WHATEVER_RATE: [&str; 2] = ["--count", "100000000"];
 
 pub fn loadgen(arguments: &[&str]) -> Finished {

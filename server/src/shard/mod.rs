@@ -150,9 +150,7 @@ impl Shard {
 
     /// Gives the memory of sent segments back.
     pub fn recycle(&mut self, segment: Segment) {
-        if let Segment::Copied(buffer) = segment {
-            self.delivery.pool.give(buffer);
-        }
+        segment.give_back(&mut self.delivery.pool);
     }
 
     /// Whether everything queued for a connection has left.

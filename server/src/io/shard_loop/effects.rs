@@ -114,7 +114,7 @@ impl ShardLoop {
         let mut chunks = self.idle_chunks.pop().unwrap_or_default();
         chunks.extend(self.segments.drain(..).map(|segment| match segment {
             Segment::Copied(bytes) => Chunk::Owned(bytes),
-            Segment::Shared(bytes) => Chunk::Shared(bytes),
+            Segment::Common(bytes) | Segment::Shared(bytes) => Chunk::Shared(bytes),
         }));
         self.shard.counters_mut().add(Counter::BytesOut, bytes as u64);
         self.ring.send(Slot(id.slot), chunks)

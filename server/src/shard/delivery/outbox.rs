@@ -22,6 +22,8 @@ pub const BYTES_A_SEND_MAX: usize = 1 << 20;
 pub enum Segment {
     /// Whole frames, the last of which may continue in a `Shared` segment behind.
     Copied(Vec<u8>),
+    /// Whole frames that other receivers get too.
+    Common(Bytes),
     /// A part of the frame that the last `Copied` segment before ends with: its payload, or the end
     /// of its payload.
     Shared(Bytes),
@@ -31,7 +33,21 @@ impl Segment {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Segment::Copied(bytes) => bytes,
-            Segment::Shared(bytes) => bytes,
+            Segment::Common(bytes) | Segment::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The frames that begin in it.
+    fn frames(&self) -> &[u8] {
+        match self {
+            Segment::Copied(_) | Segment::Common(_) => self.bytes(),
+            Segment::Shared(_) => &[],
+        }
+    }
+
+    pub fn give_back(self, pool: &mut BufferPool) {
+        if let Segment::Copied(buffer) = self {
+            pool.give(buffer);
         }
     }
 }
@@ -92,8 +108,8 @@ impl Outbox {
     }
 
     /// Whole frames that were written elsewhere.
-    pub fn push(&mut self, frames: Vec<u8>) {
-        self.queue.push_back(Segment::Copied(frames));
+    pub fn push(&mut self, frames: Segment) {
+        self.queue.push_back(frames);
     }
 
     /// A part of the frame whose head was just written.
@@ -138,10 +154,8 @@ impl Outbox {
     pub fn discard(&mut self, pool: &mut BufferPool) -> u64 {
         let mut deliveries = 0;
         for segment in std::mem::take(&mut self.queue) {
-            if let Segment::Copied(buffer) = segment {
-                deliveries += count_deliveries(self.dialect, &buffer);
-                pool.give(buffer);
-            }
+            deliveries += count_deliveries(self.dialect, segment.frames());
+            segment.give_back(pool);
         }
         self.queued_bytes = 0;
         deliveries
@@ -151,7 +165,10 @@ impl Outbox {
     /// how many were dropped.
     pub fn drop_oldest(&mut self, pool: &mut BufferPool) -> u64 {
         for place in 0..self.queue.len() {
-            let Segment::Copied(frames) = &self.queue[place] else { continue };
+            let frames = self.queue[place].frames();
+            if frames.is_empty() {
+                continue;
+            }
             let mut kept = pool.take();
             let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
             while offset < frames.len() {
@@ -180,8 +197,8 @@ impl Outbox {
             } else {
                 Some(std::mem::replace(&mut self.queue[place], Segment::Copied(kept)))
             };
-            if let Some(Segment::Copied(old)) = old {
-                pool.give(old);
+            if let Some(old) = old {
+                old.give_back(pool);
             }
             return dropped;
         }
@@ -294,6 +311,20 @@ mod tests {
         encode::deliver(&mut expected, &deliver(&[2; 60]));
         assert_eq!(sent, expected);
         assert_eq!(outbox.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn frames_that_others_get_too_are_dropped_and_counted_like_its_own() {
+        let (mut outbox, mut pool) = (Outbox::new(Dialect::Nats), BufferPool::new(8, SEGMENT));
+        let common = Bytes::from_static(b"MSG a 1 1\r\nx\r\nMSG a 1 1\r\ny\r\n");
+        for _ in 0..2 {
+            outbox.push(Segment::Common(common.clone()));
+            assert!(outbox.wrote(common.len()) || outbox.queued_bytes() > common.len());
+        }
+        assert_eq!(outbox.drop_oldest(&mut pool), 2);
+        assert_eq!(outbox.queued_bytes(), common.len());
+        assert_eq!(outbox.discard(&mut pool), 2);
+        assert_eq!((outbox.queued_bytes(), &common[..3]), (0, &b"MSG"[..]), "the others keep theirs");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! A line or head is made once a receiver, and what two receivers would get alike is made once for both.
 
-use super::{Delivery, Message, Session, Subscription};
+use super::{BufferPool, Delivery, Message, Outbox, Segment, Session, Subscription};
+use crate::limits::Limits;
 use crate::shard::event::Effects;
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::router::Target;
 use crate::shard::session::Stage;
+use bytes::Bytes;
 use ringbolt_protocol::command::{Flags, SubjectRef};
 use ringbolt_protocol::limits::HEADER_BYTES;
 use ringbolt_protocol::native::batch::{DeliverBatch, Messages, deliver_batch};
@@ -84,9 +86,9 @@ fn stamps(input: &[u8], span: Span) -> (u64, u64) {
     (word(span.start as usize), word(span.start as usize + 8))
 }
 
-/// Deliveries of so many bytes become a segment of their own rather than being copied to one; a send has
-/// few segments.
-const MOVED_BYTES_MIN: usize = 8 << 10;
+/// Deliveries of so many bytes become a segment of their own, one for all receivers, rather than being copied
+/// to one; a send has few segments.
+const COMMON_BYTES_MIN: usize = 4 << 10;
 /// Most bytes of a delivery beside its texts and payload, in any shape.
 const HEAD_BYTES_MAX: usize = 48;
 
@@ -108,12 +110,15 @@ pub struct Encoded {
     /// What stands before the size of each message, in the shape of lines.
     line: Vec<u8>,
     bytes: Vec<u8>,
+    /// `bytes`, once it was worth sharing them.
+    common: Bytes,
 }
 
 impl Encoded {
     /// Nothing is kept from one run to the next.
     fn forget(&mut self) {
         self.shape = None;
+        self.common = Bytes::new();
     }
 
     fn fill(&mut self, shape: Shape, subscription: &Subscription, run: &Run<'_>, common: &Message<'_>) {
@@ -122,6 +127,7 @@ impl Encoded {
         if known {
             return;
         }
+        self.forget();
         self.shape = Some(shape);
         self.bytes.clear();
         match (shape, run.form) {
@@ -146,6 +152,23 @@ impl Encoded {
             }
             (Shape::Frames(id) | Shape::Batch(id), _) => self.frames(id, run, common),
         }
+    }
+
+    /// Appends what was encoded to an outbox. Returns its length.
+    fn put(&mut self, outbox: &mut Outbox, last: bool, limits: &Limits, pool: &mut BufferPool) -> usize {
+        let length = self.bytes.len().max(self.common.len());
+        if length < COMMON_BYTES_MIN {
+            outbox.tail(length, limits.outbox_segment_bytes, pool).extend_from_slice(&self.bytes);
+        } else if last && self.common.is_empty() {
+            outbox.push(Segment::Copied(std::mem::replace(&mut self.bytes, pool.take())));
+            self.forget();
+        } else {
+            if self.common.is_empty() {
+                self.common = Bytes::from(std::mem::replace(&mut self.bytes, pool.take()));
+            }
+            outbox.push(Segment::Common(self.common.clone()));
+        }
+        length
     }
 
     fn begin(&mut self, subscription: &Subscription, common: &Message<'_>) {
@@ -291,15 +314,7 @@ impl Delivery {
             });
         };
         self.encoded.fill(shape, subscription, run, common);
-        let bytes = &mut self.encoded.bytes;
-        let written = bytes.len();
-        if last && written >= MOVED_BYTES_MIN {
-            session.outbox.push(std::mem::replace(bytes, self.pool.take()));
-            self.encoded.forget();
-        } else {
-            let segment_bytes = self.limits.outbox_segment_bytes;
-            session.outbox.tail(written, segment_bytes, &mut self.pool).extend_from_slice(bytes);
-        }
+        let written = self.encoded.put(&mut session.outbox, last, &self.limits, &mut self.pool);
         if session.outbox.wrote(written) {
             effects.send.push(session.id);
         }

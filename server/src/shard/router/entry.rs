@@ -1,6 +1,7 @@
 //! The interest in one pattern, and its union over all patterns a subject matches: the route.
 
 use crate::shard::identity::{ShardId, ShardSet};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// One subscription, as routing needs it.
@@ -12,10 +13,23 @@ pub struct Target {
     pub slot: u32,
 }
 
-/// Interest in one pattern.
+/// Few, as most subjects have; two take no more room than the head of a longer list.
+pub type Targets = SmallVec<[Target; 2]>;
+
+/// Interest in one pattern. Nearly always it is one subscription, which stands where the pattern does:
+/// among very many patterns, every pointer followed is a wait for memory.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
-    plain: Vec<Target>,
+pub(super) enum Entry {
+    #[default]
+    Nobody,
+    One(Target),
+    Many(Box<Interest>),
+}
+
+/// Interest of more than one subscription, of groups, or of other shards.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    plain: Targets,
     remote: ShardSet,
     groups: Vec<Group>,
 }
@@ -24,64 +38,95 @@ pub(super) struct Entry {
 #[derive(Debug)]
 struct Group {
     name: Rc<str>,
-    local: Vec<Target>,
+    local: Targets,
     remote: Vec<(ShardId, u32)>,
 }
 
 impl Entry {
     pub(super) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+        matches!(self, Entry::Nobody)
     }
 
     pub(super) fn add_local(&mut self, group: Option<&str>, target: Target) -> u32 {
-        let targets = match group {
-            None => &mut self.plain,
-            Some(name) => &mut self.group(name).local,
-        };
+        if self.is_empty() && group.is_none() {
+            *self = Entry::One(target);
+            return 1;
+        }
+        let targets = self.many().targets(group);
         debug_assert!(!targets.contains(&target), "a subscription is added once");
         targets.push(target);
         targets.len() as u32
     }
 
     pub(super) fn remove_local(&mut self, group: Option<&str>, target: Target) -> u32 {
-        let targets = match group {
-            None => &mut self.plain,
-            Some(name) => &mut self.group(name).local,
-        };
+        let targets = self.many().targets(group);
         let place = targets.iter().position(|&other| other == target).expect("the subscription was added");
         // Order of subscription is the order of delivery: no swap_remove.
         targets.remove(place);
         let left = targets.len() as u32;
-        self.prune();
+        self.settle();
         left
     }
 
     pub(super) fn set_remote(&mut self, group: Option<&str>, shard: ShardId, count: u32) {
+        let interest = self.many();
         match group {
-            None if count > 0 => self.remote.insert(shard),
-            None => self.remote.remove(shard),
+            None if count > 0 => interest.remote.insert(shard),
+            None => interest.remote.remove(shard),
             Some(name) => {
-                let remote = &mut self.group(name).remote;
+                let remote = &mut interest.group(name).remote;
                 remote.retain(|&(other, _)| other != shard);
                 if count > 0 {
                     remote.push((shard, count));
                     remote.sort_unstable();
                 }
-                self.prune();
             }
+        }
+        self.settle();
+    }
+
+    fn many(&mut self) -> &mut Interest {
+        if let Entry::Nobody | Entry::One(_) = self {
+            let mut interest = Box::<Interest>::default();
+            if let Entry::One(target) = self {
+                interest.plain.push(*target);
+            }
+            *self = Entry::Many(interest);
+        }
+        match self {
+            Entry::Many(interest) => interest,
+            Entry::Nobody | Entry::One(_) => unreachable!("just made many"),
+        }
+    }
+
+    /// Forgets groups without members, and takes the shortest form.
+    fn settle(&mut self) {
+        let Entry::Many(interest) = self else { return };
+        interest.groups.retain(|group| !group.local.is_empty() || !group.remote.is_empty());
+        if interest.remote.is_empty() && interest.groups.is_empty() {
+            match interest.plain[..] {
+                [] => *self = Entry::Nobody,
+                [target] => *self = Entry::One(target),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Interest {
+    fn targets(&mut self, group: Option<&str>) -> &mut Targets {
+        match group {
+            None => &mut self.plain,
+            Some(name) => &mut self.group(name).local,
         }
     }
 
     fn group(&mut self, name: &str) -> &mut Group {
         let place = self.groups.iter().position(|group| &*group.name == name).unwrap_or_else(|| {
-            self.groups.push(Group { name: name.into(), local: Vec::new(), remote: Vec::new() });
+            self.groups.push(Group { name: name.into(), local: Targets::new(), remote: Vec::new() });
             self.groups.len() - 1
         });
         &mut self.groups[place]
-    }
-
-    fn prune(&mut self) {
-        self.groups.retain(|group| !group.local.is_empty() || !group.remote.is_empty());
     }
 }
 
@@ -89,7 +134,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Route {
     /// Every one of these gets a copy.
-    pub plain: Vec<Target>,
+    pub plain: Targets,
     /// Every one of these shards gets a copy for its own plain subscriptions.
     pub remote: ShardSet,
     /// One member of each of these gets a copy.
@@ -103,7 +148,7 @@ pub struct Route {
 #[derive(Debug)]
 pub struct GroupRoute {
     pub name: Rc<str>,
-    pub local: Vec<Target>,
+    pub local: Targets,
     pub remote: Vec<(ShardId, u32)>,
 }
 
@@ -150,13 +195,22 @@ impl Route {
         self.groups.clear();
     }
 
+    #[inline]
     pub(super) fn merge(&mut self, entry: &Entry) {
-        self.plain.extend_from_slice(&entry.plain);
-        self.remote = self.remote.union(entry.remote);
-        for group in &entry.groups {
+        match entry {
+            Entry::Nobody => {}
+            Entry::One(target) => self.plain.push(*target),
+            Entry::Many(interest) => self.merge_many(interest),
+        }
+    }
+
+    fn merge_many(&mut self, interest: &Interest) {
+        self.plain.extend_from_slice(&interest.plain);
+        self.remote = self.remote.union(interest.remote);
+        for group in &interest.groups {
             let place = self.groups.iter().position(|known| known.name == group.name).unwrap_or_else(|| {
                 let name = Rc::clone(&group.name);
-                self.groups.push(GroupRoute { name, local: Vec::new(), remote: Vec::new() });
+                self.groups.push(GroupRoute { name, local: Targets::new(), remote: Vec::new() });
                 self.groups.len() - 1
             });
             let merged = &mut self.groups[place];

@@ -11,6 +11,7 @@ pub mod trie;
 pub use entry::{GroupRoute, Route, Target};
 
 use super::identity::ShardId;
+use compact_str::CompactString;
 use entry::Entry;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -20,7 +21,7 @@ use trie::Trie;
 /// All interest known to one shard.
 #[derive(Debug)]
 pub struct Router {
-    exact: HashMap<Box<str>, Entry, FixedState>,
+    exact: HashMap<CompactString, Entry, FixedState>,
     wildcards: Trie,
     /// Bumped by every change of a wildcard: cached routes of older generations are stale.
     generation: u64,

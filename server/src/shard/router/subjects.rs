@@ -5,6 +5,7 @@
 //! scratch entry that is overwritten by the next one.
 
 use super::{Route, Router};
+use compact_str::CompactString;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use ringbolt_protocol::subject::Subject;
@@ -22,7 +23,7 @@ const NEVER: u64 = 0;
 
 #[derive(Debug)]
 struct Entry {
-    text: Box<str>,
+    text: CompactString,
     hash: u64,
     route: Route,
     /// The router's generation when `route` was computed.
@@ -47,7 +48,7 @@ pub struct Subjects {
 impl Subjects {
     pub fn new(seed: u64, subjects_max: usize) -> Subjects {
         let scratch = Entry {
-            text: "".into(),
+            text: CompactString::default(),
             hash: 0,
             route: Route::default(),
             generation: NEVER,
@@ -171,7 +172,7 @@ impl Subjects {
     fn insert(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
         let index = if self.index.len() < self.subjects_max {
             self.entries.push(Entry {
-                text: "".into(),
+                text: CompactString::default(),
                 hash: 0,
                 route: Route::default(),
                 generation: NEVER,
@@ -276,7 +277,7 @@ mod tests {
         let exact = Pattern::new(b"a.b").expect("pattern");
         router.subscribe(exact, None, target);
         subjects.invalidate(subject("a.b"));
-        assert_eq!(subjects.route(id, &router).2.plain, [target]);
+        assert_eq!(subjects.route(id, &router).2.plain[..], [target]);
         let wild = Pattern::new(b"a.*").expect("pattern");
         router.set_remote(wild, None, 3, 1);
         assert!(subjects.route(id, &router).2.remote.contains(3));

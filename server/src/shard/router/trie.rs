@@ -1,9 +1,11 @@
 //! Wildcard patterns as a trie of tokens. Knows patterns and entries, nothing above them.
 
 use super::entry::Entry;
+use compact_str::CompactString;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 
 type NodeId = u32;
@@ -11,7 +13,7 @@ const ROOT: NodeId = 0;
 
 #[derive(Default)]
 struct Node {
-    literal: Option<Box<HashMap<Box<str>, NodeId, FixedState>>>,
+    literal: Option<Box<HashMap<CompactString, NodeId, FixedState>>>,
     /// `*`: exactly one token.
     star: Option<NodeId>,
     /// Patterns that end in this node.
@@ -61,33 +63,25 @@ impl Trie {
         }
         let place = &mut self.nodes[node as usize];
         let entry = if rest { &mut place.rest } else { &mut place.here };
-        let was_empty = entry.is_empty();
+        self.patterns -= usize::from(!entry.is_empty());
         let result = edit(entry);
-        match (was_empty, entry.is_empty()) {
-            (true, false) => self.patterns += 1,
-            (false, true) => self.patterns -= 1,
-            _ => {}
-        }
+        self.patterns += usize::from(!entry.is_empty());
         self.prune(&path, node);
         result
     }
 
-    /// Calls `found` with the entry of every pattern that matches.
+    /// Calls `found` with the entry of every pattern that matches; it may be empty.
     pub(super) fn matches<'t>(&'t self, subject: Subject<'_>, mut found: impl FnMut(&'t Entry)) {
         // Depth first with an explicit stack: at most one waiting `*` branch a token.
         let text = subject.as_str();
-        let mut stack: Vec<(NodeId, Option<&str>)> = vec![(ROOT, Some(text))];
+        let mut stack: SmallVec<[(NodeId, Option<&str>); 8]> = smallvec![(ROOT, Some(text))];
         while let Some((id, rest)) = stack.pop() {
             let node = &self.nodes[id as usize];
             let Some(rest) = rest else {
-                if !node.here.is_empty() {
-                    found(&node.here);
-                }
+                found(&node.here);
                 continue;
             };
-            if !node.rest.is_empty() {
-                found(&node.rest);
-            }
+            found(&node.rest);
             let (token, behind) = match rest.split_once('.') {
                 Some((token, behind)) => (token, Some(behind)),
                 None => (rest, None),
