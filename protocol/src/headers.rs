@@ -16,6 +16,20 @@ pub const COMPRESSION: &str = "Ringbolt-Compression";
 /// The correlation id of a native message.
 pub const CORRELATION_ID: &str = "Ringbolt-Correlation-Id";
 
+/// The point in time (RFC 3339) from which on nobody wants the message.
+pub const DEADLINE: &str = "Ringbolt-Deadline";
+/// How often a message was delivered, this time included; absent the first time.
+pub const DELIVERIES: &str = "Ringbolt-Deliveries";
+/// The reply subject a message was published with, where its own is for the acknowledgement.
+pub const REPLY: &str = "Ringbolt-Reply";
+/// Of a dead letter: the subject it had, why it is one, when it was accepted and last delivered
+/// (RFC 3339), and what the member said that failed it.
+pub const SUBJECT: &str = "Ringbolt-Subject";
+pub const REASON: &str = "Ringbolt-Reason";
+pub const ACCEPTED: &str = "Ringbolt-Accepted";
+pub const DELIVERED: &str = "Ringbolt-Delivered";
+pub const ERROR: &str = "Ringbolt-Error";
+
 const PRIORITIES: [(&str, Priority); 5] = [
     ("normal", Priority::Normal),
     ("critical", Priority::Critical),
@@ -81,6 +95,25 @@ pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>)
     }
 }
 
+/// Appends a block with these headers in front of those of `block`, which may be empty; what `block` has
+/// of the same names goes.
+pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
+    out.extend_from_slice(VERSION_LINE);
+    for (name, value) in lines {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    let replaced = |line: &[u8]| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        lines.iter().any(|(other, _)| other.as_bytes() == name)
+    };
+    let rest = block.strip_prefix(VERSION_LINE).unwrap_or(b"\r\n");
+    rest.split_inclusive(|&byte| byte == b'\n')
+        .filter(|line| !replaced(line))
+        .for_each(|line| out.extend(line));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +131,16 @@ mod tests {
         assert_eq!(read(&block), (flags, 42));
         assert_eq!(find(&block, "Trace"), Some(&b"a b"[..]));
         assert_eq!(find(&block, "Tra"), None);
+    }
+
+    #[test]
+    fn lines_stand_in_front_and_replace_their_like() {
+        let mut block = Vec::new();
+        with(b"NATS/1.0\r\nTrace: 7\r\nRingbolt-Deliveries: 1\r\n\r\n", &[(DELIVERIES, b"2")], &mut block);
+        assert_eq!(block, b"NATS/1.0\r\nRingbolt-Deliveries: 2\r\nTrace: 7\r\n\r\n");
+        block.clear();
+        with(b"", &[(REPLY, b"a"), (REASON, b"b")], &mut block);
+        assert_eq!(block, b"NATS/1.0\r\nRingbolt-Reply: a\r\nRingbolt-Reason: b\r\n\r\n");
     }
 
     #[test]

@@ -7,5 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod io;
 pub mod limits;
+pub mod moment;
 pub mod shard;
 pub mod sim;

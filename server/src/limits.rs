@@ -25,6 +25,25 @@ impl SlowConsumerPolicy {
     ];
 }
 
+/// Lanes a message may be in, by importance: critical, high, normal, low, background.
+pub const LANES: usize = 5;
+
+/// What each lane gets at least while it waits, in thousandths of the bytes served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shares(pub [u16; LANES]);
+
+impl Shares {
+    /// What is promised to all lanes together: the rest belongs to importance.
+    pub const SUM_MAX: u16 = 500;
+}
+
+impl Default for Shares {
+    /// The most important lane needs no promise.
+    fn default() -> Shares {
+        Shares([0, 100, 100, 50, 20])
+    }
+}
+
 /// Settings whose limits change with [`Limits::take_over`].
 pub const RELOADABLE: &[&str] = &[
     "nats_connections_max",
@@ -37,6 +56,8 @@ pub const RELOADABLE: &[&str] = &[
     "ping_interval",
     "ping_outstanding_max",
     "send_stall_time_max",
+    "lane_shares_min",
+    "work_bytes_max",
     "lame_duck_grace",
     "lame_duck_time",
 ];
@@ -78,6 +99,8 @@ pub struct Limits {
     pub lame_duck_grace_nanos: u64,
     pub lame_duck_nanos: u64,
     pub send_stall_nanos_max: u64,
+    pub lane_shares: Shares,
+    pub work_bytes_max: usize,
     /// Idle outbox buffers a shard keeps.
     pub buffer_pool_max: usize,
 }
@@ -106,6 +129,8 @@ impl Limits {
         self.ping_interval_nanos = new.ping_interval_nanos;
         self.ping_outstanding_max = new.ping_outstanding_max;
         self.send_stall_nanos_max = new.send_stall_nanos_max;
+        self.lane_shares = new.lane_shares;
+        self.work_bytes_max = new.work_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;
     }
@@ -161,6 +186,8 @@ impl Limits {
             lame_duck_grace_nanos: config.lame_duck_grace_nanos,
             lame_duck_nanos: config.lame_duck_nanos,
             send_stall_nanos_max: config.send_stall_nanos_max,
+            lane_shares: config.lane_shares,
+            work_bytes_max: config.work_bytes_max,
             buffer_pool_max: BUFFER_POOL_MAX,
         })
     }

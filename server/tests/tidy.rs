@@ -27,7 +27,8 @@ const SERVER_LAYERS: &[(&str, &[&str])] = &[
     // `limits` is derived from the settings; the settings name its enum of policies.
     ("config", &["access", "limits"]),
     ("limits", &["config"]),
-    ("shard", &["access", "limits"]),
+    ("moment", &[]),
+    ("shard", &["access", "limits", "moment"]),
     ("io", &["access", "config", "limits", "shard"]),
     ("sim", &["access", "config", "limits", "shard"]),
     ("cli", &["access", "config", "limits", "io"]),

@@ -34,6 +34,7 @@ impl Core {
             server_name: String::new(),
             version: String::new(),
             reply_key: (0, 0),
+            unix_epoch_nanos: 0,
             nats: None,
         };
         let shard = Shard::new(0, &limits, &Access::default(), identity, 1, 2);

@@ -13,7 +13,7 @@ pub use parse::allowed_cores;
 pub use sources::{Origin, Sources};
 
 use crate::access::Access;
-use crate::limits::SlowConsumerPolicy;
+use crate::limits::{Shares, SlowConsumerPolicy};
 use parse::Reader;
 use std::fmt;
 use std::net::SocketAddr;
@@ -74,6 +74,8 @@ pub struct Config {
     pub lame_duck_grace_nanos: u64,
     pub lame_duck_nanos: u64,
     pub send_stall_nanos_max: u64,
+    pub lane_shares: Shares,
+    pub work_bytes_max: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,6 +165,8 @@ impl Config {
             lame_duck_grace_nanos: read.duration("lame_duck_grace"),
             lame_duck_nanos: read.duration("lame_duck_time"),
             send_stall_nanos_max: read.duration("send_stall_time_max"),
+            lane_shares: read.lane_shares("lane_shares_min"),
+            work_bytes_max: read.size("work_bytes_max", 1 << 20, 1 << 40),
         };
         read.finish(config)
     }

@@ -2,6 +2,7 @@
 
 use super::cores::parse_cores;
 use super::{Config, ConfigError, Sources};
+use crate::limits::{LANES, Shares};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -152,6 +153,22 @@ impl<'s> Reader<'s> {
             _ => {
                 self.fail(key, format!("'{text}' is not a time up to 24h: write 500ms, 10s or 2m"));
                 1
+            }
+        }
+    }
+
+    /// Percentages of the lanes, as thousandths.
+    pub(super) fn lane_shares(&mut self, key: &str) -> Shares {
+        let text = self.value(key).unwrap_or("");
+        let percents: Result<Vec<u16>, _> = text.split(',').map(|part| part.trim().parse::<u16>()).collect();
+        let shares = percents.ok().and_then(|percents| <[u16; LANES]>::try_from(percents).ok());
+        let shares = shares.filter(|shares| shares.iter().all(|&percent| percent <= 100));
+        match shares.map(|shares| shares.map(|percent| 10 * percent)) {
+            Some(shares) if shares.iter().sum::<u16>() <= Shares::SUM_MAX => Shares(shares),
+            _ => {
+                let message = format!("'{text}' does not fit: write {LANES} percentages, at most 50 in all");
+                self.fail(key, message);
+                Shares::default()
             }
         }
     }

@@ -140,6 +140,19 @@ pub const SETTINGS: &[Setting] = &[
         "10s",
         "Time a client may take no bytes while some wait, unless it asked for drops.",
     ),
+    row(
+        "lane_shares_min",
+        "PERCENTS",
+        "0,10,10,5,2",
+        "Least share of bytes that each lane gets while it waits: critical, high, normal, low, background; \
+         at most 50 in all. The rest goes to the most important lane that waits.",
+    ),
+    row(
+        "work_bytes_max",
+        "SIZE",
+        "256MiB",
+        "Bytes of messages a shard keeps until they are acknowledged; beyond, the least important go.",
+    ),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The one place that reads the clock of the data plane.
 
 use crate::shard::Nanos;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic nanoseconds since this clock was made.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,12 @@ impl Clock {
     pub fn now(&self) -> Nanos {
         Nanos(self.start.elapsed().as_nanos() as u64)
     }
+}
+
+/// Unix time now.
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Default for Clock {

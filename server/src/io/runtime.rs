@@ -3,6 +3,7 @@
 
 use super::admin::{self, AdminState, Inquire, ServerFacts};
 use super::announce::{self, Bound};
+use super::clock::{Clock, unix_nanos};
 use super::ending::{Ending, Reload, SIGNALS};
 use super::listener;
 use super::mesh::{self, MeshEnds, Sleeper};
@@ -190,15 +191,27 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
 
 fn serve(seat: Seat) -> io::Result<usize> {
     let Seat { id, limits, report, .. } = seat;
-    let shard = Shard::new(id, &limits, &seat.access, seat.identity, seat.hash_seed, seat.random_seed);
+    let clock = Clock::new();
+    let identity = ServerIdentity { unix_epoch_nanos: unix_nanos(), ..seat.identity };
+    let shard = Shard::new(id, &limits, &seat.access, identity, seat.hash_seed, seat.random_seed);
     // Made here, on the pinned thread: its memory is touched first, and so placed, by this core.
     let built = build_ring(&limits, seat.huge_pages).and_then(|ring| {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
         let (mesh, listeners, orders, shared) = (seat.mesh, seat.listeners, seat.orders, seat.shared);
         let verifier = seat.verifier;
         let (wait, nats_connections_max) = (seat.wait, limits.nats_connections_max);
-        let parts =
-            Parts { shard, ring, mesh, listeners, orders, verifier, shared, wait, nats_connections_max };
+        let parts = Parts {
+            shard,
+            ring,
+            mesh,
+            listeners,
+            orders,
+            verifier,
+            shared,
+            wait,
+            nats_connections_max,
+            clock,
+        };
         Ok((ShardLoop::new(parts)?, memory))
     });
     match built {
@@ -258,6 +271,7 @@ fn identity(config: &Config, seeds: &Seeds, server_id: &str, nats: Option<Socket
         server_name: config.server_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         reply_key: (seeds.state.hash_one("reply"), seeds.state.hash_one("reply key")),
+        unix_epoch_nanos: unix_nanos(),
         nats: advertised.or(bound),
     }
 }

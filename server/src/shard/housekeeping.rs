@@ -19,6 +19,7 @@ enum Finding {
 
 impl Shard {
     pub(super) fn tick(&mut self, now: Nanos, effects: &mut Effects) {
+        self.work_time(now);
         if now.since(self.scanned_at) < SCAN_NANOS {
             return;
         }
@@ -69,6 +70,10 @@ impl Shard {
         counters.set(Counter::BufferPoolHits, delivery.pool.hits);
         counters.set(Counter::BufferPoolMisses, delivery.pool.misses);
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
+        let (kept, in_flight) = delivery.book.counts();
+        counters.set(Counter::WorkMessages, kept);
+        counters.set(Counter::WorkInFlight, in_flight);
+        counters.set(Counter::WorkBytes, delivery.book.bytes() as u64);
         let pending = delivery.links.iter().map(|link| link.pending_bytes() as u64).sum();
         counters.set(Counter::MeshPendingBytes, pending);
         let depth = delivery.links.iter().map(|link| link.pending_batches() as u64).sum();

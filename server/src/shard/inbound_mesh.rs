@@ -23,7 +23,7 @@ impl Shard {
             match record {
                 Record::Publish(publish) => self.mesh_publish(&publish, effects),
                 Record::Interest { sequence, account, count, pattern, group } => {
-                    self.remote_interest(from, account, pattern, group, count);
+                    self.remote_interest(from, account, pattern, group, count, effects);
                     interest = Some(sequence);
                 }
                 Record::InterestInForce { sequence } => {

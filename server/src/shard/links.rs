@@ -99,7 +99,7 @@ impl Shard {
     }
 
     /// Delivers a message in an account under a subject of its own there.
-    fn route_in(
+    pub(super) fn route_in(
         &mut self,
         account: AccountId,
         subject: &str,

@@ -74,7 +74,21 @@ counters! {
     DropsConnectionEnded: Counter "messages_dropped" by "connection_ended", "Messages dropped.";
     DropsMeshFull: Counter "messages_dropped" by "mesh_full", "Messages dropped.";
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
+    DropsWorkFull: Counter "messages_dropped" by "work_full", "Messages dropped.";
     DropsDraining: Counter "messages_dropped" by "draining", "Messages dropped.";
+    WorkMessages: Gauge "work_messages", "Messages kept until they are acknowledged.";
+    WorkInFlight: Gauge "work_in_flight", "Those of them that a member of a queue group has.";
+    WorkBytes: Gauge "work_bytes", "Bytes that messages kept until they are acknowledged take.";
+    Redeliveries: Counter "redeliveries", "Deliveries of messages that were delivered before.";
+    AcknowledgementsAck: Counter "acknowledgements" by "ack", "What members of groups said.";
+    AcknowledgementsNak: Counter "acknowledgements" by "nak", "What members of groups said.";
+    AcknowledgementsProgress: Counter "acknowledgements" by "progress", "What members of groups said.";
+    AcknowledgementsTerm: Counter "acknowledgements" by "term", "What members of groups said.";
+    AcknowledgementsStray: Counter "acknowledgements" by "stray", "What members of groups said.";
+    DeadLettersExhausted: Counter "dead_letters" by "exhausted", "Messages that became dead letters.";
+    DeadLettersExpired: Counter "dead_letters" by "expired", "Messages that became dead letters.";
+    DeadLettersRejected: Counter "dead_letters" by "rejected", "Messages that became dead letters.";
+    DeadLettersPoison: Counter "dead_letters" by "poison", "Messages that became dead letters.";
     PermissionViolations: Counter "permission_violations",
         "Publishes and subscriptions that the client may not make.";
     NoResponders: Counter "no_responders", "Requests that reached nobody.";

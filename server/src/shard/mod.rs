@@ -7,6 +7,7 @@
 pub mod delivery;
 pub mod event;
 pub mod identity;
+pub mod lanes;
 pub mod mesh;
 pub mod metrics;
 pub mod nats;
@@ -15,6 +16,7 @@ pub mod report;
 pub mod router;
 pub mod session;
 pub mod space;
+pub mod work;
 
 mod commands;
 mod drain;
@@ -31,6 +33,7 @@ pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
 use crate::access::{Access, Permissions};
 use crate::limits::{Limits, SlowConsumerPolicy};
+use crate::moment;
 use delivery::{Delivery, Segment};
 use drain::Drain;
 use links::Links;
@@ -56,8 +59,17 @@ pub struct ServerIdentity {
     pub version: String,
     /// A secret of this process, by which answers of other accounts' services are known.
     pub reply_key: (u64, u64),
+    /// Unix time of the beginning of the shards' clock.
+    pub unix_epoch_nanos: u64,
     /// Host and port NATS clients are told.
     pub nats: Option<(String, u16)>,
+}
+
+impl ServerIdentity {
+    /// A moment as text (RFC 3339).
+    fn time_text(&self, at: Nanos) -> String {
+        moment::text(self.unix_epoch_nanos.saturating_add(at.0))
+    }
 }
 
 /// One shard: its connections, their subscriptions, and its share of the mesh.
@@ -98,12 +110,12 @@ impl Shard {
             permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
             links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
             access: access.clone(),
+            delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),
             identity,
             decode_limits: decode_limits(limits),
             spaces: access.accounts.iter().map(|_| Space::new(hash_seed, limits.subjects_max)).collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
-            delivery: Delivery::new(id, limits.clone()),
             random: Random::new(random_seed),
             hash_seed,
             drain: Drain::new(limits.shards, id),
@@ -138,12 +150,12 @@ impl Shard {
     /// there is nothing to send or a send is in flight.
     pub fn take_segments(&mut self, now: Nanos, id: ConnectionId, into: &mut Vec<Segment>) -> usize {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return 0 };
-        session.outbox.take(now, into)
+        session.outbox.take(now, &self.delivery.limits.lane_shares, into)
     }
 
     /// The next batch for another shard.
     pub fn take_batch(&mut self, shard: ShardId) -> Option<MeshBatch> {
-        let batch = self.delivery.links[usize::from(shard)].take()?;
+        let batch = self.delivery.links[usize::from(shard)].take(self.delivery.limits.lane_shares)?;
         self.delivery.counters.add(Counter::MeshBatchesOut, 1);
         Some(batch)
     }
@@ -305,6 +317,7 @@ impl Shard {
     /// What delivering decided but could not do while it held the route: cut slow consumers, end
     /// subscriptions that had their last delivery.
     fn settle(&mut self, effects: &mut Effects) {
+        self.settle_work(effects);
         self.remove_expired(effects);
         while let Some(id) = self.delivery.cut.pop() {
             self.forget_interest(id, effects);

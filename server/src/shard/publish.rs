@@ -30,6 +30,11 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.delivery.counters.add(Counter::MessagesIn, 1);
+        if let SubjectRef::Literal(text @ [b'$', ..]) = publish.subject
+            && self.acknowledge(id, text, &publish.payload[publish.header_bytes as usize..], publish.reply)
+        {
+            return;
+        }
         let subject_id = match self.acceptable(id, publish, publish.payload.len()) {
             Ok(subject_id) => subject_id,
             Err((code, message)) => {
@@ -220,6 +225,9 @@ impl FanOut<'_> {
         let members = group.local.len();
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
+            if let Some(work) = self.delivery.subscriptions[target.subscription as usize].work {
+                return self.delivery.work_off(work, message, effects);
+            }
             if self.delivery.deliver(target, message, effects) {
                 return true;
             }

@@ -4,6 +4,7 @@ use super::delivery::Subscription;
 use super::mesh::Record;
 use super::router::Stale;
 use super::router::{Router, Target};
+use super::work::{WorkOptions, parse_group};
 use super::{AccountId, ConnectionId, Effects, Shard, ShardId};
 use crate::access::Permissions;
 use crate::limits::SlowConsumerPolicy;
@@ -24,6 +25,8 @@ pub(super) struct Wanted<'a> {
     pub filter: Option<Rc<Permissions>>,
     pub pattern: Pattern<'a>,
     pub group: Option<&'a str>,
+    /// Deliveries are acknowledged.
+    pub work: Option<WorkOptions>,
     pub policy: SlowConsumerPolicy,
 }
 
@@ -40,9 +43,16 @@ impl Shard {
     ) -> Result<(), (RefusalCode, String)> {
         let pattern = Pattern::new(pattern.as_bytes())
             .map_err(|error| (RefusalCode::InvalidPattern, error.to_string()))?;
-        if let Some(name) = group {
-            check_group_name(name)?;
-        }
+        let (group, work) = match group {
+            Some(name) => {
+                let parsed = parse_group(name);
+                let (name, work) =
+                    parsed.map_err(|error| (RefusalCode::InvalidPattern, error.to_string()))?;
+                check_group_name(name)?;
+                (Some(name), work)
+            }
+            None => (None, None),
+        };
         let limit = self.delivery.limits.subscriptions_max;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
         if client_id == 0 {
@@ -57,7 +67,7 @@ impl Shard {
             let message = format!("a connection may hold {limit} subscriptions");
             return Err((RefusalCode::SubscriptionLimit, message));
         }
-        let wanted = Wanted { client_id, line: Box::default(), filter: None, pattern, group, policy };
+        let wanted = Wanted { client_id, line: Box::default(), filter: None, pattern, group, work, policy };
         let key = self.add_subscription(id, wanted, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
         let map = session
@@ -74,7 +84,7 @@ impl Shard {
         wanted: Wanted<'_>,
         effects: &mut Effects,
     ) -> u32 {
-        let Wanted { client_id, line, filter, pattern, group, policy } = wanted;
+        let Wanted { client_id, line, filter, pattern, group, work, policy } = wanted;
         let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
         let key = self.delivery.subscriptions.insert(Subscription {
             slot: id.slot,
@@ -84,11 +94,16 @@ impl Shard {
             filter,
             exact: !pattern.has_wildcard(),
             policy,
+            work: None,
             delivered: 0,
             deliveries_max: u64::MAX,
             pattern: pattern.as_str().into(),
             group: group.map(Into::into),
         }) as u32;
+        if let (Some(options), Some(name)) = (work, group) {
+            let group = self.delivery.book.join(account, name, options, (key, id));
+            self.delivery.subscriptions[key as usize].work = Some(group);
+        }
         let target = Target { subscription: key, slot: id.slot };
         let count = self.spaces[usize::from(account.0)].router.subscribe(pattern, group, target);
         self.interest_changed(account, pattern, group, (count, count == 1), effects);
@@ -121,6 +136,9 @@ impl Shard {
 
     pub(super) fn remove_subscription(&mut self, key: u32, effects: &mut Effects) {
         let Some(subscription) = self.delivery.subscriptions.try_remove(key as usize) else { return };
+        if let Some(group) = subscription.work {
+            self.delivery.leave_work(group, key, &mut self.random);
+        }
         if let Some(session) = self.delivery.sessions.at(subscription.slot) {
             if let Some(map) = &mut session.subscriptions {
                 map.remove(&subscription.client_id);
@@ -161,10 +179,15 @@ impl Shard {
         pattern: &str,
         group: Option<&str>,
         count: u32,
+        effects: &mut Effects,
     ) {
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
         self.spaces[usize::from(account.0)].router.set_remote(pattern, group, shard, count);
         self.invalidate(account, pattern);
+        if group.is_some() && count > 0 {
+            // What was kept for want of a member may have found one.
+            self.hand_over(effects);
+        }
     }
 
     /// Plain interest is announced when it begins and ends, a queue group's whenever its size changes,

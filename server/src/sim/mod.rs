@@ -8,7 +8,7 @@ mod client;
 pub use client::{Received, SimClient};
 
 use crate::access::Access;
-use crate::limits::{Limits, SlowConsumerPolicy};
+use crate::limits::{Limits, Shares, SlowConsumerPolicy};
 use crate::shard::delivery::Segment;
 use crate::shard::mesh::MeshBatch;
 use crate::shard::metrics::Counter;
@@ -49,6 +49,8 @@ pub fn small_limits(shards: usize) -> Limits {
         lame_duck_nanos: 10_000_000_000,
         send_stall_nanos_max: 10_000_000_000,
         buffer_pool_max: 16,
+        lane_shares: Shares::default(),
+        work_bytes_max: 1 << 20,
     }
 }
 
@@ -101,6 +103,7 @@ impl World {
             server_name: "simulated".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reply_key: (0, 0),
+            unix_epoch_nanos: 0,
             nats: None,
         };
         let shards = (0..count as ShardId)

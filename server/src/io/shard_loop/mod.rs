@@ -88,6 +88,7 @@ pub struct Parts {
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
     pub nats_connections_max: usize,
+    pub clock: Clock,
 }
 
 impl ShardLoop {
@@ -102,6 +103,7 @@ impl ShardLoop {
             shared,
             wait,
             nats_connections_max,
+            clock,
         } = parts;
         ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
         for (number, (_, listener)) in listeners.iter().enumerate() {
@@ -128,7 +130,7 @@ impl ShardLoop {
             nonces: 0,
             nats_connections_max,
             shared,
-            clock: Clock::new(),
+            clock,
             waiter: Waiter::new(wait),
             effects: Effects::default(),
             send: Vec::new(),

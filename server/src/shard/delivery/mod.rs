@@ -1,6 +1,7 @@
 //! From a route to bytes on their way: sessions with their outboxes, links to the other shards, and
 //! what happens when one of them is full.
 
+mod beside;
 mod nats;
 pub mod outbox;
 pub mod pool;
@@ -13,12 +14,14 @@ pub use run::{Form, Run};
 
 use super::event::Effects;
 use super::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
+use super::lanes::Lane;
 use super::mesh::batch::MeshPayload;
 use super::mesh::{Link, Record};
 use super::metrics::{Counter, Counters};
 use super::router::Target;
 use super::router::subjects::SubjectId;
 use super::session::{Session, Sessions, Stage};
+use super::work::Book;
 use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
@@ -49,6 +52,8 @@ pub struct Subscription {
     /// No wildcard: every delivery has the pattern as its subject.
     pub exact: bool,
     pub policy: SlowConsumerPolicy,
+    /// The group of acknowledged messages it is a member of.
+    pub work: Option<u32>,
     pub delivered: u64,
     pub deliveries_max: u64,
     pub pattern: Box<str>,
@@ -71,6 +76,11 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    #[inline]
+    pub fn lane(&self) -> Lane {
+        Lane::of(self.flags)
+    }
+
     fn is_from(&self, shard: ShardId, connection: ConnectionId) -> bool {
         self.publisher == PublisherId { shard, connection }
     }
@@ -99,10 +109,14 @@ pub struct Delivery {
     /// Room for one run: where its messages stand, and their deliveries.
     pub spans: Vec<Span>,
     encoded: Encoded,
+    /// Messages that are kept until they are acknowledged.
+    pub book: Book,
+    /// Unix time of the clock's beginning.
+    pub unix_epoch_nanos: u64,
 }
 
 impl Delivery {
-    pub fn new(own: ShardId, limits: Limits) -> Delivery {
+    pub fn new(own: ShardId, limits: Limits, unix_epoch_nanos: u64) -> Delivery {
         Delivery {
             own,
             sessions: Sessions::default(),
@@ -117,6 +131,8 @@ impl Delivery {
             cut: Vec::new(),
             spans: Vec::new(),
             encoded: Encoded::default(),
+            book: Book::default(),
+            unix_epoch_nanos,
             limits,
         }
     }
@@ -152,7 +168,7 @@ impl Delivery {
         } else {
             nats::write(session, subscription, message, limits.outbox_segment_bytes, pool)
         };
-        if session.outbox.wrote(written) {
+        if session.outbox.wrote_in(message.lane(), written) {
             effects.send.push(session.id);
         }
         if session.watched
@@ -181,8 +197,11 @@ impl Delivery {
             // Holding the publisher back takes effect a turn later: what it already sent still fits
             // under the hard limit, unless it is not this shard's to hold back.
             if pending_bytes > 2 * self.limits.mesh_pending_bytes_max {
-                self.counters.add(Counter::DropsMeshFull, 1);
-                return false;
+                let shed = link.shed_below(record.lane());
+                self.counters.add(Counter::DropsMeshFull, shed.max(1));
+                if shed == 0 {
+                    return false;
+                }
             }
             if publisher.shard == self.own && !link.paused.contains(&publisher.connection) {
                 link.paused.push(publisher.connection);
@@ -224,11 +243,11 @@ impl Delivery {
             return self.cut(id);
         }
         let segment_bytes = self.limits.outbox_segment_bytes;
-        let tail = session.outbox.tail(CONTROL_BYTES_TYPICAL, segment_bytes, &mut self.pool);
+        let tail = session.outbox.answer_tail(CONTROL_BYTES_TYPICAL, segment_bytes, &mut self.pool);
         let before = tail.len();
         write(tail);
         let written = tail.len() - before;
-        if session.outbox.wrote(written) {
+        if session.outbox.answered(written) {
             effects.send.push(id);
         }
     }
@@ -297,10 +316,12 @@ impl Delivery {
         let queued = session.outbox.queued_bytes() + message.payload.bytes().len();
         match slow_consumer::decide(policy, queued, &self.limits) {
             Admission::Cut => self.cut(id),
-            Admission::DropNewest => self.counters.add(Counter::DropsSlowConsumerNewest, 1),
+            Admission::DropNewest => {
+                return make_room(session, false, &mut self.pool, &mut self.counters, &self.limits, message);
+            }
             Admission::DropHardLimit => self.counters.add(Counter::DropsOutboxHardLimit, 1),
             Admission::DropOldest => {
-                return make_room(session, &mut self.pool, &mut self.counters, &self.limits, message);
+                return make_room(session, true, &mut self.pool, &mut self.counters, &self.limits, message);
             }
             Admission::PausePublisher => {
                 self.pause_for(slot, message.publisher, effects);
@@ -325,7 +346,7 @@ impl Delivery {
     }
 }
 
-/// Appends a DELIVER frame to an outbox. Returns the bytes that were copied there.
+/// Appends a DELIVER frame to an outbox. Returns its length.
 #[inline]
 fn write_native(
     session: &mut Session,
@@ -336,6 +357,10 @@ fn write_native(
 ) -> usize {
     let subject = match (&session.interned, subscription.exact) {
         (_, true) => SubjectRef::Interned(0),
+        // What overtakes a number's definition may not use it.
+        (Some(_), false) if message.lane() != Lane::Normal || session.outbox.has_lanes() => {
+            SubjectRef::Literal(message.subject.as_bytes())
+        }
         (Some(interned), false) => match interned.number(message.subject_id) {
             Some(number) => SubjectRef::Interned(number),
             None => SubjectRef::Literal(message.subject.as_bytes()),
@@ -357,19 +382,19 @@ fn write_native(
     match message.payload {
         MeshPayload::Copied(payload) => {
             let frame_bytes = head_bytes_max + payload.len();
-            let tail = session.outbox.tail(frame_bytes, segment_bytes, pool);
+            let tail = session.outbox.tail_in(message.lane(), frame_bytes, segment_bytes, pool);
             let before = tail.len();
             deliver.payload = payload;
             encode::deliver(tail, &deliver);
             tail.len() - before
         }
         MeshPayload::Shared(payload) => {
-            let tail = session.outbox.tail(head_bytes_max, segment_bytes, pool);
+            let tail = session.outbox.tail_in(message.lane(), head_bytes_max, segment_bytes, pool);
             let before = tail.len();
             encode::deliver_head(tail, &deliver, payload.len());
             let head_bytes = tail.len() - before;
-            session.outbox.share(payload.clone());
-            head_bytes
+            session.outbox.share(message.lane(), payload.clone());
+            head_bytes + payload.len()
         }
     }
 }
@@ -377,8 +402,11 @@ fn write_native(
 /// What control frames may add to a full outbox.
 const CONTROL_SLACK_BYTES: usize = 1 << 20;
 
+/// Drops what waits in less important lanes than the message's, and the oldest of its own lane if `own`.
+/// Returns whether the message fits then.
 fn make_room(
     session: &mut Session,
+    own: bool,
     pool: &mut BufferPool,
     counters: &mut Counters,
     limits: &Limits,
@@ -386,7 +414,7 @@ fn make_room(
 ) -> bool {
     let payload_bytes = message.payload.bytes().len();
     while session.outbox.queued_bytes() + payload_bytes > limits.outbox_bytes_max {
-        let dropped = session.outbox.drop_oldest(pool);
+        let dropped = session.outbox.drop_oldest(message.lane(), own, pool);
         counters.add(Counter::DropsSlowConsumerOldest, dropped);
         if dropped == 0 {
             counters.add(Counter::DropsSlowConsumerNewest, 1);

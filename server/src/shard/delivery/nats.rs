@@ -48,7 +48,7 @@ impl Subscription {
     }
 }
 
-/// Appends a delivery to an outbox. Returns the bytes that were copied there.
+/// Appends a delivery to an outbox. Returns its length.
 #[inline]
 pub(super) fn write(
     session: &mut Session,
@@ -100,7 +100,8 @@ fn write_as(
         MeshPayload::Copied(payload) => payload.len() + encode::CRLF.len(),
         MeshPayload::Shared(_) => 0,
     };
-    let tail = session.outbox.tail(line_bytes_max + copied, segment_bytes, pool);
+    let lane = message.lane();
+    let tail = session.outbox.tail_in(lane, line_bytes_max + copied, segment_bytes, pool);
     let before = tail.len();
     tail.reserve(line_bytes_max + copied);
     let verb = if header_bytes > 0 { &b"HMSG "[..] } else { b"MSG " };
@@ -118,8 +119,9 @@ fn write_as(
     }
     let written = tail.len() - before;
     if let MeshPayload::Shared(payload) = payload {
-        session.outbox.share(payload.clone());
-        session.outbox.share(Bytes::from_static(encode::CRLF));
+        session.outbox.share(lane, payload.clone());
+        session.outbox.share(lane, Bytes::from_static(encode::CRLF));
+        return written + payload.len() + encode::CRLF.len();
     }
     written
 }

@@ -2,11 +2,14 @@
 //!
 //! One send is in flight at a time; what is produced meanwhile gathers behind it and leaves in the
 //! next. Frames are copied into segments; a large payload is a segment of its own, shared with the
-//! other receivers.
+//! other receivers. Messages of other lanes than the normal one wait in `beside`, made with the first.
 
+use super::beside::Beside;
 use super::pool::BufferPool;
+use crate::limits::Shares;
 use crate::shard::event::Dialect;
 use crate::shard::identity::{Nanos, PublisherId};
+use crate::shard::lanes::Lane;
 use bytes::Bytes;
 use ringbolt_protocol::native;
 use ringbolt_protocol::nats;
@@ -58,6 +61,8 @@ pub struct Outbox {
     /// What its frames are written in.
     dialect: Dialect,
     queue: VecDeque<Segment>,
+    /// The other lanes, while they have something, or a normal message that came after theirs waits.
+    beside: Option<Box<Beside>>,
     queued_bytes: usize,
     flight_bytes: usize,
     /// When the send in flight was taken.
@@ -73,6 +78,7 @@ impl Outbox {
         Outbox {
             dialect,
             queue: VecDeque::new(),
+            beside: None,
             queued_bytes: 0,
             flight_bytes: 0,
             flight_since: Nanos(0),
@@ -84,23 +90,58 @@ impl Outbox {
     /// The buffer that `bytes` more bytes of frame go to.
     #[inline]
     pub fn tail(&mut self, bytes: usize, segment_bytes: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
-        let fits = match self.queue.back() {
-            Some(Segment::Copied(last)) => last.len() + bytes <= segment_bytes,
-            _ => false,
-        };
-        if !fits {
-            self.queue.push_back(Segment::Copied(pool.take()));
-        }
-        match self.queue.back_mut() {
-            Some(Segment::Copied(last)) => last,
-            _ => unreachable!("the last segment was just checked or pushed"),
-        }
+        tail_of(&mut self.queue, bytes, segment_bytes, pool)
     }
 
     /// Accounts for bytes written to the tail. Returns whether the edge must be told to send.
     #[inline]
     #[must_use = "the edge sends only what it is told of"]
     pub fn wrote(&mut self, bytes: usize) -> bool {
+        self.wrote_in(Lane::Normal, bytes)
+    }
+
+    /// The buffer that `bytes` more bytes of a frame in this lane go to.
+    #[inline]
+    pub fn tail_in(
+        &mut self,
+        lane: Lane,
+        bytes: usize,
+        segment_bytes: usize,
+        pool: &mut BufferPool,
+    ) -> &mut Vec<u8> {
+        let queue = match lane {
+            Lane::Normal => &mut self.queue,
+            _ => self.beside().queue(lane),
+        };
+        tail_of(queue, bytes, segment_bytes, pool)
+    }
+
+    /// Accounts for bytes written in this lane, like [`Outbox::wrote`].
+    #[inline]
+    #[must_use = "the edge sends only what it is told of"]
+    pub fn wrote_in(&mut self, lane: Lane, bytes: usize) -> bool {
+        if let Some(beside) = &mut self.beside {
+            beside.entered(lane, bytes);
+        }
+        self.tell_of(bytes)
+    }
+
+    /// The buffer that an answer goes to: it leaves behind all that is queued before it.
+    pub fn answer_tail(&mut self, bytes: usize, segment_bytes: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
+        match &mut self.beside {
+            Some(beside) => beside.answer_tail(pool),
+            None => tail_of(&mut self.queue, bytes, segment_bytes, pool),
+        }
+    }
+
+    /// Accounts for an answer, like [`Outbox::wrote`].
+    #[must_use = "the edge sends only what it is told of"]
+    pub fn answered(&mut self, bytes: usize) -> bool {
+        self.tell_of(bytes)
+    }
+
+    #[inline]
+    fn tell_of(&mut self, bytes: usize) -> bool {
         self.queued_bytes += bytes;
         let tell = !self.announced && self.flight_bytes == 0;
         self.announced |= tell;
@@ -112,27 +153,49 @@ impl Outbox {
         self.queue.push_back(frames);
     }
 
-    /// A part of the frame whose head was just written.
-    pub fn share(&mut self, payload: Bytes) {
-        self.queued_bytes += payload.len();
-        self.queue.push_back(Segment::Shared(payload));
+    /// A part of the frame whose head was just written; `wrote` or `wrote_in` accounts for it.
+    pub fn share(&mut self, lane: Lane, payload: Bytes) {
+        let queue = match lane {
+            Lane::Normal => &mut self.queue,
+            _ => self.beside().queue(lane),
+        };
+        queue.push_back(Segment::Shared(payload));
+    }
+
+    /// Whether something may overtake what is written now.
+    pub fn has_lanes(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    #[cold]
+    fn beside(&mut self) -> &mut Beside {
+        let queued = self.queued_bytes;
+        self.beside.get_or_insert_with(|| Box::new(Beside::new(queued)))
     }
 
     /// Moves the next send out; empty if one is in flight or nothing is queued.
-    pub fn take(&mut self, now: Nanos, into: &mut Vec<Segment>) -> usize {
+    pub fn take(&mut self, now: Nanos, shares: &Shares, into: &mut Vec<Segment>) -> usize {
         self.announced = false;
         if self.flight_bytes > 0 {
             return 0;
         }
-        let mut bytes = 0;
-        while into.len() < SEGMENTS_A_SEND_MAX && bytes < BYTES_A_SEND_MAX {
-            let Some(segment) = self.queue.pop_front() else { break };
-            bytes += segment.bytes().len();
-            into.push(segment);
-        }
+        let bytes = match self.beside {
+            Some(_) => self.take_beside(shares, into),
+            None => take_from(&mut self.queue, into),
+        };
         self.queued_bytes -= bytes;
         self.flight_bytes = bytes;
         self.flight_since = now;
+        bytes
+    }
+
+    #[cold]
+    fn take_beside(&mut self, shares: &Shares, into: &mut Vec<Segment>) -> usize {
+        let Some(beside) = &mut self.beside else { return 0 };
+        let bytes = beside.take(&mut self.queue, *shares, into);
+        if self.queue.is_empty() && beside.is_empty() {
+            self.beside = None;
+        }
         bytes
     }
 
@@ -140,7 +203,7 @@ impl Outbox {
     #[must_use = "the edge sends only what it is told of"]
     pub fn sent(&mut self) -> bool {
         self.flight_bytes = 0;
-        if self.queue.is_empty() {
+        if self.queued_bytes == 0 {
             // An idle connection keeps no memory for its queue.
             self.queue = VecDeque::new();
             return false;
@@ -152,8 +215,9 @@ impl Outbox {
 
     /// Forgets what is queued; the send in flight stays the edge's. Returns how many deliveries that were.
     pub fn discard(&mut self, pool: &mut BufferPool) -> u64 {
+        let beside = self.beside.take().into_iter().flat_map(|beside| beside.into_segments());
         let mut deliveries = 0;
-        for segment in std::mem::take(&mut self.queue) {
+        for segment in std::mem::take(&mut self.queue).into_iter().chain(beside) {
             deliveries += count_deliveries(self.dialect, segment.frames());
             segment.give_back(pool);
         }
@@ -161,46 +225,24 @@ impl Outbox {
         deliveries
     }
 
-    /// Drops the oldest deliveries of the first segment that has any; control frames stay. Returns
-    /// how many were dropped.
-    pub fn drop_oldest(&mut self, pool: &mut BufferPool) -> u64 {
-        for place in 0..self.queue.len() {
-            let frames = self.queue[place].frames();
-            if frames.is_empty() {
-                continue;
-            }
-            let mut kept = pool.take();
-            let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
-            while offset < frames.len() {
-                let (deliveries, frame_bytes) = peek(self.dialect, &frames[offset..]);
-                let end = (offset + frame_bytes).min(frames.len());
-                if deliveries > 0 {
-                    dropped += deliveries;
-                    drops_shared = offset + frame_bytes > frames.len();
-                } else {
-                    kept.extend_from_slice(&frames[offset..end]);
-                }
-                offset = end;
-            }
-            if dropped == 0 {
-                pool.give(kept);
-                continue;
-            }
-            self.queued_bytes -= frames.len() - kept.len();
-            while drops_shared && matches!(self.queue.get(place + 1), Some(Segment::Shared(_))) {
-                let shared = self.queue.remove(place + 1).expect("just looked at");
-                self.queued_bytes -= shared.bytes().len();
-            }
-            let old = if kept.is_empty() {
-                pool.give(kept);
-                self.queue.remove(place)
-            } else {
-                Some(std::mem::replace(&mut self.queue[place], Segment::Copied(kept)))
+    /// Drops the oldest deliveries of the first segment that has any, from the least important lane that is
+    /// below `lane`, or from that lane itself if `own`; answers stay. Returns how many were dropped.
+    pub fn drop_oldest(&mut self, lane: Lane, own: bool, pool: &mut BufferPool) -> u64 {
+        let below = |other: &Lane| *other > lane || own && *other == lane;
+        for other in Lane::ALL.into_iter().rev().filter(below) {
+            let queue = match (other, &mut self.beside) {
+                (Lane::Normal, _) => &mut self.queue,
+                (_, Some(beside)) => beside.queue(other),
+                (_, None) => continue,
             };
-            if let Some(old) = old {
-                old.give_back(pool);
+            let (dropped, bytes) = drop_oldest_of(queue, self.dialect, pool);
+            self.queued_bytes -= bytes;
+            if let Some(beside) = &mut self.beside {
+                beside.left(other, bytes);
             }
-            return dropped;
+            if dropped > 0 {
+                return dropped;
+            }
         }
         0
     }
@@ -217,6 +259,80 @@ impl Outbox {
     pub fn flight_nanos(&self, now: Nanos) -> u64 {
         if self.flight_bytes == 0 { 0 } else { now.since(self.flight_since) }
     }
+}
+
+#[inline]
+fn tail_of<'q>(
+    queue: &'q mut VecDeque<Segment>,
+    bytes: usize,
+    segment_bytes: usize,
+    pool: &mut BufferPool,
+) -> &'q mut Vec<u8> {
+    let fits = match queue.back() {
+        Some(Segment::Copied(last)) => last.len() + bytes <= segment_bytes,
+        _ => false,
+    };
+    if !fits {
+        queue.push_back(Segment::Copied(pool.take()));
+    }
+    match queue.back_mut() {
+        Some(Segment::Copied(last)) => last,
+        _ => unreachable!("the last segment was just checked or pushed"),
+    }
+}
+
+#[inline]
+fn take_from(queue: &mut VecDeque<Segment>, into: &mut Vec<Segment>) -> usize {
+    let mut bytes = 0;
+    while into.len() < SEGMENTS_A_SEND_MAX && bytes < BYTES_A_SEND_MAX {
+        let Some(segment) = queue.pop_front() else { break };
+        bytes += segment.bytes().len();
+        into.push(segment);
+    }
+    bytes
+}
+
+/// Drops the deliveries of the first segment that has any. Returns how many, and their bytes.
+fn drop_oldest_of(queue: &mut VecDeque<Segment>, dialect: Dialect, pool: &mut BufferPool) -> (u64, usize) {
+    for place in 0..queue.len() {
+        let frames = queue[place].frames();
+        if frames.is_empty() {
+            continue;
+        }
+        let mut kept = pool.take();
+        let (mut offset, mut dropped, mut drops_shared) = (0, 0, false);
+        while offset < frames.len() {
+            let (deliveries, frame_bytes) = peek(dialect, &frames[offset..]);
+            let end = (offset + frame_bytes).min(frames.len());
+            if deliveries > 0 {
+                dropped += deliveries;
+                drops_shared = offset + frame_bytes > frames.len();
+            } else {
+                kept.extend_from_slice(&frames[offset..end]);
+            }
+            offset = end;
+        }
+        if dropped == 0 {
+            pool.give(kept);
+            continue;
+        }
+        let mut bytes = frames.len() - kept.len();
+        while drops_shared && matches!(queue.get(place + 1), Some(Segment::Shared(_))) {
+            let shared = queue.remove(place + 1).expect("just looked at");
+            bytes += shared.bytes().len();
+        }
+        let old = if kept.is_empty() {
+            pool.give(kept);
+            queue.remove(place)
+        } else {
+            Some(std::mem::replace(&mut queue[place], Segment::Copied(kept)))
+        };
+        if let Some(old) = old {
+            old.give_back(pool);
+        }
+        return (dropped, bytes);
+    }
+    (0, 0)
 }
 
 /// How many deliveries the frame in front is, and its length.
@@ -274,13 +390,13 @@ mod tests {
         assert!(push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"one"))));
         assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"two"))));
         let mut segments = Vec::new();
-        let first = outbox.take(Nanos(5), &mut segments);
+        let first = outbox.take(Nanos(5), &Shares::default(), &mut segments);
         assert!(first > 0 && segments.len() == 1);
         assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"three"))));
-        assert_eq!(outbox.take(Nanos(6), &mut Vec::new()), 0, "one send at a time");
+        assert_eq!(outbox.take(Nanos(6), &Shares::default(), &mut Vec::new()), 0, "one send at a time");
         assert_eq!(outbox.flight_nanos(Nanos(9)), 4);
         assert!(outbox.sent(), "more waits");
-        assert!(outbox.take(Nanos(7), &mut segments) > 0);
+        assert!(outbox.take(Nanos(7), &Shares::default(), &mut segments) > 0);
         assert!(!outbox.sent());
         assert!(outbox.is_empty());
     }
@@ -296,14 +412,15 @@ mod tests {
         encode::deliver_head(&mut head, &deliver(b""), payload.len());
         tell |= {
             outbox.tail(head.len(), SEGMENT, &mut pool).extend_from_slice(&head);
-            outbox.wrote(head.len())
+            let bytes = head.len() + payload.len();
+            outbox.share(Lane::Normal, payload);
+            outbox.wrote(bytes)
         };
-        outbox.share(payload);
         tell |= push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(&[2; 60])));
         assert!(tell);
-        assert_eq!(outbox.drop_oldest(&mut pool), 2, "the first and the shared one");
+        assert_eq!(outbox.drop_oldest(Lane::Normal, true, &mut pool), 2, "the first and the shared one");
         let mut segments = Vec::new();
-        let bytes = outbox.take(Nanos(0), &mut segments);
+        let bytes = outbox.take(Nanos(0), &Shares::default(), &mut segments);
         let sent: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes().to_vec()).collect();
         assert_eq!(sent.len(), bytes);
         let mut expected = Vec::new();
@@ -321,7 +438,7 @@ mod tests {
             outbox.push(Segment::Common(common.clone()));
             assert!(outbox.wrote(common.len()) || outbox.queued_bytes() > common.len());
         }
-        assert_eq!(outbox.drop_oldest(&mut pool), 2);
+        assert_eq!(outbox.drop_oldest(Lane::Normal, true, &mut pool), 2);
         assert_eq!(outbox.queued_bytes(), common.len());
         assert_eq!(outbox.discard(&mut pool), 2);
         assert_eq!((outbox.queued_bytes(), &common[..3]), (0, &b"MSG"[..]), "the others keep theirs");
@@ -334,12 +451,13 @@ mod tests {
             push(outbox, pool, |out| out.extend_from_slice(text));
         };
         put(&mut outbox, &mut pool, b"+OK\r\nMSG a 1 2\r\nhi\r\nPONG\r\nMSG a 1 5000\r\n");
-        outbox.share(Bytes::from(vec![b'x'; 5000]));
-        outbox.share(Bytes::from_static(b"\r\n"));
+        outbox.share(Lane::Normal, Bytes::from(vec![b'x'; 5000]));
+        outbox.share(Lane::Normal, Bytes::from_static(b"\r\n"));
+        assert!(!outbox.wrote(5002));
         put(&mut outbox, &mut pool, b"MSG a 1 1\r\nx\r\n");
-        assert_eq!(outbox.drop_oldest(&mut pool), 2);
+        assert_eq!(outbox.drop_oldest(Lane::Normal, true, &mut pool), 2);
         let mut segments = Vec::new();
-        outbox.take(Nanos(0), &mut segments);
+        outbox.take(Nanos(0), &Shares::default(), &mut segments);
         let sent: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes().to_vec()).collect();
         assert_eq!(sent, b"+OK\r\nPONG\r\nMSG a 1 1\r\nx\r\n");
         assert_eq!(outbox.queued_bytes(), 0);

@@ -5,6 +5,7 @@
 use super::{BufferPool, Delivery, Message, Outbox, Segment, Session, Subscription};
 use crate::limits::Limits;
 use crate::shard::event::Effects;
+use crate::shard::lanes::Lane;
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::router::Target;
@@ -301,7 +302,8 @@ impl Delivery {
         // A long line before each of many small messages may be far more than they are.
         let line_bytes = subscription.line.len() + common.subject.len() + HEAD_BYTES_MAX;
         let run_bytes = run.payload_bytes + run.spans.len() * line_bytes;
-        let plain = subscription.filter.is_none()
+        let plain = common.lane() == Lane::Normal
+            && subscription.filter.is_none()
             && after < subscription.deliveries_max
             && session.stage != Stage::Closing
             && !session.watched

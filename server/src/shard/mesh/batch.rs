@@ -4,7 +4,9 @@
 //! a record that does not parse is a bug.
 
 use crate::shard::identity::{AccountId, ConnectionId};
+use crate::shard::lanes::Lane;
 use bytes::Bytes;
+use ringbolt_protocol::command::Flags;
 
 /// What one turn of a shard has for another.
 /// One cache line, so that a hop moves no more than that and the ring's own.
@@ -78,6 +80,16 @@ pub enum Record<'a> {
     },
     /// The sender accepts no more messages: none follows.
     Fence,
+}
+
+impl Record<'_> {
+    #[inline]
+    pub fn lane(&self) -> Lane {
+        match self {
+            Record::Publish(publish) => Lane::of(Flags(publish.flags)),
+            _ => Lane::Normal,
+        }
+    }
 }
 
 const PUBLISH: u8 = 1;

@@ -5,6 +5,7 @@ use crate::shard::is_lenient;
 use crate::shard::metrics::Counter;
 use crate::shard::session::Stage;
 use crate::shard::subscriptions::Wanted;
+use crate::shard::work::parse_group;
 use crate::shard::{ConnectionId, Effects, Shard};
 use ringbolt_protocol::subject::Pattern;
 
@@ -79,10 +80,16 @@ impl Shard {
         let (Ok(pattern), Ok(group)) = (Pattern::relaxed(pattern), group) else {
             return self.nats_error(id, "Invalid Subject", effects);
         };
+        let Ok((group, work)) =
+            group.map_or(Ok((None, None)), |name| parse_group(name).map(|(name, work)| (Some(name), work)))
+        else {
+            return self.nats_error(id, "Invalid Queue Group Options", effects);
+        };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         session.lenient |= is_lenient(policy);
         let line = Subscription::nats_line(pattern.as_str(), !pattern.has_wildcard(), sid);
         let filter = permissions.filter(|permissions| permissions.filters(pattern));
-        let wanted = Wanted { client_id: 0, line, filter, pattern, group, policy };
+        let wanted = Wanted { client_id: 0, line, filter, pattern, group, work, policy };
         let key = self.add_subscription(id, wanted, effects);
         if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {
             nats.subscriptions.insert(sid.into(), key);

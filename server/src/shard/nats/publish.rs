@@ -19,10 +19,13 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.delivery.counters.add(Counter::MessagesIn, 1);
+        let SubjectRef::Literal(text) = publish.subject else { return };
+        if text.first() == Some(&b'$') && self.nats_acknowledge(id, text, publish, effects) {
+            return;
+        }
         let Some(session) = self.delivery.sessions.at(id.slot) else { return };
         let account = session.account;
         let Some(nats) = &mut session.nats else { return };
-        let SubjectRef::Literal(text) = publish.subject else { return };
         let (verbose, pedantic) = (nats.options.verbose, nats.options.pedantic);
         let subjects = &mut self.spaces[usize::from(account.0)].subjects;
         let subject = if subjects.is(nats.last_subject, text) {
@@ -55,10 +58,31 @@ impl Shard {
             return self.delivery.counters.add(Counter::DropsDraining, 1);
         }
         // A subject with an empty token is nobody's, not even of those who want everything.
-        let taken = subject.is_some_and(|subject| self.nats_route(id, subject, publish, backing, effects));
+        let taken = match subject {
+            Some(subject) => self.nats_route(id, subject, publish, backing, effects),
+            None => false,
+        };
         if !taken && publish.reply.is_some() {
             self.nats_no_responders(id, publish, effects);
         }
+    }
+
+    #[cold]
+    fn nats_acknowledge(
+        &mut self,
+        id: ConnectionId,
+        subject: &[u8],
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let words = &publish.payload[publish.header_bytes as usize..];
+        let is = self.acknowledge(id, subject, words, publish.reply);
+        let session = self.delivery.sessions.get(id);
+        let nats = session.and_then(|session| session.nats.as_ref());
+        if is && nats.is_some_and(|nats| nats.options.verbose) {
+            self.nats_ok(id, effects);
+        }
+        is
     }
 
     #[inline]

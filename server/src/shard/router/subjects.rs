@@ -16,6 +16,11 @@ use std::hash::BuildHasher;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct SubjectId(u32);
 
+impl SubjectId {
+    /// A message that was not looked up.
+    pub const NONE: SubjectId = SCRATCH;
+}
+
 /// The entry every unpinned subject shares when the table is full of pinned ones.
 const SCRATCH: SubjectId = SubjectId(0);
 /// Generation of a route that was never computed.

@@ -1,0 +1,134 @@
+//! What waits in an outbox beside the normal lane: the other lanes, and the answers given meanwhile.
+//!
+//! A client may conclude from an answer that what was on its way before has arrived. So an answer leaves
+//! once all that was queued before it has left, in whatever lane; what was queued after may overtake it.
+
+use super::outbox::{SEGMENTS_A_SEND_MAX, Segment};
+use super::pool::BufferPool;
+use crate::limits::Shares;
+use crate::shard::lanes::{LANES, Lane, Scheduler};
+use std::collections::VecDeque;
+
+/// Bytes after which a send takes no further frame. What is handed to the kernel cannot be overtaken.
+const BYTES_A_SEND_MAX: usize = 64 << 10;
+
+#[derive(Debug)]
+struct Answer {
+    frames: Vec<u8>,
+    /// It leaves once so many bytes of each lane have.
+    behind: [u64; LANES],
+}
+
+/// See the module. The normal lane's own queue stays where it is, in the outbox.
+#[derive(Debug)]
+pub(super) struct Beside {
+    queues: [VecDeque<Segment>; LANES],
+    entered: [u64; LANES],
+    left: [u64; LANES],
+    answers: VecDeque<Answer>,
+    scheduler: Scheduler,
+}
+
+impl Beside {
+    /// `normal_bytes` wait already in the normal lane.
+    pub(super) fn new(normal_bytes: usize) -> Beside {
+        let mut entered = [0; LANES];
+        entered[Lane::Normal as usize] = normal_bytes as u64;
+        Beside {
+            queues: Default::default(),
+            entered,
+            left: [0; LANES],
+            answers: VecDeque::new(),
+            scheduler: Scheduler::default(),
+        }
+    }
+
+    pub(super) fn queue(&mut self, lane: Lane) -> &mut VecDeque<Segment> {
+        debug_assert_ne!(lane, Lane::Normal, "it has its queue in the outbox");
+        &mut self.queues[lane as usize]
+    }
+
+    pub(super) fn entered(&mut self, lane: Lane, bytes: usize) {
+        self.entered[lane as usize] += bytes as u64;
+    }
+
+    pub(super) fn left(&mut self, lane: Lane, bytes: usize) {
+        self.left[lane as usize] += bytes as u64;
+    }
+
+    pub(super) fn answer_tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+        if self.answers.back().is_none_or(|last| last.behind != self.entered) {
+            self.answers.push_back(Answer { frames: pool.take(), behind: self.entered });
+        }
+        &mut self.answers.back_mut().expect("just pushed").frames
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    /// All there is, in no order that matters.
+    pub(super) fn into_segments(self) -> impl Iterator<Item = Segment> {
+        let answers = self.answers.into_iter().map(|answer| Segment::Copied(answer.frames));
+        self.queues.into_iter().flatten().chain(answers)
+    }
+
+    /// Moves the next send out of the lanes; `normal` is the queue of the normal one.
+    pub(super) fn take(
+        &mut self,
+        normal: &mut VecDeque<Segment>,
+        shares: Shares,
+        into: &mut Vec<Segment>,
+    ) -> usize {
+        let mut bytes = 0;
+        // The last send may have ended within a frame.
+        if matches!(normal.front(), Some(Segment::Shared(_))) {
+            bytes += self.take_frames(Lane::Normal, normal, into);
+        }
+        while into.len() < SEGMENTS_A_SEND_MAX && bytes < BYTES_A_SEND_MAX {
+            let due = self.answers.front().is_some_and(|answer| is_due(answer, &self.left));
+            if due && let Some(answer) = self.answers.pop_front() {
+                bytes += answer.frames.len();
+                into.push(Segment::Copied(answer.frames));
+                continue;
+            }
+            let heads = self.heads(normal);
+            let Some(lane) = self.scheduler.next(&heads) else { break };
+            let taken = self.take_frames(lane, normal, into);
+            bytes += taken;
+            let waits = self.heads(normal).map(|head| head > 0);
+            self.scheduler.served(lane, taken, waits, shares);
+        }
+        bytes
+    }
+
+    /// Bytes at the head of every lane.
+    fn heads(&self, normal: &VecDeque<Segment>) -> [usize; LANES] {
+        let head = |queue: &VecDeque<Segment>| queue.front().map_or(0, |segment| segment.bytes().len());
+        let mut heads = [0; LANES];
+        for (place, queue) in self.queues.iter().enumerate() {
+            heads[place] = head(queue);
+        }
+        heads[Lane::Normal as usize] = head(normal);
+        heads
+    }
+
+    /// Takes a segment, and those behind it that its last frame goes on in.
+    fn take_frames(&mut self, lane: Lane, normal: &mut VecDeque<Segment>, into: &mut Vec<Segment>) -> usize {
+        let queue = if lane == Lane::Normal { normal } else { &mut self.queues[lane as usize] };
+        let mut bytes = 0;
+        while let Some(segment) = queue.pop_front() {
+            bytes += segment.bytes().len();
+            into.push(segment);
+            if !matches!(queue.front(), Some(Segment::Shared(_))) {
+                break;
+            }
+        }
+        self.left[lane as usize] += bytes as u64;
+        bytes
+    }
+}
+
+fn is_due(answer: &Answer, left: &[u64; LANES]) -> bool {
+    answer.behind.iter().zip(left).all(|(behind, left)| behind <= left)
+}

@@ -1,0 +1,70 @@
+//! Five lanes, and which of them is next.
+//!
+//! The more important lane goes first, but every lane that waits gets its share of what is served: a lane
+//! earns credit from every byte served while it waits, and goes first as soon as its credit pays for
+//! what stands at its head. So over any stretch in which a lane always waits and `n` bytes are served, it
+//! gets at least its share of `n` less [`SLACK_HEADS`] times the largest head (`tests/lanes.rs`).
+
+pub use crate::limits::LANES;
+use crate::limits::Shares;
+use ringbolt_protocol::command::{Flags, Priority};
+
+/// How far a lane may be behind its share, in heads: one of its own, and one of every lane that was due too.
+pub const SLACK_HEADS: u64 = LANES as u64;
+
+/// A lane, by importance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Lane {
+    Critical,
+    High,
+    Normal,
+    Low,
+    Background,
+}
+
+impl Lane {
+    pub const ALL: [Lane; LANES] = [Lane::Critical, Lane::High, Lane::Normal, Lane::Low, Lane::Background];
+
+    /// By the priority's number in the flags of a message.
+    const BY_NUMBER: [Lane; 8] = {
+        let mut lanes = [Lane::Normal; 8];
+        lanes[Priority::Critical as usize] = Lane::Critical;
+        lanes[Priority::High as usize] = Lane::High;
+        lanes[Priority::Low as usize] = Lane::Low;
+        lanes[Priority::Background as usize] = Lane::Background;
+        lanes
+    };
+
+    #[inline]
+    pub fn of(flags: Flags) -> Lane {
+        Lane::BY_NUMBER[usize::from(flags.0 & 7)]
+    }
+}
+
+/// Credit of the lanes, in thousandths of bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Scheduler {
+    credit: [u64; LANES],
+}
+
+impl Scheduler {
+    /// The lane to serve, by the bytes at the head of each; 0: nothing waits there.
+    pub fn next(&self, heads: &[usize; LANES]) -> Option<Lane> {
+        let waits = |lane: &Lane| heads[*lane as usize] > 0;
+        let due = |lane: &Lane| self.credit[*lane as usize] >= 1000 * heads[*lane as usize] as u64;
+        let overdue = Lane::ALL.into_iter().filter(waits).filter(due);
+        overdue.max_by_key(|&lane| self.credit[lane as usize]).or_else(|| Lane::ALL.into_iter().find(waits))
+    }
+
+    /// Accounts for `bytes` served from a lane; `waits`: which lanes have something left.
+    pub fn served(&mut self, lane: Lane, bytes: usize, waits: [bool; LANES], shares: Shares) {
+        for (place, credit) in self.credit.iter_mut().enumerate() {
+            if place == lane as usize {
+                // What it got beyond its share is not held against it.
+                *credit = credit.saturating_sub(1000 * bytes as u64);
+            }
+            *credit = if waits[place] { *credit + u64::from(shares.0[place]) * bytes as u64 } else { 0 };
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One queue group on one shard: its members, and the messages that wait for one of them.
+
+use super::options::WorkOptions;
+use super::task::{Task, TaskId};
+use crate::limits::Shares;
+use crate::shard::identity::{AccountId, ConnectionId, Nanos};
+use crate::shard::lanes::{LANES, Lane, Scheduler};
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
+
+/// Waiting messages of a lane that are looked at for one that a free member may have.
+const LOOK_AHEAD: usize = 16;
+/// Stands for a deadline where there is none.
+const NEVER: u64 = u64::MAX;
+
+/// A subscription of the group.
+#[derive(Debug)]
+pub struct Member {
+    /// Key in the shard's table of subscriptions.
+    pub subscription: u32,
+    pub connection: ConnectionId,
+    /// What it was given and has not settled yet.
+    pub held: BTreeSet<TaskId>,
+}
+
+/// A message and the member that is to have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    pub id: TaskId,
+    pub subscription: u32,
+    pub connection: ConnectionId,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Group {
+    pub account: AccountId,
+    pub name: Box<str>,
+    pub options: WorkOptions,
+    pub members: Vec<Member>,
+    /// By lane: deadline and number. The earliest deadline goes first, and without one the oldest.
+    waiting: [BTreeSet<(u64, TaskId)>; LANES],
+    waiting_count: usize,
+    /// Messages in whatever state.
+    pub tasks: usize,
+    scheduler: Scheduler,
+    /// Where the search for a member begins.
+    turn: usize,
+}
+
+impl Group {
+    pub fn new(account: AccountId, name: &str, options: WorkOptions) -> Group {
+        Group {
+            account,
+            name: name.into(),
+            options,
+            members: Vec::new(),
+            waiting: Default::default(),
+            waiting_count: 0,
+            tasks: 0,
+            scheduler: Scheduler::default(),
+            turn: 0,
+        }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting_count
+    }
+
+    pub fn member(&mut self, subscription: u32) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.subscription == subscription)
+    }
+
+    pub fn put(&mut self, id: TaskId, task: &Task) {
+        self.waiting_count += usize::from(self.waiting[task.lane() as usize].insert(place_of(id, task)));
+    }
+
+    pub fn remove(&mut self, id: TaskId, task: &Task) -> bool {
+        let removed = self.waiting[task.lane() as usize].remove(&place_of(id, task));
+        self.waiting_count -= usize::from(removed);
+        removed
+    }
+
+    /// The newest message of the least important lane below `lane`.
+    pub fn least_below(&self, lane: Lane) -> Option<TaskId> {
+        let below = Lane::ALL.into_iter().rev().take_while(|other| *other > lane);
+        below.filter_map(|other| self.waiting[other as usize].last()).map(|&(_, id)| id).next()
+    }
+
+    /// Waiting messages whose deadline is past.
+    pub fn expired(&self, now: Nanos) -> Vec<TaskId> {
+        let past = |lane: &BTreeSet<(u64, TaskId)>| {
+            lane.range(..=(now.0.min(NEVER - 1), TaskId::MAX)).map(|&(_, id)| id).collect::<Vec<_>>()
+        };
+        self.waiting.iter().flat_map(past).collect()
+    }
+
+    pub fn all(&self) -> Vec<TaskId> {
+        self.waiting.iter().flatten().map(|&(_, id)| id).collect()
+    }
+
+    /// The next message and the member that takes it, out of those `fits` allows. The message waits no more.
+    pub fn next(
+        &mut self,
+        tasks: &HashMap<TaskId, Task, foldhash::fast::FixedState>,
+        shares: Shares,
+        fits: impl Fn(&Member, &Task) -> bool,
+    ) -> Option<Given> {
+        if self.waiting_count == 0 || !self.members.iter().any(|member| self.is_free(member)) {
+            return None;
+        }
+        let heads: [usize; LANES] = std::array::from_fn(|lane| usize::from(!self.waiting[lane].is_empty()));
+        let first = self.scheduler.next(&heads)?;
+        let others = Lane::ALL.into_iter().filter(|&lane| lane != first);
+        for lane in std::iter::once(first).chain(others) {
+            let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
+            let found = candidates.into_iter().find_map(|&(_, id)| {
+                let task = tasks.get(&id)?;
+                Some((id, self.choose(task, |member| fits(member, task))?))
+            });
+            let Some((id, place)) = found else { continue };
+            self.remove(id, &tasks[&id]);
+            let waits = std::array::from_fn(|lane| !self.waiting[lane].is_empty());
+            self.scheduler.served(lane, 1, waits, shares);
+            self.turn = place + 1;
+            let member = &mut self.members[place];
+            member.held.insert(id);
+            return Some(Given { id, subscription: member.subscription, connection: member.connection });
+        }
+        None
+    }
+
+    fn is_free(&self, member: &Member) -> bool {
+        member.held.len() < self.options.in_flight_max as usize
+    }
+
+    /// Of the free members the one with the least in flight, in turn; one that has not had the message before
+    /// one that has.
+    fn choose(&self, task: &Task, fits: impl Fn(&Member) -> bool) -> Option<usize> {
+        let count = self.members.len();
+        let places = (0..count).map(|step| (self.turn + step) % count);
+        places.filter(|&place| self.is_free(&self.members[place]) && fits(&self.members[place])).min_by_key(
+            |&place| {
+                let member = &self.members[place];
+                (task.tried.contains(&member.connection), member.held.len())
+            },
+        )
+    }
+}
+
+fn place_of(id: TaskId, task: &Task) -> (u64, TaskId) {
+    (task.deadline.map_or(NEVER, |deadline| deadline.0), id)
+}

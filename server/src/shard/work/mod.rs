@@ -1,0 +1,358 @@
+//! Messages that must be acknowledged: queue groups whose members settle what they are given.
+//!
+//! A message of such a group is kept by the shard that has the member until it is acknowledged or dead.
+//! All of it is in memory and bounded: a group by `pending`, a member by `inflight`, the shard by
+//! `work_bytes_max`.
+
+pub mod acknowledgement;
+mod group;
+pub mod options;
+mod serve;
+mod task;
+mod wheel;
+
+pub use options::{WorkOptions, parse_group};
+
+use super::identity::{AccountId, ConnectionId, Nanos};
+use super::random::Random;
+use acknowledgement::Verb;
+use foldhash::fast::FixedState;
+use group::{Given, Group, Member};
+use hashbrown::HashMap;
+use slab::Slab;
+use std::collections::BTreeSet;
+use task::{State, Task, TaskId};
+use wheel::Wheel;
+
+/// What a message takes beside its texts, roughly.
+const TASK_BYTES: usize = 320;
+
+/// Why a message will not be delivered any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Death {
+    /// Delivered as often as it may be.
+    Exhausted,
+    /// Its deadline passed.
+    Expired,
+    /// A member said that it never will be done.
+    Rejected,
+    /// Several members failed it.
+    Poison,
+}
+
+impl Death {
+    pub fn name(self) -> &'static str {
+        match self {
+            Death::Exhausted => "exhausted",
+            Death::Expired => "expired",
+            Death::Rejected => "rejected",
+            Death::Poison => "poison",
+        }
+    }
+}
+
+/// Why a delivery was not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Failure {
+    Nak(Option<u64>),
+    TimedOut,
+    MemberGone,
+}
+
+/// All groups of a shard and their messages.
+#[derive(Debug)]
+pub struct Book {
+    groups: Slab<Group>,
+    names: HashMap<(AccountId, Box<str>), u32, FixedState>,
+    tasks: HashMap<TaskId, Task, FixedState>,
+    wheel: Wheel,
+    next: TaskId,
+    bytes: usize,
+    /// To be made dead letters of after the event.
+    dead: Vec<(Death, Task)>,
+    /// Groups that may have something to deliver.
+    ready: Vec<u32>,
+    /// Where acknowledgements that were asked for are to be confirmed.
+    confirm: Vec<(AccountId, Box<[u8]>)>,
+    /// Any of these has something.
+    unsettled: bool,
+}
+
+impl Default for Book {
+    fn default() -> Book {
+        let state = FixedState::with_seed(0);
+        Book {
+            groups: Slab::new(),
+            names: HashMap::with_hasher(state.clone()),
+            tasks: HashMap::with_hasher(state),
+            wheel: Wheel::default(),
+            next: 1,
+            bytes: 0,
+            dead: Vec::new(),
+            ready: Vec::new(),
+            confirm: Vec::new(),
+            unsettled: false,
+        }
+    }
+}
+
+impl Book {
+    /// A subscription becomes a member; the options of the first are the group's.
+    pub fn join(
+        &mut self,
+        account: AccountId,
+        name: &str,
+        options: WorkOptions,
+        (subscription, connection): (u32, ConnectionId),
+    ) -> u32 {
+        let name: Box<str> = name.into();
+        let groups = &mut self.groups;
+        let key = *self
+            .names
+            .entry((account, name))
+            .or_insert_with_key(|(account, name)| groups.insert(Group::new(*account, name, options)) as u32);
+        let group = &mut self.groups[key as usize];
+        if group.members.is_empty() {
+            group.options = options;
+        }
+        group.members.push(Member { subscription, connection, held: BTreeSet::new() });
+        self.wake(key);
+        key
+    }
+
+    /// A member is gone: others get what it had, at once.
+    pub fn leave(&mut self, key: u32, subscription: u32, now: Nanos, random: &mut Random) {
+        let Some(member) = self.groups[key as usize].member(subscription) else { return };
+        let held = member.held.clone();
+        for id in held {
+            self.fail(id, Failure::MemberGone, now, random);
+        }
+        let group = &mut self.groups[key as usize];
+        group.members.retain(|member| member.subscription != subscription);
+        self.wake(key);
+        self.forget_if_over(key);
+    }
+
+    /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
+    /// whether it is kept, and how many were shed.
+    pub fn add(&mut self, task: Task, bytes_max: usize) -> (bool, u64) {
+        let (key, lane) = (task.group, task.lane());
+        let bytes = weight(&task);
+        let mut shed = 0;
+        loop {
+            let group = &self.groups[key as usize];
+            let full = group.waiting() >= group.options.pending_max as usize;
+            if !full && self.bytes + bytes <= bytes_max {
+                break;
+            }
+            let Some(id) = group.least_below(lane) else { return (false, shed + 1) };
+            self.finish(id);
+            shed += 1;
+        }
+        let id = self.next;
+        self.next += 1;
+        self.bytes += bytes;
+        let group = &mut self.groups[key as usize];
+        group.tasks += 1;
+        group.put(id, &task);
+        self.wake(key);
+        self.tasks.insert(id, task);
+        (true, shed)
+    }
+
+    /// A member says something of a message. Returns whether it had it to settle.
+    fn settle(
+        &mut self,
+        id: TaskId,
+        connection: ConnectionId,
+        (verb, words): (Verb, &str),
+        now: Nanos,
+        random: &mut Random,
+    ) -> bool {
+        // Whoever was given the message may say that it is done, even if another has it by now.
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.tried.contains(&connection)) else {
+            return false;
+        };
+        if verb == Verb::Ack {
+            self.finish(id);
+            return true;
+        }
+        let State::InFlight { subscription, timer } = task.state else { return true };
+        let group = &mut self.groups[task.group as usize];
+        if group.member(subscription).is_none_or(|member| member.connection != connection) {
+            return true;
+        }
+        if !words.is_empty() {
+            task.error = Some(words.into());
+        }
+        match verb {
+            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
+            Verb::Term => self.die(id, Death::Rejected),
+            Verb::Progress => {
+                self.wheel.stop(timer);
+                let timer = self.wheel.start(Nanos(now.0 + group.options.wait_nanos), id);
+                task.state = State::InFlight { subscription, timer };
+            }
+            Verb::Ack => {}
+        }
+        true
+    }
+
+    /// What time brings: acknowledgements that did not come, rests that are over, deadlines that passed.
+    fn pass_time(&mut self, now: Nanos, random: &mut Random) {
+        let mut due = Vec::new();
+        self.wheel.fire(now, &mut due);
+        for id in sorted(due) {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            match task.state {
+                State::InFlight { .. } => self.fail(id, Failure::TimedOut, now, random),
+                State::Resting(_) => {
+                    task.state = State::Waiting;
+                    let key = task.group;
+                    self.groups[key as usize].put(id, task);
+                    self.wake(key);
+                }
+                State::Waiting => {}
+            }
+        }
+        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
+        let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(now)).collect();
+        expired.into_iter().for_each(|id| self.die(id, Death::Expired));
+        // A member that could not take more may be able to now.
+        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
+        self.ready.extend(waiting.map(|(key, _)| key as u32));
+        self.unsettled |= !self.ready.is_empty();
+    }
+
+    /// A member was given a message.
+    fn given(&mut self, given: Given, now: Nanos) {
+        let Some(task) = self.tasks.get_mut(&given.id) else { return };
+        let wait = self.groups[task.group as usize].options.wait_nanos;
+        let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
+        task.state = State::InFlight { subscription: given.subscription, timer };
+        task.attempts = task.attempts.saturating_add(1);
+        task.delivered = now;
+        if !task.tried.contains(&given.connection) {
+            task.tried.push(given.connection);
+        }
+    }
+
+    /// A member could not be given a message after all.
+    fn not_given(&mut self, given: Given) {
+        let Some(task) = self.tasks.get(&given.id) else { return };
+        let group = &mut self.groups[task.group as usize];
+        group.put(given.id, task);
+        if let Some(member) = group.member(given.subscription) {
+            member.held.remove(&given.id);
+        }
+    }
+
+    fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let options = self.groups[task.group as usize].options;
+        if task.tried.len() >= usize::from(options.poison_members) {
+            return self.die(id, Death::Poison);
+        }
+        if task.attempts >= options.deliveries_max {
+            return self.die(id, Death::Exhausted);
+        }
+        let rest = match failure {
+            Failure::Nak(Some(delay)) => delay,
+            Failure::MemberGone => 0,
+            Failure::Nak(None) | Failure::TimedOut => backoff(options.backoff_nanos, task.attempts, random),
+        };
+        self.take_back(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let key = task.group;
+        if rest == 0 {
+            task.state = State::Waiting;
+            self.groups[key as usize].put(id, task);
+        } else {
+            task.state = State::Resting(self.wheel.start(Nanos(now.0.saturating_add(rest)), id));
+        }
+        self.wake(key);
+    }
+
+    fn die(&mut self, id: TaskId, death: Death) {
+        if let Some(task) = self.finish(id) {
+            self.dead.push((death, task));
+        }
+    }
+
+    /// Lets go of a message, wherever it is.
+    fn finish(&mut self, id: TaskId) -> Option<Task> {
+        self.take_back(id);
+        let task = self.tasks.remove(&id)?;
+        self.bytes -= weight(&task);
+        self.groups[task.group as usize].tasks -= 1;
+        self.wake(task.group);
+        self.forget_if_over(task.group);
+        Some(task)
+    }
+
+    /// From its queue, its rest or its member; what state it is in then is the caller's to say.
+    fn take_back(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let group = &mut self.groups[task.group as usize];
+        match task.state {
+            State::Waiting => drop(group.remove(id, task)),
+            State::Resting(timer) => self.wheel.stop(timer),
+            State::InFlight { subscription, timer } => {
+                self.wheel.stop(timer);
+                if let Some(member) = group.member(subscription) {
+                    member.held.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Messages of a group that nobody here can be given.
+    fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
+        let groups = self.groups.iter().filter(|(_, group)| group.members.is_empty() && group.waiting() > 0);
+        groups.map(|(_, group)| (group.name.clone(), group.all())).collect()
+    }
+
+    /// There may be something to deliver in a group, once the event is handled.
+    fn wake(&mut self, group: u32) {
+        self.ready.push(group);
+        self.unsettled = true;
+    }
+
+    /// A group is forgotten with its last member and its last message.
+    fn forget_if_over(&mut self, key: u32) {
+        let Some(group) = self.groups.get(key as usize) else { return };
+        if group.members.is_empty() && group.tasks == 0 {
+            let group = self.groups.remove(key as usize);
+            self.names.remove(&(group.account, group.name));
+        }
+    }
+
+    /// Messages kept, and those of them that a member has.
+    pub fn counts(&self) -> (u64, u64) {
+        let in_flight = self.groups.iter().flat_map(|(_, group)| &group.members);
+        (self.tasks.len() as u64, in_flight.map(|member| member.held.len() as u64).sum())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Exponential, from the least to the most, with full jitter: any time up to that is as likely, so that what
+/// failed together does not come back together.
+fn backoff((least, most): (u64, u64), attempts: u16, random: &mut Random) -> u64 {
+    let doublings = u32::from(attempts.saturating_sub(1)).min(32);
+    let longest = least.saturating_mul(1 << doublings).min(most);
+    const STEPS: u32 = 1 << 16;
+    (u128::from(longest) * u128::from(random.below(STEPS) + 1) / u128::from(STEPS)) as u64
+}
+
+fn weight(task: &Task) -> usize {
+    TASK_BYTES + task.payload.len() + task.subject.len()
+}
+
+/// Tables are walked in no order; what follows from them must not depend on that.
+fn sorted(mut ids: Vec<TaskId>) -> Vec<TaskId> {
+    ids.sort_unstable();
+    ids
+}

@@ -1,0 +1,130 @@
+//! What a queue group asks for: options behind its name.
+//!
+//! A NATS client can say nothing about a subscription but its subject and queue group, so the options
+//! stand in the group's name: `workers;ack;wait=10s;max=5`. The name before the first `;` is the
+//! group's. A name without `;ack` is a name and nothing else.
+
+use std::fmt;
+
+/// How messages of a group are worked off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkOptions {
+    /// Time a member has to acknowledge.
+    pub wait_nanos: u64,
+    /// Deliveries of one message, the first included.
+    pub deliveries_max: u16,
+    /// Deliveries that a member may have unacknowledged.
+    pub in_flight_max: u32,
+    /// Messages of a shard that wait for a member.
+    pub pending_max: u32,
+    /// Longest wait before the second delivery, and before any.
+    pub backoff_nanos: (u64, u64),
+    /// Members that must fail a message before it is taken for poison.
+    pub poison_members: u8,
+}
+
+impl Default for WorkOptions {
+    fn default() -> WorkOptions {
+        WorkOptions {
+            wait_nanos: 30_000_000_000,
+            deliveries_max: 5,
+            in_flight_max: 64,
+            pending_max: 65_536,
+            backoff_nanos: (100_000_000, 30_000_000_000),
+            poison_members: 3,
+        }
+    }
+}
+
+const WAIT_NANOS_MAX: u64 = 24 * 3_600_000_000_000;
+const PENDING_MAX: u32 = 1 << 20;
+
+/// An option that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OptionError(String);
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The group's own name, and its options if it has some.
+pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionError> {
+    let mut parts = text.split(';');
+    let name = parts.next().unwrap_or_default();
+    if parts.next() != Some("ack") || name.is_empty() {
+        return Ok((text, None));
+    }
+    let mut options = WorkOptions::default();
+    for part in parts {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let understood = match key {
+            "wait" => time(value).map(|nanos| options.wait_nanos = nanos),
+            "max" => number(value, 1, u16::MAX.into()).map(|most| options.deliveries_max = most as u16),
+            "inflight" => number(value, 1, PENDING_MAX).map(|most| options.in_flight_max = most),
+            "pending" => number(value, 1, PENDING_MAX).map(|most| options.pending_max = most),
+            "poison" => number(value, 1, u8::MAX.into()).map(|most| options.poison_members = most as u8),
+            "backoff" => value.split_once("..").and_then(|(least, most)| {
+                let bounds = (time(least)?, time(most)?);
+                (bounds.0 <= bounds.1).then(|| options.backoff_nanos = bounds)
+            }),
+            _ => None,
+        };
+        if understood.is_none() {
+            return Err(OptionError(format!(
+                "'{part}' is no option of a queue group: write wait=TIME, max=N, inflight=N, pending=N, \
+                 poison=N or backoff=TIME..TIME"
+            )));
+        }
+    }
+    Ok((name, Some(options)))
+}
+
+fn number(text: &str, least: u32, most: u32) -> Option<u32> {
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+fn time(text: &str) -> Option<u64> {
+    let nanos = u64::try_from(humantime::parse_duration(text).ok()?.as_nanos()).ok()?;
+    (1..=WAIT_NANOS_MAX).contains(&nanos).then_some(nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_stand_behind_the_name() {
+        let options = WorkOptions::default();
+        assert_eq!(parse_group("workers;ack"), Ok(("workers", Some(options))));
+        let options = WorkOptions {
+            wait_nanos: 250_000_000,
+            deliveries_max: 3,
+            in_flight_max: 1,
+            pending_max: 10,
+            backoff_nanos: (1_000_000, 2_000_000_000),
+            poison_members: 2,
+        };
+        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2";
+        assert_eq!(parse_group(text), Ok(("w", Some(options))));
+        for plain in ["workers", "a;b", "a;", ";ack", "", "a;acknowledge"] {
+            assert_eq!(parse_group(plain), Ok((plain, None)), "{plain}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (text, part) in [
+            ("w;ack;wait=soon", "wait=soon"),
+            ("w;ack;max=0", "max=0"),
+            ("w;ack;inflight=2000000", "inflight=2000000"),
+            ("w;ack;backoff=2s..1s", "backoff=2s..1s"),
+            ("w;ack;colour=red", "colour=red"),
+            ("w;ack;", "''"),
+        ] {
+            let error = parse_group(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

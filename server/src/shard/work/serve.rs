@@ -1,0 +1,260 @@
+//! Acknowledged messages meeting the rest of the shard: deliveries, acknowledgements, dead letters, and
+//! messages that no member here can have any more.
+
+use super::acknowledgement::{self, Verb, reply_subject};
+use super::task::Task;
+use super::{Death, TaskId};
+use crate::shard::delivery::{Delivery, Message};
+use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
+use crate::shard::mesh::batch::MeshPayload;
+use crate::shard::metrics::Counter;
+use crate::shard::publish::FanOut;
+use crate::shard::random::Random;
+use crate::shard::router::Target;
+use crate::shard::router::subjects::SubjectId;
+use crate::shard::{Effects, Shard};
+use ringbolt_protocol::command::Flags;
+use ringbolt_protocol::headers;
+use ringbolt_protocol::subject::{Pattern, Subject};
+use smallvec::SmallVec;
+
+/// Where dead letters go: behind it the reason and the subject the message had.
+pub const DEAD_LETTERS: &str = "$DLQ.";
+/// The server itself as a publisher.
+const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
+/// A message without anything in it.
+const EMPTY: Message<'static> = Message {
+    publisher: PublisherId { shard: 0, connection: NOBODY },
+    account: AccountId::GLOBAL,
+    flags: Flags(0),
+    timestamp_nanos: 0,
+    correlation_id: 0,
+    subject: "",
+    subject_id: SubjectId::NONE,
+    reply: None,
+    header_bytes: 0,
+    payload: MeshPayload::Copied(b""),
+};
+
+impl Delivery {
+    /// Keeps a message until a member of the group has acknowledged it. Returns whether it is kept.
+    pub(in crate::shard) fn work_off(
+        &mut self,
+        group: u32,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let task = Task::of(message, group, self.now, self.unix_epoch_nanos);
+        let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
+        self.counters.add(Counter::DropsWorkFull, shed);
+        self.serve(group, effects);
+        kept
+    }
+
+    /// Gives members of a group what they can take.
+    fn serve(&mut self, group: u32, effects: &mut Effects) {
+        // Members whose outboxes take nothing now; they are asked again when time passed.
+        let mut full: SmallVec<[u32; 4]> = SmallVec::new();
+        loop {
+            let (book, subscriptions) = (&mut self.book, &self.subscriptions);
+            let Some(waiting) = book.groups.get_mut(group as usize) else { return };
+            let given = waiting.next(&book.tasks, self.limits.lane_shares, |member, task| {
+                let subscription = &subscriptions[member.subscription as usize];
+                let wants = subscription.exact || {
+                    let pattern = Pattern::relaxed(subscription.pattern.as_bytes());
+                    pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(&task.subject)))
+                };
+                wants && !full.contains(&member.subscription)
+            });
+            let Some(given) = given else { return };
+            let target = Target { subscription: given.subscription, slot: given.connection.slot };
+            let Some(task) = self.book.tasks.remove(&given.id) else { return };
+            let taken = self.deliver_task(given.id, &task, target, effects);
+            self.book.tasks.insert(given.id, task);
+            if taken {
+                self.book.given(given, self.now);
+            } else {
+                self.book.not_given(given);
+                full.push(given.subscription);
+            }
+        }
+    }
+
+    fn deliver_task(&mut self, id: TaskId, task: &Task, target: Target, effects: &mut Effects) -> bool {
+        let (name, waiting) = match self.book.groups.get(task.group as usize) {
+            Some(group) => (&group.name, group.waiting()),
+            None => return false,
+        };
+        let deliveries = task.attempts + 1;
+        let reply = reply_subject(name, deliveries, id, task.timestamp_nanos, waiting);
+        let again = deliveries > 1;
+        let mut with_headers = Vec::new();
+        let (payload, header_bytes) = if again || task.reply.is_some() {
+            let (block, rest) = task.parts();
+            let count = deliveries.to_string();
+            let reply = task.reply.as_deref().map(|reply| (headers::REPLY, reply));
+            let count = again.then_some((headers::DELIVERIES, count.as_bytes()));
+            let lines: SmallVec<[(&str, &[u8]); 2]> = reply.into_iter().chain(count).collect();
+            headers::with(block, &lines, &mut with_headers);
+            let header_bytes = with_headers.len();
+            with_headers.extend_from_slice(rest);
+            (MeshPayload::Copied(&with_headers), header_bytes as u32)
+        } else if task.payload.len() >= self.limits.shared_payload_bytes_min {
+            (MeshPayload::Shared(&task.payload), task.header_bytes)
+        } else {
+            (MeshPayload::Copied(&task.payload), task.header_bytes)
+        };
+        let message = Message { reply: Some(reply.as_bytes()), ..task.message(payload, header_bytes) };
+        let taken = self.deliver(target, &message, effects);
+        self.counters.add(Counter::Redeliveries, u64::from(taken && again));
+        taken
+    }
+
+    /// A member of a group is gone.
+    pub(in crate::shard) fn leave_work(&mut self, group: u32, subscription: u32, random: &mut Random) {
+        self.book.leave(group, subscription, self.now, random);
+    }
+}
+
+impl Shard {
+    /// What a client publishes to the reply subject of an acknowledged delivery. Returns whether the subject
+    /// is one of these.
+    #[cold]
+    pub(in crate::shard) fn acknowledge(
+        &mut self,
+        id: ConnectionId,
+        subject: &[u8],
+        payload: &[u8],
+        reply: Option<&[u8]>,
+    ) -> bool {
+        let Some(task) = acknowledgement::task_of(subject) else { return false };
+        let delivery = &mut self.delivery;
+        let Some(verb) = Verb::parse(payload) else {
+            delivery.counters.add(Counter::AcknowledgementsStray, 1);
+            return true;
+        };
+        let words = acknowledgement::words(payload);
+        let known = delivery.book.settle(task, id, (verb, words), delivery.now, &mut self.random);
+        let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
+        delivery.counters.add(counter, 1);
+        let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
+        delivery.book.confirm.extend(reply.map(|reply| (account, reply.into())));
+        delivery.book.unsettled = true;
+        true
+    }
+
+    pub(in crate::shard) fn work_time(&mut self, now: Nanos) {
+        self.delivery.book.pass_time(now, &mut self.random);
+    }
+
+    /// What working off left to do after the event: what can be delivered is, and what is dead is said to be.
+    #[inline]
+    pub(in crate::shard) fn settle_work(&mut self, effects: &mut Effects) {
+        if self.delivery.book.unsettled {
+            self.settle_work_now(effects);
+        }
+    }
+
+    #[cold]
+    fn settle_work_now(&mut self, effects: &mut Effects) {
+        while std::mem::take(&mut self.delivery.book.unsettled) {
+            let mut ready = std::mem::take(&mut self.delivery.book.ready);
+            ready.sort_unstable();
+            ready.dedup();
+            ready.into_iter().for_each(|group| self.delivery.serve(group, effects));
+            for (death, task) in std::mem::take(&mut self.delivery.book.dead) {
+                self.bury(death, &task, effects);
+            }
+            for (account, reply) in std::mem::take(&mut self.delivery.book.confirm) {
+                let message = Message { account, ..EMPTY };
+                self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
+            }
+        }
+        self.hand_over(effects);
+    }
+
+    /// Publishes a message that will not be delivered any more as a dead letter.
+    fn bury(&mut self, death: Death, task: &Task, effects: &mut Effects) {
+        self.delivery.counters.add(
+            match death {
+                Death::Exhausted => Counter::DeadLettersExhausted,
+                Death::Expired => Counter::DeadLettersExpired,
+                Death::Rejected => Counter::DeadLettersRejected,
+                Death::Poison => Counter::DeadLettersPoison,
+            },
+            1,
+        );
+        // A dead letter that dies is dead.
+        if task.subject.starts_with(DEAD_LETTERS) {
+            return;
+        }
+        let subject = format!("{DEAD_LETTERS}{}.{}", death.name(), task.subject);
+        let attempts = task.attempts.to_string();
+        let (accepted, delivered) =
+            (self.identity.time_text(task.accepted), self.identity.time_text(task.delivered));
+        let (block, rest) = task.parts();
+        let mut lines: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
+        lines.push((headers::SUBJECT, task.subject.as_bytes()));
+        lines.push((headers::REASON, death.name().as_bytes()));
+        lines.push((headers::DELIVERIES, attempts.as_bytes()));
+        lines.push((headers::ACCEPTED, accepted.as_bytes()));
+        lines.push((headers::DELIVERED, delivered.as_bytes()));
+        lines.extend(task.error.as_deref().map(|error| (headers::ERROR, error.as_bytes())));
+        lines.extend(task.reply.as_deref().map(|reply| (headers::REPLY, reply)));
+        let mut payload = Vec::new();
+        headers::with(block, &lines, &mut payload);
+        let header_bytes = payload.len() as u32;
+        payload.extend_from_slice(rest);
+        let message = Message { reply: None, ..task.message(MeshPayload::Copied(&payload), header_bytes) };
+        self.say(&subject, &message, effects);
+    }
+
+    /// Publishes on behalf of the server.
+    fn say(&mut self, subject: &str, message: &Message<'_>, effects: &mut Effects) {
+        let message = Message { publisher: PublisherId { shard: self.id, connection: NOBODY }, ..*message };
+        self.route_in(message.account, subject, message.reply, &message, 0, effects);
+    }
+
+    /// Messages that no member of this shard can have go to a shard with members, if there is one.
+    pub(in crate::shard) fn hand_over(&mut self, effects: &mut Effects) {
+        for (name, ids) in self.delivery.book.stranded() {
+            ids.into_iter().for_each(|id| self.hand_over_one(id, &name, effects));
+        }
+    }
+
+    fn hand_over_one(&mut self, id: TaskId, name: &str, effects: &mut Effects) {
+        let Some(task) = self.delivery.book.tasks.remove(&id) else { return };
+        let space = &mut self.spaces[usize::from(task.account.0)];
+        let subject_id = space.subjects.resolve(Subject::trusted(&task.subject));
+        let (_, subject_hash, route) = space.subjects.route(subject_id, &space.router);
+        let group = route.groups.iter().find(|group| &*group.name == name && !group.remote.is_empty());
+        let taken = group.is_some_and(|group| {
+            let (block, rest) = task.parts();
+            let (count, mut payload) = (task.attempts.to_string(), Vec::new());
+            let counted = task.attempts > 0;
+            if counted {
+                headers::with(block, &[(headers::DELIVERIES, count.as_bytes())], &mut payload);
+            } else {
+                payload.extend_from_slice(block);
+            }
+            let header_bytes = payload.len() as u32;
+            payload.extend_from_slice(rest);
+            let message = task.message(MeshPayload::Copied(&payload), header_bytes);
+            let (delivery, random) = (&mut self.delivery, &mut self.random);
+            FanOut { delivery, random, subject_hash, hops: 0 }.local_member(group, 0, &message, effects)
+        });
+        self.delivery.book.tasks.insert(id, task);
+        if taken {
+            self.delivery.book.finish(id);
+        }
+    }
+}
+
+fn counter_of(verb: Verb) -> Counter {
+    match verb {
+        Verb::Ack => Counter::AcknowledgementsAck,
+        Verb::Nak(_) => Counter::AcknowledgementsNak,
+        Verb::Progress => Counter::AcknowledgementsProgress,
+        Verb::Term => Counter::AcknowledgementsTerm,
+    }
+}
