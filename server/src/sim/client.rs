@@ -28,6 +28,8 @@ pub struct SimClient {
     written: Vec<u8>,
     partial: Vec<u8>,
     pub received: Vec<Received>,
+    /// Of its next publishes.
+    pub flags: Flags,
 }
 
 impl SimClient {
@@ -76,7 +78,7 @@ impl SimClient {
         payload: &[u8],
     ) {
         let publish = Publish {
-            flags: Flags::default(),
+            flags: self.flags,
             timestamp_nanos: 0,
             correlation_id,
             subject,

@@ -183,9 +183,29 @@ impl Client {
 
     /// The next frame, or none at the end of the stream, also one by reset.
     pub fn next(&mut self) -> Option<Got> {
+        match self.try_next() {
+            Ok(got) => Some(got),
+            Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+            Err(error) => panic!("reading: {error}"),
+        }
+    }
+
+    /// The next frame, if one comes in that time.
+    pub fn next_within(&mut self, patience: Duration) -> Option<Got> {
+        self.tcp().set_read_timeout(Some(patience)).expect("a timeout");
+        let got = self.try_next();
+        self.tcp().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        match got {
+            Ok(got) => Some(got),
+            Err(ErrorKind::WouldBlock) => None,
+            Err(error) => panic!("reading: {error}"),
+        }
+    }
+
+    fn try_next(&mut self) -> Result<Got, ErrorKind> {
         loop {
             if let Some(got) = self.got.pop_front() {
-                return Some(got);
+                return Ok(got);
             }
             let mut chunk = [0; 64 << 10];
             let read = match &mut self.stream {
@@ -193,10 +213,9 @@ impl Client {
                 Stream::Unix(stream) => stream.read(&mut chunk),
             };
             match read {
-                Ok(0) => return None,
+                Ok(0) => return Err(ErrorKind::UnexpectedEof),
                 Ok(bytes) => self.buffer.extend_from_slice(&chunk[..bytes]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("reading: {error}"),
+                Err(error) => return Err(error.kind()),
             }
             self.decode();
         }

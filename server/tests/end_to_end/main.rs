@@ -1,5 +1,6 @@
 //! The real server over loopback: what clients are promised, whatever other clients do.
 
+mod agents;
 mod capacity;
 mod client;
 mod cross_shard;

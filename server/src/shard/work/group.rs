@@ -5,13 +5,19 @@ use super::task::{Task, TaskId};
 use crate::limits::Shares;
 use crate::shard::identity::{AccountId, ConnectionId, Nanos};
 use crate::shard::lanes::{LANES, Lane, Scheduler};
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ringbolt_protocol::subject::{Pattern, Subject};
 use std::collections::BTreeSet;
 
 /// Waiting messages of a lane that are looked at for one that a free member may have.
 const LOOK_AHEAD: usize = 16;
+/// Waiting messages that are looked at for one that nobody here wants.
+const STRANDED_LOOK: usize = 1024;
 /// Stands for a deadline where there is none.
 const NEVER: u64 = u64::MAX;
+
+pub type Tasks = HashMap<TaskId, Task, FixedState>;
 
 /// A subscription of the group.
 #[derive(Debug)]
@@ -19,8 +25,19 @@ pub struct Member {
     /// Key in the shard's table of subscriptions.
     pub subscription: u32,
     pub connection: ConnectionId,
+    pub pattern: Box<str>,
     /// What it was given and has not settled yet.
     pub held: BTreeSet<TaskId>,
+}
+
+impl Member {
+    fn wants(&self, subject: &str) -> bool {
+        if *self.pattern == *subject {
+            return true;
+        }
+        let pattern = Pattern::relaxed(self.pattern.as_bytes());
+        pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
+    }
 }
 
 /// A message and the member that is to have it.
@@ -38,6 +55,9 @@ pub struct Group {
     pub name: Box<str>,
     pub options: WorkOptions,
     pub members: Vec<Member>,
+    /// Members have, or had, different patterns.
+    mixed: bool,
+    pattern: Box<str>,
     /// By lane: deadline and number. The earliest deadline goes first, and without one the oldest.
     waiting: [BTreeSet<(u64, TaskId)>; LANES],
     waiting_count: usize,
@@ -49,12 +69,15 @@ pub struct Group {
 }
 
 impl Group {
-    pub fn new(account: AccountId, name: &str, options: WorkOptions) -> Group {
+    /// `pattern` is that of the first member.
+    pub fn new(account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
         Group {
             account,
             name: name.into(),
             options,
             members: Vec::new(),
+            mixed: false,
+            pattern: pattern.into(),
             waiting: Default::default(),
             waiting_count: 0,
             tasks: 0,
@@ -65,6 +88,12 @@ impl Group {
 
     pub fn waiting(&self) -> usize {
         self.waiting_count
+    }
+
+    pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str) {
+        self.mixed |= *self.pattern != *pattern;
+        let (pattern, held) = (pattern.into(), BTreeSet::new());
+        self.members.push(Member { subscription, connection, pattern, held });
     }
 
     pub fn member(&mut self, subscription: u32) -> Option<&mut Member> {
@@ -95,17 +124,21 @@ impl Group {
         self.waiting.iter().flat_map(past).collect()
     }
 
-    pub fn all(&self) -> Vec<TaskId> {
-        self.waiting.iter().flatten().map(|&(_, id)| id).collect()
+    /// Waiting messages that no member wants, of the first so many.
+    pub fn stranded(&self, tasks: &Tasks) -> Vec<TaskId> {
+        if self.waiting_count == 0 || !self.members.is_empty() && !self.mixed {
+            return Vec::new();
+        }
+        let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
+        let wanted = |id: &TaskId| {
+            let subject = tasks.get(id).map(|task| &task.subject);
+            subject.is_some_and(|subject| self.members.iter().any(|member| member.wants(subject)))
+        };
+        first.filter(|id| !wanted(id)).collect()
     }
 
-    /// The next message and the member that takes it, out of those `fits` allows. The message waits no more.
-    pub fn next(
-        &mut self,
-        tasks: &HashMap<TaskId, Task, foldhash::fast::FixedState>,
-        shares: Shares,
-        fits: impl Fn(&Member, &Task) -> bool,
-    ) -> Option<Given> {
+    /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
+    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[u32]) -> Option<Given> {
         if self.waiting_count == 0 || !self.members.iter().any(|member| self.is_free(member)) {
             return None;
         }
@@ -116,7 +149,7 @@ impl Group {
             let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
             let found = candidates.into_iter().find_map(|&(_, id)| {
                 let task = tasks.get(&id)?;
-                Some((id, self.choose(task, |member| fits(member, task))?))
+                Some((id, self.choose(task, full)?))
             });
             let Some((id, place)) = found else { continue };
             self.remove(id, &tasks[&id]);
@@ -136,15 +169,18 @@ impl Group {
 
     /// Of the free members the one with the least in flight, in turn; one that has not had the message before
     /// one that has.
-    fn choose(&self, task: &Task, fits: impl Fn(&Member) -> bool) -> Option<usize> {
+    fn choose(&self, task: &Task, full: &[u32]) -> Option<usize> {
         let count = self.members.len();
         let places = (0..count).map(|step| (self.turn + step) % count);
-        places.filter(|&place| self.is_free(&self.members[place]) && fits(&self.members[place])).min_by_key(
-            |&place| {
+        places
+            .filter(|&place| {
+                let member = &self.members[place];
+                self.is_free(member) && !full.contains(&member.subscription) && member.wants(&task.subject)
+            })
+            .min_by_key(|&place| {
                 let member = &self.members[place];
                 (task.tried.contains(&member.connection), member.held.len())
-            },
-        )
+            })
     }
 }
 

@@ -17,10 +17,9 @@ use super::identity::{AccountId, ConnectionId, Nanos};
 use super::random::Random;
 use acknowledgement::Verb;
 use foldhash::fast::FixedState;
-use group::{Given, Group, Member};
+use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use slab::Slab;
-use std::collections::BTreeSet;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
 
@@ -64,7 +63,7 @@ enum Failure {
 pub struct Book {
     groups: Slab<Group>,
     names: HashMap<(AccountId, Box<str>), u32, FixedState>,
-    tasks: HashMap<TaskId, Task, FixedState>,
+    tasks: Tasks,
     wheel: Wheel,
     next: TaskId,
     bytes: usize,
@@ -103,19 +102,19 @@ impl Book {
         account: AccountId,
         name: &str,
         options: WorkOptions,
+        pattern: &str,
         (subscription, connection): (u32, ConnectionId),
     ) -> u32 {
         let name: Box<str> = name.into();
         let groups = &mut self.groups;
-        let key = *self
-            .names
-            .entry((account, name))
-            .or_insert_with_key(|(account, name)| groups.insert(Group::new(*account, name, options)) as u32);
+        let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
+            groups.insert(Group::new(*account, name, options, pattern)) as u32
+        });
         let group = &mut self.groups[key as usize];
         if group.members.is_empty() {
             group.options = options;
         }
-        group.members.push(Member { subscription, connection, held: BTreeSet::new() });
+        group.join(subscription, connection, pattern);
         self.wake(key);
         key
     }
@@ -189,9 +188,9 @@ impl Book {
             Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
             Verb::Term => self.die(id, Death::Rejected),
             Verb::Progress => {
-                self.wheel.stop(timer);
+                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
                 let timer = self.wheel.start(Nanos(now.0 + group.options.wait_nanos), id);
-                task.state = State::InFlight { subscription, timer };
+                task.state = State::InFlight { subscription, timer: Some(timer) };
             }
             Verb::Ack => {}
         }
@@ -205,7 +204,10 @@ impl Book {
         for id in sorted(due) {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             match task.state {
-                State::InFlight { .. } => self.fail(id, Failure::TimedOut, now, random),
+                State::InFlight { subscription, .. } => {
+                    task.state = State::InFlight { subscription, timer: None };
+                    self.fail(id, Failure::TimedOut, now, random);
+                }
                 State::Resting(_) => {
                     task.state = State::Waiting;
                     let key = task.group;
@@ -229,7 +231,7 @@ impl Book {
         let Some(task) = self.tasks.get_mut(&given.id) else { return };
         let wait = self.groups[task.group as usize].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
-        task.state = State::InFlight { subscription: given.subscription, timer };
+        task.state = State::InFlight { subscription: given.subscription, timer: Some(timer) };
         task.attempts = task.attempts.saturating_add(1);
         task.delivered = now;
         if !task.tried.contains(&given.connection) {
@@ -245,6 +247,11 @@ impl Book {
         if let Some(member) = group.member(given.subscription) {
             member.held.remove(&given.id);
         }
+    }
+
+    fn has_expired(&self, id: TaskId, now: Nanos) -> bool {
+        let deadline = self.tasks.get(&id).and_then(|task| task.deadline);
+        deadline.is_some_and(|deadline| deadline <= now)
     }
 
     fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
@@ -298,7 +305,7 @@ impl Book {
             State::Waiting => drop(group.remove(id, task)),
             State::Resting(timer) => self.wheel.stop(timer),
             State::InFlight { subscription, timer } => {
-                self.wheel.stop(timer);
+                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
                 if let Some(member) = group.member(subscription) {
                     member.held.remove(&id);
                 }
@@ -306,10 +313,10 @@ impl Book {
         }
     }
 
-    /// Messages of a group that nobody here can be given.
+    /// Messages that nobody here can be given, with the names of their groups.
     fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
-        let groups = self.groups.iter().filter(|(_, group)| group.members.is_empty() && group.waiting() > 0);
-        groups.map(|(_, group)| (group.name.clone(), group.all())).collect()
+        let groups = self.groups.iter().map(|(_, group)| (group.name.clone(), group.stranded(&self.tasks)));
+        groups.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
     /// There may be something to deliver in a group, once the event is handled.

@@ -15,7 +15,7 @@ use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::headers;
-use ringbolt_protocol::subject::{Pattern, Subject};
+use ringbolt_protocol::subject::Subject;
 use smallvec::SmallVec;
 
 /// Where dead letters go: behind it the reason and the subject the message had.
@@ -56,18 +56,16 @@ impl Delivery {
         // Members whose outboxes take nothing now; they are asked again when time passed.
         let mut full: SmallVec<[u32; 4]> = SmallVec::new();
         loop {
-            let (book, subscriptions) = (&mut self.book, &self.subscriptions);
+            let book = &mut self.book;
             let Some(waiting) = book.groups.get_mut(group as usize) else { return };
-            let given = waiting.next(&book.tasks, self.limits.lane_shares, |member, task| {
-                let subscription = &subscriptions[member.subscription as usize];
-                let wants = subscription.exact || {
-                    let pattern = Pattern::relaxed(subscription.pattern.as_bytes());
-                    pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(&task.subject)))
-                };
-                wants && !full.contains(&member.subscription)
-            });
+            let given = waiting.next(&book.tasks, self.limits.lane_shares, &full);
             let Some(given) = given else { return };
             let target = Target { subscription: given.subscription, slot: given.connection.slot };
+            if self.book.has_expired(given.id, self.now) {
+                self.book.not_given(given);
+                self.book.die(given.id, Death::Expired);
+                continue;
+            }
             let Some(task) = self.book.tasks.remove(&given.id) else { return };
             let taken = self.deliver_task(given.id, &task, target, effects);
             self.book.tasks.insert(given.id, task);

@@ -21,8 +21,8 @@ pub enum State {
     Waiting,
     /// Was not acknowledged, and waits before it may be delivered again.
     Resting(Timer),
-    /// A member has it.
-    InFlight { subscription: u32, timer: Timer },
+    /// A member has it, for a time; without a timer that is over.
+    InFlight { subscription: u32, timer: Option<Timer> },
 }
 
 /// See the module.

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import datetime, timedelta, timezone
 
 import nats
 from nats.errors import MaxPayloadError, NoRespondersError
@@ -151,8 +152,44 @@ async def reconnecting():
     await client.close()
 
 
+async def acknowledgements():
+    client = await nats.connect(URL)
+    dead = await client.subscribe("$DLQ.>")
+    jobs = await client.subscribe("jobs.*", "builders;ack;wait=5s;max=3;backoff=1ms..1ms")
+    await client.flush()
+    await client.publish("jobs.one", b"1", headers={"Ringbolt-Priority": "high", "Trace": "7"})
+    first = await jobs.next_msg(5)
+    assert first.data == b"1" and first.headers["Trace"] == "7"
+    await first.nak()
+    second = await jobs.next_msg(5)
+    assert second.data == b"1" and second.headers["Ringbolt-Deliveries"] == "2"
+    assert second.metadata.num_delivered == 2
+    await second.in_progress()
+    await second.ack_sync(timeout=5)
+
+    await client.publish("jobs.two", b"2")
+    await (await jobs.next_msg(5)).term()
+    letter = await dead.next_msg(5)
+    assert letter.subject == "$DLQ.rejected.jobs.two" and letter.data == b"2"
+    assert letter.headers["Ringbolt-Subject"] == "jobs.two"
+    assert letter.headers["Ringbolt-Deliveries"] == "1"
+
+    await client.publish("jobs.three", b"3")
+    for _ in range(3):
+        await (await jobs.next_msg(5)).nak()
+    letter = await dead.next_msg(5)
+    assert letter.subject == "$DLQ.exhausted.jobs.three", letter.subject
+
+    soon = datetime.now(timezone.utc) - timedelta(seconds=1)
+    await client.publish("jobs.late", b"4", headers={"Ringbolt-Deadline": soon.isoformat()})
+    letter = await dead.next_msg(5)
+    assert letter.subject == "$DLQ.expired.jobs.late", letter.subject
+    await client.close()
+
+
 async def main():
     for flow in (
+        acknowledgements,
         publish_and_subscribe,
         queue_groups,
         requests_and_headers,
