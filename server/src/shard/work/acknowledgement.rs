@@ -48,6 +48,15 @@ pub fn words(payload: &[u8]) -> &str {
     line.char_indices().nth(WORDS_MAX).map_or(line, |(end, _)| &line[..end])
 }
 
+/// `{"load": percent}`, behind an acknowledgement.
+pub fn load_in(words: &str) -> Option<u8> {
+    if !words.starts_with('{') {
+        return None;
+    }
+    let value: serde_json::Value = serde_json::from_str(words).ok()?;
+    value.get("load")?.as_u64().map(|percent| percent.min(100) as u8)
+}
+
 /// `{"delay": nanoseconds}`.
 fn delay(text: &str) -> Option<u64> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;

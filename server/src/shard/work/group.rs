@@ -1,5 +1,6 @@
 //! One queue group on one shard: its members, and the messages that wait for one of them.
 
+use super::balance::{Balance, Choice, Load, Ring};
 use super::options::WorkOptions;
 use super::task::{Task, TaskId};
 use crate::limits::Shares;
@@ -7,6 +8,7 @@ use crate::shard::identity::{AccountId, ConnectionId, Nanos};
 use crate::shard::lanes::{LANES, Lane, Scheduler};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::{Pattern, Subject};
 use std::collections::BTreeSet;
 
@@ -28,6 +30,8 @@ pub struct Member {
     pub pattern: Box<str>,
     /// What it was given and has not settled yet.
     pub held: BTreeSet<TaskId>,
+    /// How fast it is and says it is; what it has is in `held`.
+    pub load: Load,
 }
 
 impl Member {
@@ -64,6 +68,7 @@ pub struct Group {
     /// Messages in whatever state.
     pub tasks: usize,
     scheduler: Scheduler,
+    ring: Ring,
     /// Where the search for a member begins.
     turn: usize,
 }
@@ -82,6 +87,7 @@ impl Group {
             waiting_count: 0,
             tasks: 0,
             scheduler: Scheduler::default(),
+            ring: Ring::default(),
             turn: 0,
         }
     }
@@ -93,7 +99,21 @@ impl Group {
     pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str) {
         self.mixed |= *self.pattern != *pattern;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
-        self.members.push(Member { subscription, connection, pattern, held });
+        self.members.push(Member { subscription, connection, pattern, held, load: Load::default() });
+        self.renew_ring();
+    }
+
+    pub fn leave(&mut self, subscription: u32) {
+        self.members.retain(|member| member.subscription != subscription);
+        self.renew_ring();
+    }
+
+    fn renew_ring(&mut self) {
+        if let Balance::Key(_) = self.options.balance {
+            let number =
+                |member: &Member| u64::from(member.connection.slot) << 32 | u64::from(member.subscription);
+            self.ring = Ring::new(self.members.iter().map(number));
+        }
     }
 
     pub fn member(&mut self, subscription: u32) -> Option<&mut Member> {
@@ -138,7 +158,7 @@ impl Group {
     }
 
     /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[u32]) -> Option<Given> {
+    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[u32], random: u64) -> Option<Given> {
         if self.waiting_count == 0 || !self.members.iter().any(|member| self.is_free(member)) {
             return None;
         }
@@ -149,7 +169,7 @@ impl Group {
             let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
             let found = candidates.into_iter().find_map(|&(_, id)| {
                 let task = tasks.get(&id)?;
-                Some((id, self.choose(task, full)?))
+                Some((id, self.choose(task, full, random)?))
             });
             let Some((id, place)) = found else { continue };
             self.remove(id, &tasks[&id]);
@@ -167,20 +187,25 @@ impl Group {
         member.held.len() < self.options.in_flight_max as usize
     }
 
-    /// Of the free members the one with the least in flight, in turn; one that has not had the message before
-    /// one that has.
-    fn choose(&self, task: &Task, full: &[u32]) -> Option<usize> {
-        let count = self.members.len();
-        let places = (0..count).map(|step| (self.turn + step) % count);
-        places
-            .filter(|&place| {
+    /// Of the free members the one that the group's rule says; one that has not had the message before one
+    /// that has.
+    fn choose(&self, task: &Task, full: &[u32], random: u64) -> Option<usize> {
+        let key = match &self.options.balance {
+            Balance::Key(header) => headers::find(task.parts().0, header).map(Ring::hash),
+            _ => None,
+        };
+        let choice = Choice { ring: &self.ring, turn: self.turn, random, key };
+        let among = |tried: bool| {
+            self.options.balance.choose(self.members.len(), &choice, |place| {
                 let member = &self.members[place];
-                self.is_free(member) && !full.contains(&member.subscription) && member.wants(&task.subject)
+                let able = self.is_free(member)
+                    && !full.contains(&member.subscription)
+                    && task.tried.contains(&member.connection) == tried
+                    && member.wants(&task.subject);
+                able.then_some(Load { outstanding: member.held.len() as u32, ..member.load })
             })
-            .min_by_key(|&place| {
-                let member = &self.members[place];
-                (task.tried.contains(&member.connection), member.held.len())
-            })
+        };
+        among(false).or_else(|| if task.tried.is_empty() { None } else { among(true) })
     }
 }
 

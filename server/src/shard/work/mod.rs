@@ -5,6 +5,7 @@
 //! `work_bytes_max`.
 
 pub mod acknowledgement;
+pub mod balance;
 mod group;
 pub mod options;
 mod serve;
@@ -75,6 +76,8 @@ pub struct Book {
     confirm: Vec<(AccountId, Box<[u8]>)>,
     /// Any of these has something.
     unsettled: bool,
+    /// For choices among members.
+    random: Random,
 }
 
 impl Default for Book {
@@ -91,6 +94,7 @@ impl Default for Book {
             ready: Vec::new(),
             confirm: Vec::new(),
             unsettled: false,
+            random: Random::new(0),
         }
     }
 }
@@ -108,7 +112,7 @@ impl Book {
         let name: Box<str> = name.into();
         let groups = &mut self.groups;
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
-            groups.insert(Group::new(*account, name, options, pattern)) as u32
+            groups.insert(Group::new(*account, name, options.clone(), pattern)) as u32
         });
         let group = &mut self.groups[key as usize];
         if group.members.is_empty() {
@@ -127,7 +131,7 @@ impl Book {
             self.fail(id, Failure::MemberGone, now, random);
         }
         let group = &mut self.groups[key as usize];
-        group.members.retain(|member| member.subscription != subscription);
+        group.leave(subscription);
         self.wake(key);
         self.forget_if_over(key);
     }
@@ -173,6 +177,14 @@ impl Book {
             return false;
         };
         if verb == Verb::Ack {
+            if let State::InFlight { subscription, .. } = task.state
+                && let Some(member) = self.groups[task.group as usize].member(subscription)
+                && member.connection == connection
+            {
+                member.load.acknowledged_after(now.since(task.delivered));
+                let reported = acknowledgement::load_in(words);
+                member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
+            }
             self.finish(id);
             return true;
         }
@@ -256,7 +268,7 @@ impl Book {
 
     fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let options = self.groups[task.group as usize].options;
+        let options = &self.groups[task.group as usize].options;
         if task.tried.len() >= usize::from(options.poison_members) {
             return self.die(id, Death::Poison);
         }

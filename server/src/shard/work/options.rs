@@ -4,10 +4,11 @@
 //! stand in the group's name: `workers;ack;wait=10s;max=5`. The name before the first `;` is the
 //! group's. A name without `;ack` is a name and nothing else.
 
+use super::balance::Balance;
 use std::fmt;
 
 /// How messages of a group are worked off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WorkOptions {
     /// Time a member has to acknowledge.
     pub wait_nanos: u64,
@@ -21,6 +22,7 @@ pub struct WorkOptions {
     pub backoff_nanos: (u64, u64),
     /// Members that must fail a message before it is taken for poison.
     pub poison_members: u8,
+    pub balance: Balance,
 }
 
 impl Default for WorkOptions {
@@ -32,6 +34,7 @@ impl Default for WorkOptions {
             pending_max: 65_536,
             backoff_nanos: (100_000_000, 30_000_000_000),
             poison_members: 3,
+            balance: Balance::Least,
         }
     }
 }
@@ -69,16 +72,31 @@ pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionErro
                 let bounds = (time(least)?, time(most)?);
                 (bounds.0 <= bounds.1).then(|| options.backoff_nanos = bounds)
             }),
+            "balance" => balance(value).map(|balance| options.balance = balance),
+            "key" if !value.is_empty() => {
+                options.balance = Balance::Key(value.into());
+                Some(())
+            }
             _ => None,
         };
         if understood.is_none() {
             return Err(OptionError(format!(
                 "'{part}' is no option of a queue group: write wait=TIME, max=N, inflight=N, pending=N, \
-                 poison=N or backoff=TIME..TIME"
+                 poison=N, backoff=TIME..TIME, balance=NAME or key=HEADER"
             )));
         }
     }
     Ok((name, Some(options)))
+}
+
+fn balance(name: &str) -> Option<Balance> {
+    match name {
+        "least" => Some(Balance::Least),
+        "round-robin" => Some(Balance::RoundRobin),
+        "latency" => Some(Balance::Latency),
+        "adaptive" => Some(Balance::Adaptive),
+        _ => None,
+    }
 }
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
@@ -105,9 +123,12 @@ mod tests {
             pending_max: 10,
             backoff_nanos: (1_000_000, 2_000_000_000),
             poison_members: 2,
+            balance: Balance::Adaptive,
         };
-        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2";
+        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;balance=adaptive";
         assert_eq!(parse_group(text), Ok(("w", Some(options))));
+        let key = parse_group("w;ack;key=User").map(|(_, options)| options.map(|options| options.balance));
+        assert_eq!(key, Ok(Some(Balance::Key("User".into()))));
         for plain in ["workers", "a;b", "a;", ";ack", "", "a;acknowledge"] {
             assert_eq!(parse_group(plain), Ok((plain, None)), "{plain}");
         }
@@ -121,6 +142,8 @@ mod tests {
             ("w;ack;inflight=2000000", "inflight=2000000"),
             ("w;ack;backoff=2s..1s", "backoff=2s..1s"),
             ("w;ack;colour=red", "colour=red"),
+            ("w;ack;balance=fair", "balance=fair"),
+            ("w;ack;key=", "key="),
             ("w;ack;", "''"),
         ] {
             let error = parse_group(text).expect_err(text).to_string();

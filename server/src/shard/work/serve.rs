@@ -58,7 +58,7 @@ impl Delivery {
         loop {
             let book = &mut self.book;
             let Some(waiting) = book.groups.get_mut(group as usize) else { return };
-            let given = waiting.next(&book.tasks, self.limits.lane_shares, &full);
+            let given = waiting.next(&book.tasks, self.limits.lane_shares, &full, book.random.number());
             let Some(given) = given else { return };
             let target = Target { subscription: given.subscription, slot: given.connection.slot };
             if self.book.has_expired(given.id, self.now) {
