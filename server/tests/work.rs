@@ -20,7 +20,7 @@ const SUBJECTS: [&str; 3] = ["job.a", "job.b", "job.c.d"];
 const PRIORITIES: [Priority; 5] =
     [Priority::Normal, Priority::Critical, Priority::High, Priority::Low, Priority::Background];
 /// Ticks in which everything must come to its end: the longest rests and waits, several times.
-const TICKS_MAX: u32 = 300;
+const TICKS_MAX: u32 = 2000;
 
 /// What a member does with a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -468,6 +468,33 @@ fn a_full_group_sheds_the_least_important() {
         say(&mut world, client, &reply, "+ACK");
     }
     assert_eq!(order, [1, 10, 11, 2]);
+}
+
+#[test]
+fn a_member_that_fails_everything_is_given_nothing_for_a_while_and_it_is_told() {
+    let (mut world, producer) = world();
+    let observer = world.connect(0);
+    world.clients[observer].hello();
+    world.clients[observer].subscribe(1, "$EVENTS.breaker.*", None, SlowConsumer::Default);
+    world.write(observer);
+    let group = "g;ack;inflight=1;max=100;poison=100;backoff=1ms..1ms";
+    let broken = member(&mut world, group);
+    publish(&mut world, producer, 1..4);
+    for _ in 0..3 {
+        let reply = given(&mut world, broken).remove(0).1;
+        say(&mut world, broken, &reply, "-NAK");
+        world.tick(TICK_NANOS);
+        world.settle(&BTreeSet::new());
+    }
+    assert!(given(&mut world, broken).is_empty(), "three failures in a row are enough");
+    let event = String::from_utf8_lossy(world.clients[observer].payloads(1)[0]).into_owned();
+    assert!(event.contains("\"state\":\"open\"") && event.contains("\"group\":\"g\""), "{event}");
+    let works = member(&mut world, group);
+    assert_eq!(given(&mut world, works).len(), 1, "others get what it would have had");
+    (0..12).for_each(|_| world.tick(TICK_NANOS));
+    world.settle(&BTreeSet::new());
+    assert_eq!(given(&mut world, broken).len(), 1, "then a probe");
+    assert_eq!(world.count(Counter::BreakerChanges), 2);
 }
 
 #[test]

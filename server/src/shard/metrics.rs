@@ -85,6 +85,7 @@ counters! {
     AcknowledgementsProgress: Counter "acknowledgements" by "progress", "What members of groups said.";
     AcknowledgementsTerm: Counter "acknowledgements" by "term", "What members of groups said.";
     AcknowledgementsStray: Counter "acknowledgements" by "stray", "What members of groups said.";
+    BreakerChanges: Counter "breaker_changes", "Times a breaker of a member of a group changed.";
     DeadLettersExhausted: Counter "dead_letters" by "exhausted", "Messages that became dead letters.";
     DeadLettersExpired: Counter "dead_letters" by "expired", "Messages that became dead letters.";
     DeadLettersRejected: Counter "dead_letters" by "rejected", "Messages that became dead letters.";

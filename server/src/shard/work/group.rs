@@ -1,6 +1,7 @@
 //! One queue group on one shard: its members, and the messages that wait for one of them.
 
 use super::balance::{Balance, Choice, Load, Ring};
+use super::breaker::Breaker;
 use super::options::WorkOptions;
 use super::task::{Task, TaskId};
 use crate::limits::Shares;
@@ -32,6 +33,7 @@ pub struct Member {
     pub held: BTreeSet<TaskId>,
     /// How fast it is and says it is; what it has is in `held`.
     pub load: Load,
+    pub breaker: Breaker,
 }
 
 impl Member {
@@ -99,7 +101,8 @@ impl Group {
     pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str) {
         self.mixed |= *self.pattern != *pattern;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
-        self.members.push(Member { subscription, connection, pattern, held, load: Load::default() });
+        let (load, breaker) = (Load::default(), Breaker::default());
+        self.members.push(Member { subscription, connection, pattern, held, load, breaker });
         self.renew_ring();
     }
 
@@ -184,7 +187,9 @@ impl Group {
     }
 
     fn is_free(&self, member: &Member) -> bool {
-        member.held.len() < self.options.in_flight_max as usize
+        let most = self.options.in_flight_max;
+        let admitted = if self.options.breaker { member.breaker.admits(most) } else { most };
+        member.held.len() < admitted as usize
     }
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one

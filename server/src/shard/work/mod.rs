@@ -6,6 +6,7 @@
 
 pub mod acknowledgement;
 pub mod balance;
+pub mod breaker;
 mod group;
 pub mod options;
 mod serve;
@@ -59,6 +60,15 @@ enum Failure {
     MemberGone,
 }
 
+/// A member whose breaker changed, and how it is now.
+#[derive(Debug)]
+struct Turned {
+    group: u32,
+    connection: ConnectionId,
+    pattern: Box<str>,
+    state: &'static str,
+}
+
 /// All groups of a shard and their messages.
 #[derive(Debug)]
 pub struct Book {
@@ -74,6 +84,8 @@ pub struct Book {
     ready: Vec<u32>,
     /// Where acknowledgements that were asked for are to be confirmed.
     confirm: Vec<(AccountId, Box<[u8]>)>,
+    /// Members whose breakers changed.
+    turned: Vec<Turned>,
     /// Any of these has something.
     unsettled: bool,
     /// For choices among members.
@@ -93,6 +105,7 @@ impl Default for Book {
             dead: Vec::new(),
             ready: Vec::new(),
             confirm: Vec::new(),
+            turned: Vec::new(),
             unsettled: false,
             random: Random::new(0),
         }
@@ -184,6 +197,10 @@ impl Book {
                 member.load.acknowledged_after(now.since(task.delivered));
                 let reported = acknowledgement::load_in(words);
                 member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
+                if member.breaker.succeeded() {
+                    let key = task.group;
+                    self.turn(key, subscription);
+                }
             }
             self.finish(id);
             return true;
@@ -229,6 +246,13 @@ impl Book {
                 State::Waiting => {}
             }
         }
+        for key in self.groups.iter().map(|(key, _)| key as u32).collect::<Vec<u32>>() {
+            let members = &mut self.groups[key as usize].members;
+            let over = members
+                .iter_mut()
+                .filter_map(|member| member.breaker.pass_time(now).then_some(member.subscription));
+            over.collect::<Vec<u32>>().into_iter().for_each(|subscription| self.turn(key, subscription));
+        }
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
         let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(now)).collect();
         expired.into_iter().for_each(|id| self.die(id, Death::Expired));
@@ -267,6 +291,19 @@ impl Book {
     }
 
     fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        // Who asks for a delay works, and who is gone is not given any more.
+        if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
+            (task.state, failure)
+        {
+            let key = task.group;
+            let group = &mut self.groups[key as usize];
+            let watched = group.options.breaker;
+            let member = group.member(subscription).filter(|_| watched);
+            if member.is_some_and(|member| member.breaker.failed(now)) {
+                self.turn(key, subscription);
+            }
+        }
         let Some(task) = self.tasks.get(&id) else { return };
         let options = &self.groups[task.group as usize].options;
         if task.tried.len() >= usize::from(options.poison_members) {
@@ -329,6 +366,14 @@ impl Book {
     fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
         let groups = self.groups.iter().map(|(_, group)| (group.name.clone(), group.stranded(&self.tasks)));
         groups.filter(|(_, ids)| !ids.is_empty()).collect()
+    }
+
+    /// Has it told that a member's breaker changed.
+    fn turn(&mut self, group: u32, subscription: u32) {
+        let Some(member) = self.groups[group as usize].member(subscription) else { return };
+        let (connection, pattern) = (member.connection, member.pattern.clone());
+        self.turned.push(Turned { group, connection, pattern, state: member.breaker.state().name() });
+        self.wake(group);
     }
 
     /// There may be something to deliver in a group, once the event is handled.

@@ -23,6 +23,8 @@ pub struct WorkOptions {
     /// Members that must fail a message before it is taken for poison.
     pub poison_members: u8,
     pub balance: Balance,
+    /// A member that fails what it is given is given less.
+    pub breaker: bool,
 }
 
 impl Default for WorkOptions {
@@ -35,6 +37,7 @@ impl Default for WorkOptions {
             backoff_nanos: (100_000_000, 30_000_000_000),
             poison_members: 3,
             balance: Balance::Least,
+            breaker: true,
         }
     }
 }
@@ -73,6 +76,7 @@ pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionErro
                 (bounds.0 <= bounds.1).then(|| options.backoff_nanos = bounds)
             }),
             "balance" => balance(value).map(|balance| options.balance = balance),
+            "breaker" => switch(value).map(|on| options.breaker = on),
             "key" if !value.is_empty() => {
                 options.balance = Balance::Key(value.into());
                 Some(())
@@ -82,7 +86,8 @@ pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionErro
         if understood.is_none() {
             return Err(OptionError(format!(
                 "'{part}' is no option of a queue group: write wait=TIME, max=N, inflight=N, pending=N, \
-                 poison=N, backoff=TIME..TIME, balance=NAME or key=HEADER"
+                 poison=N, backoff=TIME..TIME, balance=NAME, \
+                 key=HEADER or breaker=off"
             )));
         }
     }
@@ -95,6 +100,14 @@ fn balance(name: &str) -> Option<Balance> {
         "round-robin" => Some(Balance::RoundRobin),
         "latency" => Some(Balance::Latency),
         "adaptive" => Some(Balance::Adaptive),
+        _ => None,
+    }
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
         _ => None,
     }
 }
@@ -124,8 +137,9 @@ mod tests {
             backoff_nanos: (1_000_000, 2_000_000_000),
             poison_members: 2,
             balance: Balance::Adaptive,
+            breaker: false,
         };
-        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;balance=adaptive";
+        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;balance=adaptive;breaker=off";
         assert_eq!(parse_group(text), Ok(("w", Some(options))));
         let key = parse_group("w;ack;key=User").map(|(_, options)| options.map(|options| options.balance));
         assert_eq!(key, Ok(Some(Balance::Key("User".into()))));

@@ -3,7 +3,7 @@
 
 use super::acknowledgement::{self, Verb, reply_subject};
 use super::task::Task;
-use super::{Death, TaskId};
+use super::{Death, TaskId, Turned};
 use crate::shard::delivery::{Delivery, Message};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
@@ -20,6 +20,8 @@ use smallvec::SmallVec;
 
 /// Where dead letters go: behind it the reason and the subject the message had.
 pub const DEAD_LETTERS: &str = "$DLQ.";
+/// Where changes of breakers go: behind it the new state.
+pub const EVENTS: &str = "$EVENTS.breaker.";
 /// The server itself as a publisher.
 const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
 /// A message without anything in it.
@@ -163,12 +165,35 @@ impl Shard {
             for (death, task) in std::mem::take(&mut self.delivery.book.dead) {
                 self.bury(death, &task, effects);
             }
+            for turned in std::mem::take(&mut self.delivery.book.turned) {
+                self.tell_of_breaker(&turned, effects);
+            }
             for (account, reply) in std::mem::take(&mut self.delivery.book.confirm) {
                 let message = Message { account, ..EMPTY };
                 self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
             }
         }
         self.hand_over(effects);
+    }
+
+    /// Publishes that a member's breaker opened, closed, or lets probes through.
+    fn tell_of_breaker(&mut self, turned: &Turned, effects: &mut Effects) {
+        self.delivery.counters.add(Counter::BreakerChanges, 1);
+        let Some(group) = self.delivery.book.groups.get(turned.group as usize) else { return };
+        let session = self.delivery.sessions.get(turned.connection);
+        let client = session.and_then(|session| session.nats.as_ref());
+        let event = serde_json::json!({
+            "group": group.name,
+            "subject": turned.pattern,
+            "state": turned.state,
+            "client": client.map(|nats| nats.options.name.clone()).unwrap_or_default(),
+            "shard": self.id,
+            "connection": turned.connection.slot,
+        });
+        let account = group.account;
+        let payload = event.to_string();
+        let message = Message { account, payload: MeshPayload::Copied(payload.as_bytes()), ..EMPTY };
+        self.say(&format!("{EVENTS}{}", turned.state), &message, effects);
     }
 
     /// Publishes a message that will not be delivered any more as a dead letter.
