@@ -139,7 +139,8 @@ mod tests {
             balance: Balance::Adaptive,
             breaker: false,
         };
-        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;balance=adaptive;breaker=off";
+        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;\
+                    balance=adaptive;breaker=off";
         assert_eq!(parse_group(text), Ok(("w", Some(options))));
         let key = parse_group("w;ack;key=User").map(|(_, options)| options.map(|options| options.balance));
         assert_eq!(key, Ok(Some(Balance::Key("User".into()))));
