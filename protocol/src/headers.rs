@@ -18,6 +18,11 @@ pub const CORRELATION_ID: &str = "Ringbolt-Correlation-Id";
 
 /// The point in time (RFC 3339) from which on nobody wants the message.
 pub const DEADLINE: &str = "Ringbolt-Deadline";
+/// The publisher's id for a message, by which one published twice is known (a header of JetStream).
+pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// With [`CONFIRMING`], asks that the message be confirmed to its reply subject (a header of JetStream).
+pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+pub const CONFIRMING: &[u8] = b"ringbolt";
 /// How often a message was delivered, this time included; absent the first time.
 pub const DELIVERIES: &str = "Ringbolt-Deliveries";
 /// The reply subject a message was published with, where its own is for the acknowledgement.

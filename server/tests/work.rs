@@ -498,6 +498,30 @@ fn a_member_that_fails_everything_is_given_nothing_for_a_while_and_it_is_told() 
 }
 
 #[test]
+fn what_is_published_twice_is_delivered_once_and_both_are_confirmed() {
+    let (mut world, producer) = world();
+    let client = member(&mut world, "g;ack;inflight=2;pending=1");
+    world.clients[producer].subscribe(9, "inbox", None, SlowConsumer::Default);
+    for id in ["a", "a", "b", "b", "c", "d", "a"] {
+        let block = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\nNats-Expected-Stream: ringbolt\r\n\r\n");
+        world.clients[producer].publish_with_headers("job", Some("inbox"), &block, b"do");
+        world.write(producer);
+        world.settle(&BTreeSet::new());
+    }
+    let confirmed: Vec<String> = world.clients[producer]
+        .payloads(9)
+        .into_iter()
+        .map(|payload| String::from_utf8_lossy(payload).into_owned())
+        .collect();
+    let duplicates = confirmed.iter().filter(|words| words.contains("\"duplicate\":true")).count();
+    assert_eq!((confirmed.len(), duplicates), (7, 3), "{confirmed:?}");
+    assert!(confirmed[5].contains("503"), "the group is full: {confirmed:?}");
+    assert_eq!(given(&mut world, client).len(), 2);
+    assert_eq!(world.count(Counter::Duplicates), 3);
+    assert_eq!(world.count(Counter::DropsWorkFull), 1);
+}
+
+#[test]
 fn nobody_settles_what_he_was_not_given() {
     let (mut world, producer) = world();
     let client = member(&mut world, "g;ack");

@@ -79,6 +79,7 @@ counters! {
     WorkMessages: Gauge "work_messages", "Messages kept until they are acknowledged.";
     WorkInFlight: Gauge "work_in_flight", "Those of them that a member of a queue group has.";
     WorkBytes: Gauge "work_bytes", "Bytes that messages kept until they are acknowledged take.";
+    Duplicates: Counter "duplicates", "Messages that were published before, by their ids, and dropped.";
     Redeliveries: Counter "redeliveries", "Deliveries of messages that were delivered before.";
     AcknowledgementsAck: Counter "acknowledgements" by "ack", "What members of groups said.";
     AcknowledgementsNak: Counter "acknowledgements" by "nak", "What members of groups said.";

@@ -9,9 +9,11 @@ use super::random::Random;
 use super::router::subjects::SubjectId;
 use super::router::{GroupRoute, Route};
 use super::session::Stage;
+use super::work::seen::Seen;
 use super::{ConnectionId, Effects, Nanos, Shard, ShardId};
 use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
+use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::RefusalCode;
 use ringbolt_protocol::native::header::FrameType;
 use ringbolt_protocol::subject::Subject;
@@ -206,7 +208,15 @@ impl FanOut<'_> {
 
     /// To one member of a queue group, wherever it is; every member is as likely.
     fn member(&mut self, group: &GroupRoute, message: &Message<'_>, effects: &mut Effects) -> bool {
-        let choice = self.random.below(group.members());
+        // What is published twice must meet the shard that remembers the first.
+        let id = match message.header_bytes {
+            0 => None,
+            bytes => headers::find(&message.payload.bytes()[..bytes as usize], headers::MESSAGE_ID),
+        };
+        let choice = match id {
+            Some(id) => group.same_everywhere(self.delivery.own, Seen::hash(id)),
+            None => self.random.below(group.members()),
+        };
         match group.remote_shard(choice) {
             Some(shard) => self.forward(shard, false, Some(&group.name), message, effects),
             None => self.local_member(group, choice, message, effects),

@@ -70,6 +70,20 @@ impl SimClient {
         self.publish_as(SubjectRef::Literal(subject.as_bytes()), None, 0, payload);
     }
 
+    /// A message whose payload is `block`, its headers, and `rest`.
+    pub fn publish_with_headers(&mut self, subject: &str, reply: Option<&str>, block: &str, rest: &[u8]) {
+        let publish = Publish {
+            flags: self.flags,
+            timestamp_nanos: 0,
+            correlation_id: 0,
+            subject: SubjectRef::Literal(subject.as_bytes()),
+            reply: reply.map(str::as_bytes),
+            header_bytes: block.len() as u32,
+            payload: &[block.as_bytes(), rest].concat(),
+        };
+        encode::publish(&mut self.written, &publish);
+    }
+
     pub fn publish_as(
         &mut self,
         subject: SubjectRef<'_>,

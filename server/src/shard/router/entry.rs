@@ -158,6 +158,22 @@ impl GroupRoute {
         self.local.len() as u32 + self.remote.iter().map(|&(_, count)| count).sum::<u32>()
     }
 
+    /// A member by a hash, the same on every shard: counted by shards. Returns its number as this shard
+    /// counts.
+    pub fn same_everywhere(&self, own: ShardId, hash: u64) -> u32 {
+        let number = (hash % u64::from(self.members().max(1))) as u32;
+        let local = self.local.len() as u32;
+        let before: u32 =
+            self.remote.iter().filter(|&&(shard, _)| shard < own).map(|&(_, count)| count).sum();
+        if number < before {
+            local + number
+        } else if number < before + local {
+            number - before
+        } else {
+            number
+        }
+    }
+
     /// The shard that holds the member `number`, counted behind this shard's own.
     pub fn remote_shard(&self, number: u32) -> Option<ShardId> {
         let mut rest = number.checked_sub(self.local.len() as u32)?;
@@ -178,6 +194,7 @@ impl Route {
 
     /// To be called once all entries are merged.
     pub(super) fn settle(&mut self) {
+        self.groups.iter_mut().for_each(|group| group.remote.sort_unstable());
         self.by_receiver = self.groups.is_empty()
             && match &self.plain[..] {
                 [] | [_] => true,
@@ -221,6 +238,35 @@ impl Route {
                     None => merged.remote.push((shard, count)),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_names_the_same_shard_wherever_it_is_asked() {
+        let members = [(0, 2u32), (1, 3), (2, 1), (5, 4)];
+        let seen_from = |own: ShardId| {
+            let target = |number| Target { subscription: number, slot: number };
+            let count = members.iter().find(|&&(shard, _)| shard == own).map_or(0, |&(_, count)| count);
+            GroupRoute {
+                name: "g".into(),
+                local: (0..count).map(target).collect(),
+                remote: members.iter().copied().filter(|&(shard, _)| shard != own).collect(),
+            }
+        };
+        for hash in 0..20 {
+            let shards: Vec<ShardId> = [0, 1, 2, 3, 5]
+                .into_iter()
+                .map(|own| {
+                    let route = seen_from(own);
+                    route.remote_shard(route.same_everywhere(own, hash)).unwrap_or(own)
+                })
+                .collect();
+            assert!(shards.windows(2).all(|pair| pair[0] == pair[1]), "{hash}: {shards:?}");
         }
     }
 }

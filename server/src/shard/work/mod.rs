@@ -9,6 +9,7 @@ pub mod balance;
 pub mod breaker;
 mod group;
 pub mod options;
+pub mod seen;
 mod serve;
 mod task;
 mod wheel;
@@ -21,6 +22,7 @@ use acknowledgement::Verb;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
+use seen::Seen;
 use slab::Slab;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
@@ -82,8 +84,9 @@ pub struct Book {
     dead: Vec<(Death, Task)>,
     /// Groups that may have something to deliver.
     ready: Vec<u32>,
-    /// Where acknowledgements that were asked for are to be confirmed.
-    confirm: Vec<(AccountId, Box<[u8]>)>,
+    /// Confirmations that were asked for: where to, and what they say.
+    confirm: Vec<(AccountId, Box<[u8]>, String)>,
+    seen: Seen,
     /// Members whose breakers changed.
     turned: Vec<Turned>,
     /// Any of these has something.
@@ -105,6 +108,7 @@ impl Default for Book {
             dead: Vec::new(),
             ready: Vec::new(),
             confirm: Vec::new(),
+            seen: Seen::default(),
             turned: Vec::new(),
             unsettled: false,
             random: Random::new(0),
@@ -150,8 +154,8 @@ impl Book {
     }
 
     /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
-    /// whether it is kept, and how many were shed.
-    pub fn add(&mut self, task: Task, bytes_max: usize) -> (bool, u64) {
+    /// its number if it is kept, and how many were shed.
+    fn add(&mut self, task: Task, bytes_max: usize) -> (Option<TaskId>, u64) {
         let (key, lane) = (task.group, task.lane());
         let bytes = weight(&task);
         let mut shed = 0;
@@ -161,7 +165,7 @@ impl Book {
             if !full && self.bytes + bytes <= bytes_max {
                 break;
             }
-            let Some(id) = group.least_below(lane) else { return (false, shed + 1) };
+            let Some(id) = group.least_below(lane) else { return (None, shed + 1) };
             self.finish(id);
             shed += 1;
         }
@@ -173,7 +177,7 @@ impl Book {
         group.put(id, &task);
         self.wake(key);
         self.tasks.insert(id, task);
-        (true, shed)
+        (Some(id), shed)
     }
 
     /// A member says something of a message. Returns whether it had it to settle.

@@ -16,6 +16,7 @@ use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
+use serde_json::json;
 use smallvec::SmallVec;
 
 /// Where dead letters go: behind it the reason and the subject the message had.
@@ -46,11 +47,45 @@ impl Delivery {
         message: &Message<'_>,
         effects: &mut Effects,
     ) -> bool {
-        let task = Task::of(message, group, self.now, self.unix_epoch_nanos);
+        let mut task = Task::of(message, group, self.now, self.unix_epoch_nanos);
+        let header = |name| headers::find(task.parts().0, name);
+        let id: Option<Box<[u8]>> = header(headers::MESSAGE_ID).map(Into::into);
+        let confirms = header(headers::EXPECTED_STREAM) == Some(headers::CONFIRMING);
+        let confirm = task.reply.take_if(|_| confirms);
+        let known = id.as_ref().and_then(|id| self.book.seen.find(group, id, self.now));
+        if let Some(first) = known {
+            self.counters.add(Counter::Duplicates, 1);
+            self.confirm(message, confirm, Some(first), true);
+            return true;
+        }
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
         self.counters.add(Counter::DropsWorkFull, shed);
+        if let (Some(id), Some(number)) = (id, kept) {
+            self.book.seen.note(group, &id, number, self.now);
+        }
+        self.confirm(message, confirm, kept, false);
         self.serve(group, effects);
-        kept
+        kept.is_some()
+    }
+
+    /// Tells a publisher who asked for it what became of its message, as JetStream does.
+    fn confirm(
+        &mut self,
+        message: &Message<'_>,
+        to: Option<Box<[u8]>>,
+        kept: Option<TaskId>,
+        duplicate: bool,
+    ) {
+        let Some(to) = to else { return };
+        let words = match kept {
+            Some(number) if duplicate => json!({ "stream": "ringbolt", "seq": number, "duplicate": true }),
+            Some(number) => json!({ "stream": "ringbolt", "seq": number }),
+            None => {
+                json!({ "error": { "code": 503, "err_code": 10077, "description": "the group is full" } })
+            }
+        };
+        self.book.confirm.push((message.account, to, words.to_string()));
+        self.book.unsettled = true;
     }
 
     /// Gives members of a group what they can take.
@@ -138,7 +173,7 @@ impl Shard {
         let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
         delivery.counters.add(counter, 1);
         let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-        delivery.book.confirm.extend(reply.map(|reply| (account, reply.into())));
+        delivery.book.confirm.extend(reply.map(|reply| (account, reply.into(), String::new())));
         delivery.book.unsettled = true;
         true
     }
@@ -168,8 +203,8 @@ impl Shard {
             for turned in std::mem::take(&mut self.delivery.book.turned) {
                 self.tell_of_breaker(&turned, effects);
             }
-            for (account, reply) in std::mem::take(&mut self.delivery.book.confirm) {
-                let message = Message { account, ..EMPTY };
+            for (account, reply, words) in std::mem::take(&mut self.delivery.book.confirm) {
+                let message = Message { account, payload: MeshPayload::Copied(words.as_bytes()), ..EMPTY };
                 self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
             }
         }
@@ -182,7 +217,7 @@ impl Shard {
         let Some(group) = self.delivery.book.groups.get(turned.group as usize) else { return };
         let session = self.delivery.sessions.get(turned.connection);
         let client = session.and_then(|session| session.nats.as_ref());
-        let event = serde_json::json!({
+        let event = json!({
             "group": group.name,
             "subject": turned.pattern,
             "state": turned.state,

@@ -167,6 +167,14 @@ async def acknowledgements():
     await second.in_progress()
     await second.ack_sync(timeout=5)
 
+    js = client.jetstream()
+    for duplicate in (None, True):
+        confirmed = await js.publish("jobs.once", b"5", stream="ringbolt", headers={"Nats-Msg-Id": "five"})
+        assert confirmed.duplicate == duplicate, confirmed
+    once = await jobs.next_msg(5)
+    assert once.data == b"5"
+    await once.ack()
+
     await client.publish("jobs.two", b"2")
     await (await jobs.next_msg(5)).term()
     letter = await dead.next_msg(5)
