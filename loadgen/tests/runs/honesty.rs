@@ -35,7 +35,9 @@ fn a_stall_is_seen_by_every_message_that_was_due_in_it() {
     // A closed loop sends nothing while it waits, and sees the stall once: that is the omission.
     let (closed, _) = against(fault, &["--closed", "--duration", "2s"]);
     let response = closed.latency.decode().expect("histograms").response;
-    assert_eq!(response.count_between(100_000_000, u64::MAX), 1);
+    // A busy machine may keep others waiting too, but not for as long.
+    let nearly = FREEZE.as_nanos() as u64 * 3 / 4;
+    assert_eq!(response.count_between(nearly, u64::MAX), 1);
 }
 
 #[test]
