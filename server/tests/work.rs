@@ -399,6 +399,56 @@ fn what_a_member_leaves_another_gets_at_once() {
 }
 
 #[test]
+fn who_unsubscribes_may_still_settle_what_he_has() {
+    let (mut world, producer) = world();
+    let (first, second) = (member(&mut world, "g;ack"), member(&mut world, "g;ack"));
+    publish(&mut world, producer, 1..5);
+    let had = given(&mut world, first);
+    assert_eq!((had.len(), given(&mut world, second).len()), (2, 2));
+    world.clients[first].unsubscribe(1, 0);
+    world.write(first);
+    world.settle(&BTreeSet::new());
+    say(&mut world, first, &had[0].1, "+ACK");
+    assert!(given(&mut world, second).is_empty(), "it may still be at it");
+    assert_eq!(world.count(Counter::WorkMessages), 3);
+    publish(&mut world, producer, 5..6);
+    assert_eq!(given(&mut world, second).len(), 1, "and is given no more");
+    world.crash(first);
+    world.settle(&BTreeSet::new());
+    let got: Vec<u64> = given(&mut world, second).iter().map(|(number, _)| *number).collect();
+    assert_eq!(got, [had[1].0], "but now it is not");
+}
+
+#[test]
+fn a_member_whose_outbox_is_full_is_given_no_more_and_is_not_cut() {
+    let (mut world, producer) = world();
+    let slow = member(&mut world, "g;ack;inflight=100");
+    let stalled = BTreeSet::from([slow]);
+    let payload = vec![1; 2000];
+    for number in 1..=20 {
+        world.clients[producer].publish_as(SubjectRef::Literal(b"job"), None, number, &payload);
+        world.write(producer);
+        world.settle(&stalled);
+    }
+    assert!(!world.is_gone(slow));
+    let held = world.count(Counter::WorkInFlight);
+    assert!((5..9).contains(&held), "16 KiB are all it may let wait: {held}");
+    let other = member(&mut world, "g;ack;inflight=100");
+    let wait = |world: &mut World| {
+        (0..6).for_each(|_| {
+            world.tick(TICK_NANOS);
+            world.settle(&stalled);
+        });
+    };
+    wait(&mut world);
+    let others = given(&mut world, other).len();
+    assert!(others > 0, "others get what it cannot take");
+    world.crash(slow);
+    wait(&mut world);
+    assert_eq!(others + given(&mut world, other).len(), 20);
+}
+
+#[test]
 fn a_message_that_several_members_fail_is_poison_and_its_letter_says_so() {
     let (mut world, producer) = world();
     let mourner = world.connect(0);

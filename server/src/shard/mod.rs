@@ -310,18 +310,24 @@ impl Shard {
     /// Ends subscriptions that had their last delivery: their ids are free for the client's next words.
     fn remove_expired(&mut self, effects: &mut Effects) {
         while let Some(key) = self.delivery.expired.pop() {
-            self.remove_subscription(key, effects);
+            self.remove_subscription(key, false, effects);
         }
     }
 
     /// What delivering decided but could not do while it held the route: cut slow consumers, end
     /// subscriptions that had their last delivery.
     fn settle(&mut self, effects: &mut Effects) {
-        self.settle_work(effects);
-        self.remove_expired(effects);
-        while let Some(id) = self.delivery.cut.pop() {
-            self.forget_interest(id, effects);
-            effects.close.push((id, Close::Now));
+        loop {
+            self.settle_work(effects);
+            self.remove_expired(effects);
+            while let Some(id) = self.delivery.cut.pop() {
+                self.forget_interest(id, effects);
+                effects.close.push((id, Close::Now));
+            }
+            // What a connection that was cut had goes to others.
+            if !self.delivery.book.has_work() {
+                return;
+            }
         }
     }
 }

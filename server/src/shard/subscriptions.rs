@@ -130,14 +130,15 @@ impl Shard {
         if deliveries_max > subscription.delivered {
             subscription.deliveries_max = deliveries_max;
         } else {
-            self.remove_subscription(key, effects);
+            self.remove_subscription(key, false, effects);
         }
     }
 
-    pub(super) fn remove_subscription(&mut self, key: u32, effects: &mut Effects) {
+    /// `gone`: with its connection.
+    pub(super) fn remove_subscription(&mut self, key: u32, gone: bool, effects: &mut Effects) {
         let Some(subscription) = self.delivery.subscriptions.try_remove(key as usize) else { return };
         if let Some(group) = subscription.work {
-            self.delivery.leave_work(group, key, &mut self.random);
+            self.delivery.leave_work(group, key, gone, &mut self.random);
         }
         if let Some(session) = self.delivery.sessions.at(subscription.slot) {
             if let Some(map) = &mut session.subscriptions {
@@ -162,7 +163,8 @@ impl Shard {
         let subscriptions = session.take_subscriptions();
         let interned = session.interned.take();
         self.delivery.pool.give(partial);
-        subscriptions.into_iter().for_each(|key| self.remove_subscription(key, effects));
+        subscriptions.into_iter().for_each(|key| self.remove_subscription(key, true, effects));
+        self.delivery.book.connection_gone(id, self.delivery.now, &mut self.random);
         if let Some(interned) = interned {
             for subject in interned.subjects() {
                 self.spaces[0].subjects.unpin(subject);

@@ -149,7 +149,7 @@ impl Shard {
         if session.account != account {
             // What it subscribed to as somebody else is not its any more.
             let subscriptions = session.take_subscriptions();
-            subscriptions.into_iter().for_each(|key| self.remove_subscription(key, effects));
+            subscriptions.into_iter().for_each(|key| self.remove_subscription(key, true, effects));
         }
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         session.account = account;
@@ -236,7 +236,7 @@ impl Shard {
             } else {
                 let group = group.as_ref().map(|name| name.as_bytes());
                 self.refuse_subscription_to(id, pattern.as_bytes(), group, effects);
-                self.remove_subscription(key, effects);
+                self.remove_subscription(key, true, effects);
             }
         }
     }

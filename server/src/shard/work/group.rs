@@ -61,6 +61,8 @@ pub struct Group {
     pub name: Box<str>,
     pub options: WorkOptions,
     pub members: Vec<Member>,
+    /// Those that unsubscribed and have still to settle what they hold.
+    leaving: Vec<Member>,
     /// Members have, or had, different patterns.
     mixed: bool,
     pattern: Box<str>,
@@ -83,6 +85,7 @@ impl Group {
             name: name.into(),
             options,
             members: Vec::new(),
+            leaving: Vec::new(),
             mixed: false,
             pattern: pattern.into(),
             waiting: Default::default(),
@@ -106,9 +109,27 @@ impl Group {
         self.renew_ring();
     }
 
+    /// A member is given no more. What it holds stays its own.
     pub fn leave(&mut self, subscription: u32) {
-        self.members.retain(|member| member.subscription != subscription);
+        let gone = self.members.extract_if(.., |member| member.subscription == subscription);
+        self.leaving.extend(gone.filter(|member| !member.held.is_empty()));
         self.renew_ring();
+    }
+
+    /// What the subscriptions of a connection hold that it has unsubscribed.
+    pub fn left_by(&self, connection: ConnectionId) -> Vec<TaskId> {
+        let own = self.leaving.iter().filter(|member| member.connection == connection);
+        own.flat_map(|member| member.held.iter().copied()).collect()
+    }
+
+    /// A message is no longer held by that subscription.
+    pub fn let_go(&mut self, subscription: u32, id: TaskId) {
+        for member in self.members.iter_mut().chain(&mut self.leaving) {
+            if member.subscription == subscription {
+                member.held.remove(&id);
+            }
+        }
+        self.leaving.retain(|member| !member.held.is_empty());
     }
 
     fn renew_ring(&mut self) {

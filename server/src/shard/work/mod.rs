@@ -24,6 +24,7 @@ use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use seen::Seen;
 use slab::Slab;
+use std::collections::BTreeSet;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
 
@@ -140,17 +141,26 @@ impl Book {
         key
     }
 
-    /// A member is gone: others get what it had, at once.
-    pub fn leave(&mut self, key: u32, subscription: u32, now: Nanos, random: &mut Random) {
-        let Some(member) = self.groups[key as usize].member(subscription) else { return };
-        let held = member.held.clone();
+    /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
+    /// still settle that.
+    pub fn leave(&mut self, key: u32, subscription: u32, gone: bool, now: Nanos, random: &mut Random) {
+        let group = &mut self.groups[key as usize];
+        let Some(member) = group.member(subscription) else { return };
+        let held = if gone { member.held.clone() } else { BTreeSet::new() };
         for id in held {
             self.fail(id, Failure::MemberGone, now, random);
         }
-        let group = &mut self.groups[key as usize];
-        group.leave(subscription);
+        self.groups[key as usize].leave(subscription);
         self.wake(key);
         self.forget_if_over(key);
+    }
+
+    /// A connection ends: others get what it still held of subscriptions that ended before.
+    pub fn connection_gone(&mut self, connection: ConnectionId, now: Nanos, random: &mut Random) {
+        let held = self.groups.iter().flat_map(|(_, group)| group.left_by(connection));
+        for id in held.collect::<Vec<TaskId>>() {
+            self.fail(id, Failure::MemberGone, now, random);
+        }
     }
 
     /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
@@ -209,9 +219,9 @@ impl Book {
             self.finish(id);
             return true;
         }
-        let State::InFlight { subscription, timer } = task.state else { return true };
+        let State::InFlight { subscription, connection: holder, timer } = task.state else { return true };
         let group = &mut self.groups[task.group as usize];
-        if group.member(subscription).is_none_or(|member| member.connection != connection) {
+        if holder != connection {
             return true;
         }
         if !words.is_empty() {
@@ -223,7 +233,7 @@ impl Book {
             Verb::Progress => {
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
                 let timer = self.wheel.start(Nanos(now.0 + group.options.wait_nanos), id);
-                task.state = State::InFlight { subscription, timer: Some(timer) };
+                task.state = State::InFlight { subscription, connection, timer: Some(timer) };
             }
             Verb::Ack => {}
         }
@@ -237,8 +247,8 @@ impl Book {
         for id in sorted(due) {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             match task.state {
-                State::InFlight { subscription, .. } => {
-                    task.state = State::InFlight { subscription, timer: None };
+                State::InFlight { subscription, connection, .. } => {
+                    task.state = State::InFlight { subscription, connection, timer: None };
                     self.fail(id, Failure::TimedOut, now, random);
                 }
                 State::Resting(_) => {
@@ -271,7 +281,8 @@ impl Book {
         let Some(task) = self.tasks.get_mut(&given.id) else { return };
         let wait = self.groups[task.group as usize].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
-        task.state = State::InFlight { subscription: given.subscription, timer: Some(timer) };
+        let Given { subscription, connection, .. } = given;
+        task.state = State::InFlight { subscription, connection, timer: Some(timer) };
         task.attempts = task.attempts.saturating_add(1);
         task.delivered = now;
         if !task.tried.contains(&given.connection) {
@@ -284,9 +295,7 @@ impl Book {
         let Some(task) = self.tasks.get(&given.id) else { return };
         let group = &mut self.groups[task.group as usize];
         group.put(given.id, task);
-        if let Some(member) = group.member(given.subscription) {
-            member.held.remove(&given.id);
-        }
+        group.let_go(given.subscription, given.id);
     }
 
     fn has_expired(&self, id: TaskId, now: Nanos) -> bool {
@@ -357,11 +366,9 @@ impl Book {
         match task.state {
             State::Waiting => drop(group.remove(id, task)),
             State::Resting(timer) => self.wheel.stop(timer),
-            State::InFlight { subscription, timer } => {
+            State::InFlight { subscription, timer, .. } => {
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                if let Some(member) = group.member(subscription) {
-                    member.held.remove(&id);
-                }
+                group.let_go(subscription, id);
             }
         }
     }
@@ -370,6 +377,12 @@ impl Book {
     fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
         let groups = self.groups.iter().map(|(_, group)| (group.name.clone(), group.stranded(&self.tasks)));
         groups.filter(|(_, ids)| !ids.is_empty()).collect()
+    }
+
+    /// Whether something is left to do for the event.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        self.unsettled
     }
 
     /// Has it told that a member's breaker changed.

@@ -3,7 +3,7 @@
 
 use super::acknowledgement::{self, Verb, reply_subject};
 use super::task::Task;
-use super::{Death, TaskId, Turned};
+use super::{Death, TaskId, Turned, weight};
 use crate::shard::delivery::{Delivery, Message};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
@@ -104,7 +104,7 @@ impl Delivery {
                 continue;
             }
             let Some(task) = self.book.tasks.remove(&given.id) else { return };
-            let taken = self.deliver_task(given.id, &task, target, effects);
+            let taken = self.has_room(target, &task) && self.deliver_task(given.id, &task, target, effects);
             self.book.tasks.insert(given.id, task);
             if taken {
                 self.book.given(given, self.now);
@@ -113,6 +113,14 @@ impl Delivery {
                 full.push(given.subscription);
             }
         }
+    }
+
+    /// Whether a message would fit an outbox: if not, it waits, whatever is done about slow consumers
+    /// otherwise.
+    fn has_room(&mut self, target: Target, task: &Task) -> bool {
+        let most = self.limits.outbox_bytes_max;
+        let session = self.sessions.at(target.slot);
+        session.is_some_and(|session| session.outbox.queued_bytes() + weight(task) <= most)
     }
 
     fn deliver_task(&mut self, id: TaskId, task: &Task, target: Target, effects: &mut Effects) -> bool {
@@ -146,8 +154,14 @@ impl Delivery {
     }
 
     /// A member of a group is gone.
-    pub(in crate::shard) fn leave_work(&mut self, group: u32, subscription: u32, random: &mut Random) {
-        self.book.leave(group, subscription, self.now, random);
+    pub(in crate::shard) fn leave_work(
+        &mut self,
+        group: u32,
+        subscription: u32,
+        gone: bool,
+        random: &mut Random,
+    ) {
+        self.book.leave(group, subscription, gone, self.now, random);
     }
 }
 

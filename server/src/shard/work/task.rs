@@ -22,7 +22,7 @@ pub enum State {
     /// Was not acknowledged, and waits before it may be delivered again.
     Resting(Timer),
     /// A member has it, for a time; without a timer that is over.
-    InFlight { subscription: u32, timer: Option<Timer> },
+    InFlight { subscription: u32, connection: ConnectionId, timer: Option<Timer> },
 }
 
 /// See the module.
