@@ -208,18 +208,24 @@ impl FanOut<'_> {
 
     /// To one member of a queue group, wherever it is; every member is as likely.
     fn member(&mut self, group: &GroupRoute, message: &Message<'_>, effects: &mut Effects) -> bool {
-        // What is published twice must meet the shard that remembers the first.
-        let id = match message.header_bytes {
-            0 => None,
-            bytes => headers::find(&message.payload.bytes()[..bytes as usize], headers::MESSAGE_ID),
-        };
-        let choice = match id {
-            Some(id) => group.same_everywhere(self.delivery.own, Seen::hash(id)),
-            None => self.random.below(group.members()),
+        let choice = match message.header_bytes {
+            0 => self.random.below(group.members()),
+            _ => self.choice_by_headers(group, message),
         };
         match group.remote_shard(choice) {
             Some(shard) => self.forward(shard, false, Some(&group.name), message, effects),
             None => self.local_member(group, choice, message, effects),
+        }
+    }
+
+    /// Any member, but the same one for a message that is published twice: it must meet the shard that
+    /// remembers the first.
+    #[cold]
+    fn choice_by_headers(&mut self, group: &GroupRoute, message: &Message<'_>) -> u32 {
+        let block = &message.payload.bytes()[..message.header_bytes as usize];
+        match headers::find(block, headers::MESSAGE_ID) {
+            Some(id) => group.same_everywhere(self.delivery.own, Seen::hash(id)),
+            None => self.random.below(group.members()),
         }
     }
 
