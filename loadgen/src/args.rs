@@ -1,8 +1,9 @@
 //! The command line, and the workload it describes.
 
 use crate::dialect::Dialect;
-use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
+use crate::workload::{GROUP, Kind, LANES, Pacing, Ramp, Sizes, Workload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringbolt_protocol::command::Priority;
 use ringbolt_protocol::limits::{BATCH_MESSAGES_MAX, PAYLOAD_BYTES_MAX_DEFAULT};
 use ringbolt_ring::Address;
 use std::net::ToSocketAddrs;
@@ -128,6 +129,30 @@ pub struct RunArgs {
     /// Payload bytes: 128, 64..4096 (uniform) or 16:90,4096:10 (weighted)
     #[arg(long, value_name = "SIZES", default_value = "128", help_heading = "Workload")]
     pub payload: Sizes,
+    /// Lanes of the subjects, in turn: critical,normal,normal,background (native and NATS dialects)
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = parse_lane,
+        help_heading = "Workload"
+    )]
+    pub lanes: Vec<Priority>,
+    /// The queue group and its options; members of one like 'workers;ack;inflight=8' acknowledge
+    #[arg(long, value_name = "NAME", default_value = GROUP, help_heading = "Workload")]
+    pub group: String,
+    /// Time a member takes for a message before it acknowledges it, one after the other
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_time,
+        default_value = "0s",
+        help_heading = "Workload"
+    )]
+    pub work: Duration,
+    /// Messages may be missing, but none of the most important lane
+    #[arg(long, requires = "lanes", help_heading = "Workload")]
+    pub may_shed: bool,
     /// A stress row: sets connections, rate and payload
     #[arg(long, value_enum, help_heading = "Workload")]
     pub preset: Option<Preset>,
@@ -237,6 +262,10 @@ impl RunArgs {
             payload: args.payload.clone(),
             pacing: args.pacing(),
             batch: args.batch,
+            lanes: args.lanes.clone(),
+            group: args.group.clone(),
+            work: args.work,
+            may_shed: args.may_shed,
             warm_up: args.warm_up,
             duration: args.duration,
             count: args.count,
@@ -317,8 +346,20 @@ fn check(workload: &Workload) -> Result<(), String> {
     fail(too_long, "--batch: a frame would have more than the 1 MiB a server takes by default")?;
     let sink = workload.kind == Kind::Sink && !matches!(workload.pacing, Pacing::Closed { .. });
     fail(sink, "--workload sink wants --closed: its barriers are what paces it")?;
+    let lanes = matches!(workload.dialect, Dialect::Native | Dialect::Nats) && workload.batch == 1;
+    fail(!workload.lanes.is_empty() && !lanes, "--lanes wants --dialect native or nats, and no batches")?;
+    let grouped = workload.group != GROUP || !workload.work.is_zero();
+    fail(grouped && workload.kind != Kind::Queue, "--group and --work want --workload queue")?;
+    let works = workload.work.is_zero() || workload.group.contains(";ack");
+    fail(!works, "--work wants a group that acknowledges: --group 'workers;ack'")?;
     let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;
     fail(introduced, "--subjects: at most 4096 a publisher")
+}
+
+fn parse_lane(text: &str) -> Result<Priority, String> {
+    let lane = LANES.iter().find(|(name, _)| *name == text.trim());
+    lane.map(|&(_, priority)| priority)
+        .ok_or_else(|| format!("'{text}' is no lane: write critical, high, normal, low or background"))
 }
 
 /// Not every protocol has what every workload needs.

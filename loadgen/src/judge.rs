@@ -4,10 +4,11 @@ use crate::engine::Outcome;
 use crate::histogram::quantile;
 use crate::host::Fingerprint;
 use crate::result::{
-    Counts, Histograms, Interval, Rates, RunResult, SCHEMA_VERSION, ServerUsage, Usage, Verdict,
+    Counts, Histograms, Interval, Lane, Rates, RunResult, SCHEMA_VERSION, ServerUsage, Usage, Verdict,
     WorkloadSummary, encode,
 };
-use crate::workload::{Pacing, Workload};
+use crate::workload::{LANES, Pacing, Workload};
+use ringbolt_protocol::command::Priority;
 
 /// A run that sent less than this share of what was asked missed its rate.
 const RATE_SHARE_MIN: f64 = 0.99;
@@ -58,6 +59,7 @@ pub fn judge(workload: &Workload, outcome: &Outcome, target: Target) -> RunResul
         rates,
         verdict,
         latency: Histograms::of(&recorder.total),
+        lanes: lanes(workload, outcome),
         intervals: intervals(outcome),
         usage: usage(outcome),
         host: Fingerprint::gather(),
@@ -78,7 +80,8 @@ fn verdict(
         }
     };
     let words = outcome.recorder.last_words.as_deref().unwrap_or("no reason given");
-    fail(counts.lost > 0, format!("{} of {} deliveries were lost", counts.lost, counts.expected));
+    let lost = losses(workload, outcome, counts);
+    fail(lost.is_some(), lost.unwrap_or_default());
     fail(counts.duplicated > 0, format!("{} deliveries were duplicates", counts.duplicated));
     fail(counts.reordered > 0, format!("{} deliveries were out of order", counts.reordered));
     fail(counts.corrupted > 0, format!("{} payloads were not as sent", counts.corrupted));
@@ -126,6 +129,30 @@ fn verdict(
             .push(format!("{} messages arrived before they were sent: clocks differ", counts.negative));
     }
     verdict
+}
+
+/// What is missing that may not be.
+fn losses(workload: &Workload, outcome: &Outcome, counts: &Counts) -> Option<String> {
+    if !workload.may_shed {
+        let words = format!("{} of {} deliveries were lost", counts.lost, counts.expected);
+        return (counts.lost > 0).then_some(words);
+    }
+    let lanes = lanes(workload, outcome);
+    let most = lanes.first()?;
+    let missing = most.expected.saturating_sub(most.delivered);
+    let words = format!("{missing} of {} deliveries in the {} lane were lost", most.expected, most.name);
+    (missing > 0).then_some(words)
+}
+
+/// The lanes that were asked for, by importance.
+fn lanes(workload: &Workload, outcome: &Outcome) -> Vec<Lane> {
+    let asked = LANES.iter().filter(|(_, priority)| workload.lanes.contains(priority));
+    let lane = |&(name, priority): &(&str, Priority)| {
+        let record = &outcome.recorder.lanes[priority as usize];
+        let (expected, delivered) = (record.expected, record.delivered);
+        Lane { name: name.to_owned(), expected, delivered, response: encode(&record.response) }
+    };
+    asked.map(lane).collect()
 }
 
 /// The mean of the asked rate over the measured part.

@@ -26,6 +26,9 @@ pub struct RunResult {
     pub rates: Rates,
     pub verdict: Verdict,
     pub latency: Histograms,
+    /// By importance; empty unless lanes were asked for.
+    #[serde(default)]
+    pub lanes: Vec<Lane>,
     pub intervals: Vec<Interval>,
     pub usage: Usage,
     pub host: crate::host::Fingerprint,
@@ -97,6 +100,15 @@ pub struct Histograms {
     pub response: String,
     pub service: String,
     pub lateness: String,
+}
+
+/// Messages of one lane: counts of the whole run, response times of its measured part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lane {
+    pub name: String,
+    pub expected: u64,
+    pub delivered: u64,
+    pub response: String,
 }
 
 /// A slice of the measured part.

@@ -1,6 +1,7 @@
 //! What is run: roles, subjects, sizes, pacing; and the plan of connections that follows.
 
 use crate::dialect::Dialect;
+use ringbolt_protocol::command::Priority;
 use ringbolt_ring::Address;
 use std::fmt;
 use std::str::FromStr;
@@ -166,6 +167,14 @@ pub struct Workload {
     pub pacing: Pacing,
     /// Messages of a frame, of the native dialect; 1: no batches.
     pub batch: u32,
+    /// Lanes of the subjects, in turn; empty: all are normal.
+    pub lanes: Vec<Priority>,
+    /// Name of the queue group, with its options.
+    pub group: String,
+    /// Time a member of the group takes for a message, before it acknowledges it.
+    pub work: Duration,
+    /// Messages may be missing, but none of the most important lane.
+    pub may_shed: bool,
     pub warm_up: Duration,
     pub duration: Duration,
     /// Stop after this many messages.
@@ -183,7 +192,8 @@ pub enum Role {
     Subscriber {
         subjects: Vec<u32>,
         wildcard: bool,
-        group: Option<&'static str>,
+        /// A member of the queue group.
+        member: bool,
         /// It subscribes, and never reads what it gets.
         stalled: bool,
     },
@@ -198,6 +208,15 @@ pub enum Role {
         number: u16,
     },
 }
+
+/// Lanes by importance.
+pub const LANES: [(&str, Priority); 5] = [
+    ("critical", Priority::Critical),
+    ("high", Priority::High),
+    ("normal", Priority::Normal),
+    ("low", Priority::Low),
+    ("background", Priority::Background),
+];
 
 /// The queue group of the queue workload and of responders.
 pub const GROUP: &str = "workers";
@@ -224,6 +243,15 @@ impl Workload {
 
     pub fn inbox(&self, requester: u32) -> String {
         format!("{}-inbox.{requester}", self.prefix)
+    }
+
+    /// The lane of a subject's messages.
+    #[inline]
+    pub fn lane(&self, subject: u32) -> Priority {
+        match self.lanes.len() {
+            0 => Priority::Normal,
+            count => self.lanes[subject as usize % count],
+        }
     }
 
     /// Roles of all connections. A publisher and the subscriber of its subject stand side by side, so
@@ -258,11 +286,11 @@ impl Workload {
             Kind::Request => Role::Responder { subjects },
             Kind::Queue => {
                 let subjects = (0..self.subjects).collect();
-                Role::Subscriber { subjects, wildcard, group: Some(GROUP), stalled: false }
+                Role::Subscriber { subjects, wildcard, member: true, stalled: false }
             }
             _ => {
                 let stalled = index >= self.subscribers - self.stalled;
-                Role::Subscriber { subjects, wildcard, group: None, stalled }
+                Role::Subscriber { subjects, wildcard, member: false, stalled }
             }
         }
     }
@@ -323,6 +351,10 @@ mod tests {
             payload: Sizes::Fixed(16),
             pacing: Pacing::Closed { window: 1 },
             batch: 1,
+            lanes: Vec::new(),
+            group: GROUP.to_owned(),
+            work: Duration::ZERO,
+            may_shed: false,
             warm_up: Duration::ZERO,
             duration: Duration::ZERO,
             count: None,

@@ -7,6 +7,7 @@ pub mod raw;
 pub mod redis;
 
 use clap::ValueEnum;
+use ringbolt_protocol::command::Priority;
 use ringbolt_protocol::decimal;
 use ringbolt_protocol::native::batch::Messages;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,7 @@ pub struct Outgoing<'a> {
     pub correlation_id: u64,
     pub timestamp_nanos: u64,
     pub payload_bytes: usize,
+    pub priority: Priority,
 }
 
 /// The outcome of reading the start of a buffer: nothing whole yet, or something and its length.

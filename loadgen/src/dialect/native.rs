@@ -1,7 +1,7 @@
 //! ringbolt's native dialect, through `ringbolt-protocol`.
 
 use super::{Incoming, Message, Outgoing, Parsed};
-use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
+use ringbolt_protocol::command::{Compression, Flags, Publish, SubjectRef};
 use ringbolt_protocol::limits::FRAME_BODY_BYTES_CEILING;
 use ringbolt_protocol::native::control::{
     Control, Hello, Intern, Ping, Pong, SlowConsumer, Subscribe, encode_control,
@@ -53,7 +53,7 @@ pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
         number => SubjectRef::Interned(number),
     };
     let publish = Publish {
-        flags: Flags::default(),
+        flags: Flags::new(message.priority, Compression::None),
         timestamp_nanos: message.timestamp_nanos,
         correlation_id: message.correlation_id,
         subject,
@@ -79,7 +79,7 @@ fn incoming<'a>(frame: &Frame<'a>) -> Incoming<'a> {
             subscription: deliver.subscription_id,
             reply: deliver.reply,
             correlation_id: deliver.correlation_id,
-            payload: deliver.payload,
+            payload: &deliver.payload[deliver.header_bytes as usize..],
         }),
         Frame::DeliverBatch(batch) => Incoming::Batch(batch.subscription_id, batch.messages),
         Frame::Control(Control::Pong(_)) => Incoming::InForce,

@@ -1,6 +1,7 @@
 //! The NATS client protocol, the client's side.
 
 use super::{Incoming, Message, Outgoing, Parsed, number};
+use ringbolt_protocol::command::Priority;
 use ringbolt_protocol::decimal;
 
 /// A control line longer than this is not the protocol.
@@ -28,15 +29,32 @@ pub(super) fn subscribe(subscription: u32, pattern: &str, group: Option<&str>, o
 
 #[inline]
 pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"PUB ");
+    let block = header_of(message.priority);
+    out.extend_from_slice(if block.is_empty() { b"PUB " } else { b"HPUB " });
     out.extend_from_slice(message.subject.as_bytes());
     out.push(b' ');
     if let Some(reply) = message.reply {
         out.extend_from_slice(reply.as_bytes());
         out.push(b' ');
     }
-    decimal::put(out, message.payload_bytes as u64);
+    if !block.is_empty() {
+        decimal::put(out, block.len() as u64);
+        out.push(b' ');
+    }
+    decimal::put(out, (block.len() + message.payload_bytes) as u64);
     out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(block);
+}
+
+/// The headers that put a message into its lane.
+fn header_of(priority: Priority) -> &'static [u8] {
+    match priority {
+        Priority::Normal => b"",
+        Priority::Critical => b"NATS/1.0\r\nRingbolt-Priority: critical\r\n\r\n",
+        Priority::High => b"NATS/1.0\r\nRingbolt-Priority: high\r\n\r\n",
+        Priority::Low => b"NATS/1.0\r\nRingbolt-Priority: low\r\n\r\n",
+        Priority::Background => b"NATS/1.0\r\nRingbolt-Priority: background\r\n\r\n",
+    }
 }
 
 #[inline]

@@ -34,6 +34,8 @@ pub struct Connection {
     pub expected: u64,
     /// Messages before each barrier that is not answered, and when the last of them was due.
     pub barriers: VecDeque<(u64, u64)>,
+    /// When each message a member works on is done, and where that is said.
+    pub work: VecDeque<(u64, String)>,
     /// A churner's intended and actual connect time.
     pub intended: u64,
 }
@@ -46,8 +48,8 @@ impl Connection {
     pub fn new(role: Role, ranks: usize) -> Connection {
         let (streams, sequences) = match &role {
             Role::Publisher { subjects, .. } => (0, subjects.len()),
-            Role::Subscriber { subjects, group, .. } => {
-                (if group.is_some() { 0 } else { subjects.len() * ranks }, 0)
+            Role::Subscriber { subjects, member, .. } => {
+                (if *member { 0 } else { subjects.len() * ranks }, 0)
             }
             Role::Requester { .. } => (1, 1),
             Role::Responder { .. } => (0, 0),
@@ -66,6 +68,7 @@ impl Connection {
             turn: 0,
             expected: 0,
             barriers: VecDeque::new(),
+            work: VecDeque::new(),
             intended: 0,
         }
     }

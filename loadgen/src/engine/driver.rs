@@ -165,6 +165,7 @@ impl Driver {
             if sending {
                 worked |= self.generate(now, stop);
             }
+            worked |= self.state.finish_work(now);
             self.flush()?;
             self.state.recorder.turn(now, now - self.looked_at, worked);
             if worked {

@@ -7,6 +7,7 @@ pub mod recorder;
 mod shared;
 
 mod state;
+mod work;
 
 use crate::host::{Activity, ProcessUsage};
 use crate::interrupts;

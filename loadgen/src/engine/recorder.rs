@@ -4,6 +4,7 @@
 use crate::histogram::{LatencySet, new_histogram};
 use crate::sequence::Faults;
 use hdrhistogram::Histogram;
+use ringbolt_protocol::command::Priority;
 
 /// A turn without work that took longer than this was interrupted by the machine.
 pub const GAP_NANOS_MIN: u64 = 5_000;
@@ -37,9 +38,22 @@ pub struct Slice {
     pub gap_nanos_max: u64,
 }
 
+/// What became of the messages of one lane, over the whole run, and how long they took, in its measured part.
+#[derive(Clone, Debug)]
+pub struct LaneRecord {
+    pub expected: u64,
+    pub delivered: u64,
+    pub response: Histogram<u64>,
+}
+
+/// Numbers of priorities: their lanes.
+const LANES: usize = 5;
+
 #[derive(Clone, Debug)]
 pub struct Recorder {
     window: Window,
+    /// By the priority's number.
+    pub lanes: Vec<LaneRecord>,
     pub total: LatencySet,
     pub slices: Vec<Slice>,
     pub faults: Faults,
@@ -74,8 +88,10 @@ struct Run {
 impl Recorder {
     pub fn new(window: Window) -> Recorder {
         let slice = Slice { response: new_histogram(), gaps: 0, gap_nanos_max: 0 };
+        let lane = LaneRecord { expected: 0, delivered: 0, response: new_histogram() };
         Recorder {
             window,
+            lanes: vec![lane; LANES],
             total: LatencySet::default(),
             slices: vec![slice; window.intervals()],
             faults: Faults::default(),
@@ -93,6 +109,16 @@ impl Recorder {
             was_idle: false,
             busy_share_max: 0.0,
             run: Run::default(),
+        }
+    }
+
+    /// Takes a delivery of a lane.
+    pub fn lane(&mut self, priority: Priority, intended: u64, received: u64) {
+        let lane = &mut self.lanes[priority as usize];
+        lane.delivered += 1;
+        if self.window.contains(intended) {
+            // Too long a latency is counted with all the others.
+            let _ = lane.response.record(received.saturating_sub(intended));
         }
     }
 
@@ -176,6 +202,11 @@ impl Recorder {
 
     pub fn merge(&mut self, other: &Recorder) {
         self.total.merge(&other.total);
+        for (into, from) in self.lanes.iter_mut().zip(&other.lanes) {
+            into.expected += from.expected;
+            into.delivered += from.delivered;
+            into.response.add(&from.response).expect("all histograms have the same bounds");
+        }
         for (into, from) in self.slices.iter_mut().zip(&other.slices) {
             into.response.add(&from.response).expect("all histograms have the same bounds");
             into.gaps += from.gaps;

@@ -8,7 +8,7 @@ use crate::dialect::{Dialect, Incoming, Message, Outgoing};
 use crate::payload::{Pattern, Stamp};
 use crate::sequence::Spread;
 use crate::workload::{Kind, Role, Workload};
-use ringbolt_protocol::command::{Flags, SubjectRef};
+use ringbolt_protocol::command::{Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::batch::BatchWriter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,7 +62,7 @@ pub struct State {
     pub names: Arc<Names>,
     pub shared: Arc<Shared>,
     pattern: Arc<Pattern>,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     receivers: Vec<u32>,
     ranks: usize,
     pub connections: Vec<Connection>,
@@ -71,6 +71,8 @@ pub struct State {
     pub spreads: Vec<Spread>,
     /// Connections with bytes to send.
     pub dirty: Vec<u32>,
+    /// Members that work on something.
+    pub working: Vec<u32>,
     /// Connections that stop reading now.
     pub stalling: Vec<u32>,
     /// Churners that are done with their message.
@@ -82,7 +84,7 @@ pub struct State {
     random: u64,
     /// Deliveries of one publisher not told to it yet.
     told: (u16, u64),
-    unix_epoch_nanos: u64,
+    pub(super) unix_epoch_nanos: u64,
 }
 
 impl State {
@@ -105,6 +107,7 @@ impl State {
             recorder: Recorder::new(window),
             spreads: vec![Spread::default(); if spread { workload.subjects as usize * ranks } else { 0 }],
             dirty: Vec::new(),
+            working: Vec::new(),
             stalling: Vec::new(),
             finished: Vec::new(),
             backlog_bytes: 0,
@@ -140,10 +143,11 @@ impl State {
                     dialect.introduce(place as u32 + 1, &names.subjects[subject as usize], out);
                 }
             }
-            Role::Subscriber { subjects, wildcard, group, .. } => {
+            Role::Subscriber { subjects, wildcard, member, .. } => {
+                let group = member.then_some(self.workload.group.as_str());
                 let texts = if *wildcard { &names.wildcards } else { &names.subjects };
                 for &subject in subjects {
-                    dialect.subscribe(subject + 1, &texts[subject as usize], *group, out);
+                    dialect.subscribe(subject + 1, &texts[subject as usize], group, out);
                 }
             }
             Role::Responder { subjects } => {
@@ -197,6 +201,7 @@ impl State {
             correlation_id: if reply.is_some() { u64::from(sequence) + 1 } else { 0 },
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes,
+            priority: self.workload.lane(subject),
         };
         self.dialect.publish_head(&outgoing, out);
         let stamp = Stamp { intended, lateness: now.saturating_sub(intended), sequence, publisher: number };
@@ -206,6 +211,9 @@ impl State {
         let deliveries = u64::from(self.receivers.get(subject as usize).copied().unwrap_or(1));
         connection.expected += deliveries;
         self.recorder.sent(now, deliveries);
+        if !self.workload.lanes.is_empty() {
+            self.recorder.lanes[self.workload.lane(subject) as usize].expected += deliveries;
+        }
         self.mark(index);
     }
 
@@ -391,7 +399,7 @@ impl State {
         let connection = &mut self.connections[place];
         let faults = &mut self.recorder.faults;
         let fresh = match &connection.role {
-            Role::Subscriber { group: Some(_), .. } => {
+            Role::Subscriber { member: true, .. } => {
                 match self.spreads.get_mut(subject as usize * self.ranks + rank) {
                     Some(spread) => spread.take(stamp.sequence, faults),
                     None => return self.corrupted(),
@@ -410,7 +418,13 @@ impl State {
             }
             _ => connection.streams[0].take(stamp.sequence, faults),
         };
+        if let (true, Some(reply)) = (self.workload.group.contains(';'), message.reply) {
+            self.begin_work(index, reply, now);
+        }
         if fresh {
+            if !self.workload.lanes.is_empty() {
+                self.recorder.lane(self.workload.lane(subject), stamp.intended, now);
+            }
             self.recorder.latency(stamp.intended, stamp.lateness, now);
             self.recorder.received(now, 1, message.payload.len() as u64);
             if self.told.0 != stamp.publisher {
@@ -450,6 +464,7 @@ impl State {
             correlation_id: message.correlation_id,
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes: message.payload.len(),
+            priority: Priority::Normal,
         };
         let out = &mut self.connections[index as usize].outbound;
         let before = out.len();

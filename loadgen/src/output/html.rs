@@ -52,6 +52,9 @@ pub fn plots(runs: &[&RunResult]) -> io::Result<String> {
     let names: Vec<String> = lines.iter().map(|(name, _)| name.clone()).collect();
     lines.truncate(plot::SERIES_MAX);
     section(&mut body, "Latency by percentile", &names, &plot::percentiles(&lines).map_err(broken)?);
+    if let [run] = runs {
+        lanes(run, &mut body)?;
+    }
     let (mut latency, mut noise) = (Vec::new(), Vec::new());
     for run in runs.iter().take(plot::SERIES_MAX / 2) {
         latency.extend(latency_lines(run, runs.len() > 1)?);
@@ -65,6 +68,23 @@ pub fn plots(runs: &[&RunResult]) -> io::Result<String> {
     body += "<p class=\"note\">Gaps are pauses of the generator's own spinning loop above 5 µs: time the \
              machine took from it. They are no part of the server, and the server's core has its own.</p>\n";
     Ok(body)
+}
+
+/// Latency by percentile, a line a lane.
+fn lanes(run: &RunResult, body: &mut String) -> io::Result<()> {
+    let with_samples = run.lanes.iter().filter(|lane| lane.delivered > 0);
+    let lines = with_samples.map(|lane| Ok((lane.name.clone(), decode(&lane.response)?)));
+    let lines = lines.collect::<io::Result<Vec<_>>>()?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = lines.iter().map(|(name, _)| name.clone()).collect();
+    let mut lines: Vec<(String, &Histogram<u64>)> =
+        lines.iter().map(|(name, histogram)| (name.clone(), histogram)).collect();
+    lines.truncate(plot::SERIES_MAX);
+    let picture = plot::percentiles(&lines).map_err(|error| io::Error::other(error.to_string()))?;
+    section(body, "Latency by percentile, by lane", &names, &picture);
+    Ok(())
 }
 
 fn latency_lines(run: &RunResult, several: bool) -> io::Result<Vec<Line>> {

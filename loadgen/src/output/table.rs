@@ -1,7 +1,7 @@
 //! A run as text.
 
 use crate::histogram::{LatencySet, QUANTILES, quantile};
-use crate::result::RunResult;
+use crate::result::{RunResult, decode};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
@@ -75,10 +75,31 @@ fn write(run: &RunResult, out: &mut String) -> std::fmt::Result {
     }
     let busy = 100.0 * run.usage.generator_busy_share;
     writeln!(out, "  generator  {busy:>14.0} % busy")?;
+    lanes(run, out)?;
     match run.latency.decode() {
         Ok(set) => latencies(&set, out),
         Err(error) => writeln!(out, "  the histograms cannot be read: {error}"),
     }
+}
+
+fn lanes(run: &RunResult, out: &mut String) -> std::fmt::Result {
+    if run.lanes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n  lane, µs {:>14} {:>10} {:>10} {:>10}  delivered", "p50", "p99", "p99.9", "max")?;
+    for lane in &run.lanes {
+        let Ok(response) = decode(&lane.response) else { continue };
+        let at = |share| quantile(&response, share).map_or("-".to_owned(), micros);
+        let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
+        let (delivered, expected) = (grouped(lane.delivered as f64), grouped(lane.expected as f64));
+        let most = micros(response.max());
+        writeln!(
+            out,
+            "  {:<12} {p50:>10} {p99:>10} {p999:>10} {most:>10}  {delivered} of {expected}",
+            lane.name
+        )?;
+    }
+    Ok(())
 }
 
 fn latencies(set: &LatencySet, out: &mut String) -> std::fmt::Result {

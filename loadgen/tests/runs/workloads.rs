@@ -53,6 +53,36 @@ fn a_subscriber_that_never_reads_keeps_nothing_from_the_others() {
     assert!(bytes > 100 << 20, "{bytes} bytes were sent to it");
 }
 
+const LANES: [&str; 8] = ["--workload", "queue", "-p", "5", "-k", "5", "--lanes", FIVE_LANES];
+const FIVE_LANES: &str = "critical,high,normal,low,background";
+
+#[test]
+fn members_that_work_and_acknowledge_get_everything_by_lanes() {
+    for dialect in ["native", "nats"] {
+        let works = ["--group", "workers;ack;inflight=4", "--work", "100us", "-s", "3", "-r", "2k"];
+        let case = [&LANES[..], &works, &["--dialect", dialect], &WHATEVER_RATE].concat();
+        let (run, finished) = short_run(&case);
+        assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+        let names: Vec<&str> = run.lanes.iter().map(|lane| lane.name.as_str()).collect();
+        assert_eq!(names.join(","), FIVE_LANES);
+        assert!(run.lanes.iter().all(|lane| lane.delivered > 0 && lane.delivered == lane.expected));
+        assert_eq!(run.lanes.iter().map(|lane| lane.delivered).sum::<u64>(), run.counts.delivered);
+        assert!(finished.stdout.contains("lane, µs"), "{}", finished.stdout);
+    }
+}
+
+#[test]
+fn more_work_than_can_be_done_costs_the_background_and_not_the_critical() {
+    // Two members do 200 a second each; a thousand come.
+    let works = ["--group", "workers;ack;inflight=1;pending=20", "--work", "5ms", "-s", "2", "-r", "1k"];
+    let case = [&LANES[..], &works, &["--may-shed"], &WHATEVER_RATE].concat();
+    let (run, finished) = short_run(&case);
+    assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+    let missing = |place: usize| run.lanes[place].expected - run.lanes[place].delivered;
+    assert_eq!(missing(0), 0, "{}", finished.stdout);
+    assert!(missing(4) > run.lanes[4].expected / 2, "{}", finished.stdout);
+}
+
 #[test]
 fn a_count_ends_the_run() {
     let (run, _) = short_run(&["--count", "500", "-r", "5k", "--duration", "30s"]);
@@ -83,6 +113,11 @@ fn what_cannot_be_done_is_said_in_one_sentence() {
         &["--slo", "1ms", "--find-max", "--closed"],
         &["--closed", "--rate", "5k"],
         &["--closed", "--arrival", "poisson"],
+        &["--lanes", "urgent"],
+        &["--lanes", "low", "--dialect", "redis"],
+        &["--group", "workers;ack"],
+        &["--workload", "queue", "--work", "1ms"],
+        &["--may-shed"],
     ];
     for arguments in usage {
         let finished = loadgen(arguments);

@@ -61,6 +61,8 @@ pub struct Group {
     pub name: Box<str>,
     pub options: WorkOptions,
     pub members: Vec<Member>,
+    /// What each connection holds, of all its subscriptions to the group.
+    in_flight: HashMap<ConnectionId, u32, FixedState>,
     /// Those that unsubscribed and have still to settle what they hold.
     leaving: Vec<Member>,
     /// Members have, or had, different patterns.
@@ -85,6 +87,7 @@ impl Group {
             name: name.into(),
             options,
             members: Vec::new(),
+            in_flight: HashMap::with_hasher(FixedState::with_seed(0)),
             leaving: Vec::new(),
             mixed: false,
             pattern: pattern.into(),
@@ -125,8 +128,15 @@ impl Group {
     /// A message is no longer held by that subscription.
     pub fn let_go(&mut self, subscription: u32, id: TaskId) {
         for member in self.members.iter_mut().chain(&mut self.leaving) {
-            if member.subscription == subscription {
-                member.held.remove(&id);
+            if member.subscription == subscription && member.held.remove(&id) {
+                let held = self.in_flight.get_mut(&member.connection);
+                let left = held.map_or(0, |held| {
+                    *held -= 1;
+                    *held
+                });
+                if left == 0 {
+                    self.in_flight.remove(&member.connection);
+                }
             }
         }
         self.leaving.retain(|member| !member.held.is_empty());
@@ -202,15 +212,20 @@ impl Group {
             self.turn = place + 1;
             let member = &mut self.members[place];
             member.held.insert(id);
+            *self.in_flight.entry(member.connection).or_default() += 1;
             return Some(Given { id, subscription: member.subscription, connection: member.connection });
         }
         None
     }
 
+    fn held_by(&self, member: &Member) -> u32 {
+        self.in_flight.get(&member.connection).copied().unwrap_or(0)
+    }
+
     fn is_free(&self, member: &Member) -> bool {
         let most = self.options.in_flight_max;
         let admitted = if self.options.breaker { member.breaker.admits(most) } else { most };
-        member.held.len() < admitted as usize
+        self.held_by(member) < admitted
     }
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
@@ -228,7 +243,7 @@ impl Group {
                     && !full.contains(&member.subscription)
                     && task.tried.contains(&member.connection) == tried
                     && member.wants(&task.subject);
-                able.then_some(Load { outstanding: member.held.len() as u32, ..member.load })
+                able.then_some(Load { outstanding: self.held_by(member), ..member.load })
             })
         };
         among(false).or_else(|| if task.tried.is_empty() { None } else { among(true) })

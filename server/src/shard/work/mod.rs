@@ -90,6 +90,8 @@ pub struct Book {
     seen: Seen,
     /// Members whose breakers changed.
     turned: Vec<Turned>,
+    /// Members left, or time passed: some messages may have nobody here who wants them.
+    look_for_stranded: bool,
     /// Any of these has something.
     unsettled: bool,
     /// For choices among members.
@@ -111,6 +113,7 @@ impl Default for Book {
             confirm: Vec::new(),
             seen: Seen::default(),
             turned: Vec::new(),
+            look_for_stranded: false,
             unsettled: false,
             random: Random::new(0),
         }
@@ -151,6 +154,7 @@ impl Book {
             self.fail(id, Failure::MemberGone, now, random);
         }
         self.groups[key as usize].leave(subscription);
+        self.look_for_stranded = true;
         self.wake(key);
         self.forget_if_over(key);
     }
@@ -274,6 +278,7 @@ impl Book {
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
         self.ready.extend(waiting.map(|(key, _)| key as u32));
         self.unsettled |= !self.ready.is_empty();
+        self.look_for_stranded |= self.unsettled;
     }
 
     /// A member was given a message.

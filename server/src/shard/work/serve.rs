@@ -222,7 +222,9 @@ impl Shard {
                 self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
             }
         }
-        self.hand_over(effects);
+        if std::mem::take(&mut self.delivery.book.look_for_stranded) {
+            self.hand_over(effects);
+        }
     }
 
     /// Publishes that a member's breaker opened, closed, or lets probes through.
