@@ -73,8 +73,8 @@ fn members_that_work_and_acknowledge_get_everything_by_lanes() {
 
 #[test]
 fn more_work_than_can_be_done_costs_the_background_and_not_the_critical() {
-    // Two members do 200 a second each; a thousand come.
-    let works = ["--group", "workers;ack;inflight=1;pending=20", "--work", "5ms", "-s", "2", "-r", "1k"];
+    // Two members do 200 a second each; a thousand come, and of the critical fewer than may wait.
+    let works = ["--group", "workers;ack;inflight=1;pending=300", "--work", "5ms", "-s", "2", "-r", "1k"];
     let case = [&LANES[..], &works, &["--may-shed"], &WHATEVER_RATE].concat();
     let (run, finished) = short_run(&case);
     assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
