@@ -286,6 +286,20 @@ fn what_is_published_twice_is_delivered_once_and_both_are_confirmed() {
 }
 
 #[test]
+fn messages_that_rest_are_bounded_like_those_that_wait() {
+    let (mut world, producer) = world();
+    let client = member(&mut world, "g;ack;inflight=1;pending=3;max=9;breaker=off");
+    publish(&mut world, producer, 1..3);
+    for _ in 0..2 {
+        let reply = given(&mut world, client).remove(0).1;
+        say(&mut world, client, &reply, "-NAK {\"delay\": 18446744073709551615}");
+    }
+    publish(&mut world, producer, 3..9);
+    assert_eq!(world.count(Counter::WorkMessages), 4, "two rest, one waits, one is in flight");
+    assert_eq!(world.count(Counter::DropsWorkFull), 4);
+}
+
+#[test]
 fn nobody_settles_what_he_was_not_given() {
     let (mut world, producer) = world();
     let client = member(&mut world, "g;ack");

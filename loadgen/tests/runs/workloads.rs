@@ -45,7 +45,8 @@ fn every_workload_arrives_whole() {
 #[test]
 fn a_subscriber_that_never_reads_keeps_nothing_from_the_others() {
     let stalled = ["--workload", "fanout", "-s", "4", "--stalled", "1", "--payload", "4096"];
-    let (run, finished) = short_run(&[&stalled[..], &["--closed", "--window", "200"]].concat());
+    let until = ["--closed", "--window", "200", "--count", "30000", "--duration", "60s"];
+    let (run, finished) = short_run(&[&stalled[..], &until].concat());
     assert!(run.verdict.pass, "{}", finished.stdout);
     assert_eq!(run.counts.delivered, 3 * run.counts.sent, "three of four read");
     // Far more was sent than sockets and an outbox hold: the server had to decide about the fourth.

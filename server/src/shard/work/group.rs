@@ -71,8 +71,9 @@ pub struct Group {
     /// By lane: deadline and number. The earliest deadline goes first, and without one the oldest.
     waiting: [BTreeSet<(u64, TaskId)>; LANES],
     waiting_count: usize,
-    /// Messages in whatever state.
+    /// Messages in whatever state, and those of them that a member has.
     pub tasks: usize,
+    held: usize,
     scheduler: Scheduler,
     ring: Ring,
     /// Where the search for a member begins.
@@ -94,10 +95,16 @@ impl Group {
             waiting: Default::default(),
             waiting_count: 0,
             tasks: 0,
+            held: 0,
             scheduler: Scheduler::default(),
             ring: Ring::default(),
             turn: 0,
         }
+    }
+
+    /// Whether no more may wait for a member or rest.
+    pub fn is_full(&self) -> bool {
+        self.tasks - self.held >= self.options.pending_max as usize
     }
 
     pub fn waiting(&self) -> usize {
@@ -129,6 +136,7 @@ impl Group {
     pub fn let_go(&mut self, subscription: u32, id: TaskId) {
         for member in self.members.iter_mut().chain(&mut self.leaving) {
             if member.subscription == subscription && member.held.remove(&id) {
+                self.held -= 1;
                 let held = self.in_flight.get_mut(&member.connection);
                 let left = held.map_or(0, |held| {
                     *held -= 1;
@@ -212,6 +220,7 @@ impl Group {
             self.turn = place + 1;
             let member = &mut self.members[place];
             member.held.insert(id);
+            self.held += 1;
             *self.in_flight.entry(member.connection).or_default() += 1;
             return Some(Given { id, subscription: member.subscription, connection: member.connection });
         }

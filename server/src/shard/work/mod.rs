@@ -31,6 +31,9 @@ use wheel::Wheel;
 /// What a message takes beside its texts, roughly.
 const TASK_BYTES: usize = 320;
 
+/// A member that asks for a longer delay waits this long.
+const DELAY_NANOS_MAX: u64 = 24 * 3_600_000_000_000;
+
 /// Why a message will not be delivered any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
@@ -175,8 +178,7 @@ impl Book {
         let mut shed = 0;
         loop {
             let group = &self.groups[key as usize];
-            let full = group.waiting() >= group.options.pending_max as usize;
-            if !full && self.bytes + bytes <= bytes_max {
+            if !group.is_full() && self.bytes + bytes <= bytes_max {
                 break;
             }
             let Some(id) = group.least_below(lane) else { return (None, shed + 1) };
@@ -331,7 +333,7 @@ impl Book {
             return self.die(id, Death::Exhausted);
         }
         let rest = match failure {
-            Failure::Nak(Some(delay)) => delay,
+            Failure::Nak(Some(delay)) => delay.min(DELAY_NANOS_MAX),
             Failure::MemberGone => 0,
             Failure::Nak(None) | Failure::TimedOut => backoff(options.backoff_nanos, task.attempts, random),
         };
