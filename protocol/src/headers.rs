@@ -101,10 +101,10 @@ pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>)
 }
 
 /// Appends a block with these headers in front of those of `block`, which may be empty; what `block` has
-/// of the same names goes.
+/// of the same names goes. One without a value is only taken out.
 pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
     out.extend_from_slice(VERSION_LINE);
-    for (name, value) in lines {
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         for part in [name.as_bytes(), b": ", value, b"\r\n"] {
             out.extend_from_slice(part);
         }
@@ -143,6 +143,9 @@ mod tests {
         let mut block = Vec::new();
         with(b"NATS/1.0\r\nTrace: 7\r\nRingbolt-Deliveries: 1\r\n\r\n", &[(DELIVERIES, b"2")], &mut block);
         assert_eq!(block, b"NATS/1.0\r\nRingbolt-Deliveries: 2\r\nTrace: 7\r\n\r\n");
+        block.clear();
+        with(b"NATS/1.0\r\nRingbolt-Error: old\r\n\r\n", &[(ERROR, b"")], &mut block);
+        assert_eq!(block, b"NATS/1.0\r\n\r\n");
         block.clear();
         with(b"", &[(REPLY, b"a"), (REASON, b"b")], &mut block);
         assert_eq!(block, b"NATS/1.0\r\nRingbolt-Reply: a\r\nRingbolt-Reason: b\r\n\r\n");

@@ -300,6 +300,28 @@ fn messages_that_rest_are_bounded_like_those_that_wait() {
 }
 
 #[test]
+fn a_message_whose_deadline_is_past_is_dropped_or_a_dead_letter() {
+    let (mut world, producer) = world();
+    for (id, pattern) in [(2, "job"), (3, "$DLQ.expired.>")] {
+        world.clients[producer].subscribe(id, pattern, None, SlowConsumer::Default);
+    }
+    let worker = member(&mut world, "g;ack");
+    let plain = member(&mut world, "h");
+    world.tick(2_000_000_000);
+    for (deadline, arrives) in [("1970-01-01T00:00:01Z", 0), ("1970-01-01T00:01:00Z", 1)] {
+        let block = format!("NATS/1.0\r\nRingbolt-Deadline: {deadline}\r\n\r\n");
+        world.clients[producer].publish_with_headers("job", None, &block, b"do");
+        world.write(producer);
+        world.settle(&BTreeSet::new());
+        assert_eq!(world.clients[producer].payloads(2).len(), arrives, "{deadline}");
+        assert_eq!(world.clients[plain].payloads(1).len(), arrives, "{deadline}");
+        assert_eq!(given(&mut world, worker).len(), arrives, "{deadline}");
+    }
+    assert_eq!(world.clients[producer].payloads(3).len(), 1);
+    assert_eq!(world.count(Counter::DropsExpired), 2);
+}
+
+#[test]
 fn nobody_settles_what_he_was_not_given() {
     let (mut world, producer) = world();
     let client = member(&mut world, "g;ack");

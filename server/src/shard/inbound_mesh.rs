@@ -84,6 +84,7 @@ impl Shard {
         }
         let Some(name) = publish.group else { return };
         match route.groups.iter().find(|group| &*group.name == name) {
+            Some(group) if message.header_bytes > 0 && fan_out.is_expired_for(group, &message) => {}
             Some(group) if !group.local.is_empty() => {
                 let choice = fan_out.random.below(group.local.len() as u32);
                 fan_out.local_member(group, choice, &message, effects);

@@ -74,6 +74,7 @@ counters! {
     DropsConnectionEnded: Counter "messages_dropped" by "connection_ended", "Messages dropped.";
     DropsMeshFull: Counter "messages_dropped" by "mesh_full", "Messages dropped.";
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
+    DropsExpired: Counter "messages_dropped" by "expired", "Messages dropped.";
     DropsWorkFull: Counter "messages_dropped" by "work_full", "Messages dropped.";
     DropsDraining: Counter "messages_dropped" by "draining", "Messages dropped.";
     WorkMessages: Gauge "work_messages", "Messages kept until they are acknowledged.";

@@ -7,7 +7,7 @@ use super::mesh::batch::{MeshPayload, MeshPublish};
 use super::metrics::Counter;
 use super::random::Random;
 use super::router::subjects::SubjectId;
-use super::router::{GroupRoute, Route};
+use super::router::{GroupRoute, Route, Target};
 use super::session::Stage;
 use super::work::seen::Seen;
 use super::{ConnectionId, Effects, Nanos, Shard, ShardId};
@@ -199,6 +199,9 @@ impl FanOut<'_> {
     /// To the plain subscriptions of this shard.
     #[inline]
     pub fn plain(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        if message.header_bytes > 0 && self.is_expired(message) {
+            return true;
+        }
         let mut taken = false;
         for &target in &route.plain {
             taken |= self.delivery.deliver(target, message, effects);
@@ -212,10 +215,30 @@ impl FanOut<'_> {
             0 => self.random.below(group.members()),
             _ => self.choice_by_headers(group, message),
         };
+        if message.header_bytes > 0 && self.is_expired_for(group, message) {
+            return true;
+        }
         match group.remote_shard(choice) {
             Some(shard) => self.forward(shard, false, Some(&group.name), message, effects),
             None => self.local_member(group, choice, message, effects),
         }
+    }
+
+    /// Whether nobody wants a message any more; it is counted then.
+    #[cold]
+    fn is_expired(&mut self, message: &Message<'_>) -> bool {
+        self.delivery.drops_expired(message)
+    }
+
+    /// Likewise, unless the group makes a dead letter of it.
+    #[cold]
+    pub fn is_expired_for(&mut self, group: &GroupRoute, message: &Message<'_>) -> bool {
+        let acknowledges =
+            |target: &Target| self.delivery.subscriptions[target.subscription as usize].work.is_some();
+        // What other shards do with it, they decide.
+        !group.local.is_empty()
+            && !group.local.iter().any(acknowledges)
+            && self.delivery.drops_expired(message)
     }
 
     /// Any member, but the same one for a message that is published twice: it must meet the shard that

@@ -24,7 +24,9 @@ use super::session::{Session, Sessions, Stage};
 use super::work::Book;
 use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
+use crate::moment;
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
+use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::{Control, encode_control};
 use ringbolt_protocol::native::encode;
 use ringbolt_protocol::nats::Span;
@@ -187,6 +189,15 @@ impl Delivery {
         true
     }
 
+    /// Whether a message's deadline is past: nobody wants it any more, and it is counted.
+    #[cold]
+    pub fn drops_expired(&mut self, message: &Message<'_>) -> bool {
+        let block = &message.payload.bytes()[..message.header_bytes as usize];
+        let past = deadline(block, self.unix_epoch_nanos).is_some_and(|deadline| deadline <= self.now);
+        self.counters.add(Counter::DropsExpired, u64::from(past));
+        past
+    }
+
     /// Hands one message to a link. Returns whether it was taken.
     pub fn forward(&mut self, shard: ShardId, record: &Record<'_>, effects: &mut Effects) -> bool {
         let Record::Publish(publish) = record else { unreachable!("only messages are forwarded") };
@@ -344,6 +355,12 @@ impl Delivery {
             self.push(publisher.shard, &record, effects);
         }
     }
+}
+
+/// The moment a message's headers name as its deadline.
+pub fn deadline(block: &[u8], unix_epoch_nanos: u64) -> Option<Nanos> {
+    let unix_nanos = headers::find(block, headers::DEADLINE).and_then(moment::parse)?;
+    Some(Nanos(unix_nanos.saturating_sub(unix_epoch_nanos)))
 }
 
 /// Appends a DELIVER frame to an outbox. Returns its length.

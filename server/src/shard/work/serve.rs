@@ -268,6 +268,8 @@ impl Shard {
             (self.identity.time_text(task.accepted), self.identity.time_text(task.delivered));
         let (block, rest) = task.parts();
         let mut lines: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
+        // A letter outlives the message's deadline.
+        lines.push((headers::DEADLINE, b""));
         lines.push((headers::SUBJECT, task.subject.as_bytes()));
         lines.push((headers::REASON, death.name().as_bytes()));
         lines.push((headers::DELIVERIES, attempts.as_bytes()));

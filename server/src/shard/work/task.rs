@@ -1,8 +1,7 @@
 //! A message on its way to being acknowledged.
 
 use super::wheel::Timer;
-use crate::moment;
-use crate::shard::delivery::Message;
+use crate::shard::delivery::{Message, deadline};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::shard::lanes::Lane;
 use crate::shard::mesh::batch::MeshPayload;
@@ -69,9 +68,7 @@ impl Task {
             tried: SmallVec::new(),
             accepted: now,
             delivered: now,
-            deadline: headers::find(block, headers::DEADLINE)
-                .and_then(moment::parse)
-                .map(|unix_nanos| Nanos(unix_nanos.saturating_sub(unix_epoch_nanos))),
+            deadline: deadline(block, unix_epoch_nanos),
             error: None,
             publisher: message.publisher,
             account: message.account,
