@@ -23,6 +23,9 @@ pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// With [`CONFIRMING`], asks that the message be confirmed to its reply subject (a header of JetStream).
 pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
 pub const CONFIRMING: &[u8] = b"ringbolt";
+/// With [`DEAD_LETTER`], asks that a message nobody wants become a dead letter.
+pub const UNROUTABLE: &str = "Ringbolt-Unroutable";
+pub const DEAD_LETTER: &[u8] = b"dead-letter";
 /// How often a message was delivered, this time included; absent the first time.
 pub const DELIVERIES: &str = "Ringbolt-Deliveries";
 /// The reply subject a message was published with, where its own is for the acknowledgement.

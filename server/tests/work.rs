@@ -322,6 +322,21 @@ fn a_message_whose_deadline_is_past_is_dropped_or_a_dead_letter() {
 }
 
 #[test]
+fn what_nobody_wants_is_a_dead_letter_if_that_was_asked() {
+    let (mut world, producer) = world();
+    world.clients[producer].subscribe(2, "$DLQ.>", None, SlowConsumer::Default);
+    for block in ["NATS/1.0\r\n\r\n", "NATS/1.0\r\nRingbolt-Unroutable: dead-letter\r\n\r\n"] {
+        world.clients[producer].publish_with_headers("nowhere", None, block, b"lost?");
+        world.write(producer);
+        world.settle(&BTreeSet::new());
+    }
+    let letters = world.clients[producer].payloads(2);
+    assert_eq!(letters.len(), 1);
+    let letter = String::from_utf8_lossy(letters[0]);
+    assert!(letter.contains("Ringbolt-Reason: unroutable\r\n") && letter.ends_with("lost?"), "{letter}");
+}
+
+#[test]
 fn nobody_settles_what_he_was_not_given() {
     let (mut world, producer) = world();
     let client = member(&mut world, "g;ack");

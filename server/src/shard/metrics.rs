@@ -91,6 +91,7 @@ counters! {
     DeadLettersExhausted: Counter "dead_letters" by "exhausted", "Messages that became dead letters.";
     DeadLettersExpired: Counter "dead_letters" by "expired", "Messages that became dead letters.";
     DeadLettersRejected: Counter "dead_letters" by "rejected", "Messages that became dead letters.";
+    DeadLettersUnroutable: Counter "dead_letters" by "unroutable", "Messages that became dead letters.";
     DeadLettersPoison: Counter "dead_letters" by "poison", "Messages that became dead letters.";
     PermissionViolations: Counter "permission_violations",
         "Publishes and subscriptions that the client may not make.";

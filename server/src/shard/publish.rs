@@ -44,7 +44,9 @@ impl Shard {
                 return self.refuse_publish(id, publish, refused, effects);
             }
         };
-        if !self.route(id, subject_id, publish, backing, effects) {
+        let taken = self.route(id, subject_id, publish, backing, effects)
+            || publish.header_bytes > 0 && self.bury_unroutable(id, subject_id, publish, effects);
+        if !taken {
             self.no_responders(id, publish, effects);
         }
     }

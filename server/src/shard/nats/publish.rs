@@ -59,7 +59,10 @@ impl Shard {
         }
         // A subject with an empty token is nobody's, not even of those who want everything.
         let taken = match subject {
-            Some(subject) => self.nats_route(id, subject, publish, backing, effects),
+            Some(subject) => {
+                self.nats_route(id, subject, publish, backing, effects)
+                    || publish.header_bytes > 0 && self.bury_unroutable(id, subject, publish, effects)
+            }
             None => false,
         };
         if !taken && publish.reply.is_some() {

@@ -45,6 +45,8 @@ pub enum Death {
     Rejected,
     /// Several members failed it.
     Poison,
+    /// Nobody wanted it, and its publisher asked to have it kept from being lost.
+    Unroutable,
 }
 
 impl Death {
@@ -54,6 +56,7 @@ impl Death {
             Death::Expired => "expired",
             Death::Rejected => "rejected",
             Death::Poison => "poison",
+            Death::Unroutable => "unroutable",
         }
     }
 }

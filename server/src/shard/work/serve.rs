@@ -13,7 +13,7 @@ use crate::shard::random::Random;
 use crate::shard::router::Target;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
-use ringbolt_protocol::command::Flags;
+use ringbolt_protocol::command::{Flags, Publish};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
 use serde_json::json;
@@ -255,6 +255,7 @@ impl Shard {
                 Death::Expired => Counter::DeadLettersExpired,
                 Death::Rejected => Counter::DeadLettersRejected,
                 Death::Poison => Counter::DeadLettersPoison,
+                Death::Unroutable => Counter::DeadLettersUnroutable,
             },
             1,
         );
@@ -283,6 +284,39 @@ impl Shard {
         payload.extend_from_slice(rest);
         let message = Message { reply: None, ..task.message(MeshPayload::Copied(&payload), header_bytes) };
         self.say(&subject, &message, effects);
+    }
+
+    /// A message that nobody took. Returns whether its publisher wants a dead letter made of it.
+    #[cold]
+    pub(in crate::shard) fn bury_unroutable(
+        &mut self,
+        id: ConnectionId,
+        subject: SubjectId,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let block = &publish.payload[..publish.header_bytes as usize];
+        if headers::find(block, headers::UNROUTABLE) != Some(headers::DEAD_LETTER) {
+            return false;
+        }
+        let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
+        let space = &mut self.spaces[usize::from(account.0)];
+        let (subject, _, _) = space.subjects.route(subject, &space.router);
+        let message = Message {
+            publisher: PublisherId { shard: self.id, connection: id },
+            account,
+            flags: publish.flags.without_layout_bits(),
+            timestamp_nanos: publish.timestamp_nanos,
+            correlation_id: publish.correlation_id,
+            subject,
+            reply: publish.reply,
+            header_bytes: publish.header_bytes,
+            payload: MeshPayload::Copied(publish.payload),
+            ..EMPTY
+        };
+        let task = Task::of(&message, u32::MAX, self.delivery.now, self.delivery.unix_epoch_nanos);
+        self.bury(Death::Unroutable, &task, effects);
+        true
     }
 
     /// Publishes on behalf of the server.
