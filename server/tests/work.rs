@@ -346,8 +346,17 @@ fn nobody_settles_what_he_was_not_given() {
     say(&mut world, producer, "$JS.ACK.ringbolt.g.1.99.99.0.0", "+TERM");
     assert_eq!(world.count(Counter::AcknowledgementsStray), 2);
     assert_eq!(world.count(Counter::WorkMessages), 1);
+    world.clients[client].subscribe(2, "secret", None, SlowConsumer::Default);
+    let asks = |world: &mut World, who: usize| {
+        world.clients[who].publish_as(SubjectRef::Literal(reply.as_bytes()), Some("secret"), 0, b"+WPI");
+        world.write(who);
+        world.settle(&BTreeSet::new());
+        world.clients[client].payloads(2).len()
+    };
+    assert_eq!(asks(&mut world, producer), 0, "nobody confirms what was not settled");
+    assert_eq!(asks(&mut world, client), 1);
     say(&mut world, client, &reply, "nonsense");
-    assert_eq!(world.count(Counter::AcknowledgementsStray), 3);
+    assert_eq!(world.count(Counter::AcknowledgementsStray), 4);
     say(&mut world, client, &reply, "+ACK");
     assert_eq!(world.count(Counter::WorkMessages), 0);
 }

@@ -418,7 +418,9 @@ impl State {
             }
             _ => connection.streams[0].take(stamp.sequence, faults),
         };
-        if let (true, Some(reply)) = (self.workload.group.contains(';'), message.reply) {
+        if let Some(reply) = message.reply
+            && self.workload.group.contains(';')
+        {
             self.begin_work(index, reply, now);
         }
         if fresh {

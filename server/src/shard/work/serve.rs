@@ -186,9 +186,12 @@ impl Shard {
         let known = delivery.book.settle(task, id, (verb, words), delivery.now, &mut self.random);
         let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
         delivery.counters.add(counter, 1);
-        let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-        delivery.book.confirm.extend(reply.map(|reply| (account, reply.into(), String::new())));
-        delivery.book.unsettled = true;
+        // Who has nothing to acknowledge may not have the server write to a subject of his choice.
+        if let Some(reply) = reply.filter(|_| known) {
+            let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
+            delivery.book.confirm.push((account, reply.into(), String::new()));
+            delivery.book.unsettled = true;
+        }
         true
     }
 
