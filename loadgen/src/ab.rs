@@ -3,7 +3,7 @@
 use crate::args::RunArgs;
 use crate::compare::{Comparison, Group, compare, gate, page};
 use crate::dialect::Dialect;
-use crate::judge::{Target, judge};
+use crate::judge::judge;
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{Door, ServerProcess, find_ringbolt};
@@ -143,8 +143,7 @@ fn once(args: &RunArgs, variant: &Variant, reporter: &mut Reporter) -> Result<Ru
     args.name = Some(variant.label.clone());
     let workload = args.workload(server.address.clone())?;
     let outcome = engine::run(&workload, Some(server.pid()), reporter)?;
-    let slo_p99_nanos = args.slo.map(|slo| slo.as_nanos() as u64);
-    Ok(judge(&workload, &outcome, Target { slo_p99_nanos }))
+    Ok(judge(&workload, &outcome, &args.targets()))
 }
 
 /// Prints the comparison; writes every run, the comparison and its page to `out`.

@@ -1,15 +1,15 @@
 //! What each command does.
 
 use crate::args::{Cli, RunArgs, Sub};
-use crate::judge::{Target, judge};
+use crate::judge::judge;
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::server_process::{Door, ServerProcess, find_ringbolt};
-use crate::{ab, compare, demo, engine, find_max, interrupts, limit, output, peers};
+use crate::{ab, compare, demo, engine, find_max, interrupts, limit, output, peers, validate};
 use clap::Parser;
 use std::process::ExitCode;
 
-const EXIT_FAIL: u8 = 1;
+pub const EXIT_FAIL: u8 = 1;
 const EXIT_NOT_RUN: u8 = 2;
 
 pub fn main() -> ExitCode {
@@ -22,6 +22,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Demo(args)) => demo::run(args),
         Some(Sub::Limit(args)) => limit::run(args),
         Some(Sub::Peers(args)) => peers::run(args),
+        Some(Sub::Validate(args)) => validate::run(args),
         None => run(&cli.run),
     });
     result.unwrap_or_else(|error| {
@@ -55,11 +56,10 @@ pub fn measure(args: &RunArgs, reporter: &mut Reporter) -> Result<RunResult, Str
     };
     let pid = args.server_pid.or(server.as_ref().map(ServerProcess::pid));
     let workload = args.workload(address)?;
-    let slo = args.slo.map(|slo| slo.as_nanos() as u64);
     if args.find_max {
-        let slo = slo.ok_or("--find-max wants the objective: --slo 1ms")?;
-        return find_max::search(&workload, slo, pid, reporter);
+        let slo = args.slo.ok_or("--find-max wants the objective: --slo 1ms")?;
+        return find_max::search(&workload, slo.as_nanos() as u64, pid, reporter);
     }
     let outcome = engine::run(&workload, pid, reporter)?;
-    Ok(judge(&workload, &outcome, Target { slo_p99_nanos: slo }))
+    Ok(judge(&workload, &outcome, &args.targets()))
 }

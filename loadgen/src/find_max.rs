@@ -2,9 +2,10 @@
 
 use crate::engine;
 use crate::histogram::quantile;
-use crate::judge::{Target, judge};
+use crate::judge::judge;
 use crate::progress::Reporter;
 use crate::result::RunResult;
+use crate::targets::Target;
 use crate::workload::{Pacing, Ramp, Workload};
 
 /// The search ends when the bounds are this close.
@@ -35,7 +36,7 @@ pub fn search(
         let pacing = Pacing::Open { rate: Ramp::constant(rate), poisson };
         let workload = Workload { pacing, ..workload.clone() };
         let outcome = engine::run(&workload, server_pid, reporter)?;
-        let run = judge(&workload, &outcome, Target { slo_p99_nanos: Some(slo_nanos) });
+        let run = judge(&workload, &outcome, &[Target::response_p99(slo_nanos)]);
         let p99 = quantile(&outcome.recorder.total.response, 0.99);
         let p99 = p99.map_or("-".to_owned(), |p99| format!("{:.1} µs", p99 as f64 / 1e3));
         let word = if run.verdict.pass { "holds" } else { "fails" };

@@ -20,5 +20,7 @@ pub mod progress;
 pub mod result;
 pub mod sequence;
 pub mod server_process;
+pub mod targets;
 pub mod tuning;
+pub mod validate;
 pub mod workload;

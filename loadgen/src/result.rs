@@ -29,6 +29,9 @@ pub struct RunResult {
     /// By importance; empty unless lanes were asked for.
     #[serde(default)]
     pub lanes: Vec<Lane>,
+    /// Of a group that acknowledges.
+    #[serde(default)]
+    pub members: Option<MemberCounts>,
     pub intervals: Vec<Interval>,
     pub usage: Usage,
     pub host: crate::host::Fingerprint,
@@ -92,6 +95,16 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// What makes the figures doubtful without failing the run.
     pub warnings: Vec<String>,
+    #[serde(default)]
+    pub targets: Vec<TargetSeen>,
+}
+
+/// A figure that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSeen {
+    pub asked: String,
+    pub seen: String,
+    pub pass: bool,
 }
 
 /// Histograms in HdrHistogram's V2 encoding, deflated, base64.
@@ -109,6 +122,20 @@ pub struct Lane {
     pub expected: u64,
     pub delivered: u64,
     pub response: String,
+}
+
+/// What the members of a group that acknowledges did, over the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberCounts {
+    pub acknowledged: u64,
+    /// By `-NAK`.
+    pub refused: u64,
+    /// On purpose.
+    pub unanswered: u64,
+    /// Keys that messages had; 0: none.
+    pub keys: u32,
+    /// Messages that came to another member than the one before of their key.
+    pub moved: u64,
 }
 
 /// A slice of the measured part.

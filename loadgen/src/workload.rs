@@ -148,6 +148,51 @@ impl fmt::Display for Sizes {
     }
 }
 
+/// How long something takes: any time between the two, each as likely.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct WorkTime {
+    pub least: Duration,
+    pub most: Duration,
+}
+
+impl WorkTime {
+    /// Nanoseconds for a uniformly random number.
+    pub fn choose(&self, random: u64) -> u64 {
+        let (least, most) = (self.least.as_nanos() as u64, self.most.as_nanos() as u64);
+        least + random % (most - least + 1)
+    }
+}
+
+/// The members of the queue group, and what they do with what they are given.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Members {
+    /// Name of the group, with its options.
+    pub group: String,
+    /// Time a member takes for a message, before it answers.
+    pub work: WorkTime,
+    /// Of the messages, how many a member refuses by `-NAK`, and how many it never answers.
+    pub nak_share: f64,
+    pub silent_share: f64,
+    /// Keys that messages have in turn; 0: none.
+    pub keys: u32,
+}
+
+impl Members {
+    pub fn takes_time(&self) -> bool {
+        !self.work.most.is_zero()
+    }
+
+    /// Whether messages come again on purpose.
+    pub fn fails(&self) -> bool {
+        self.nak_share + self.silent_share > 0.0
+    }
+
+    /// The key of a publisher's message, by its sequence.
+    pub fn key_of(&self, sequence: u32) -> Option<u32> {
+        sequence.checked_rem(self.keys)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Workload {
     pub name: String,
@@ -169,10 +214,7 @@ pub struct Workload {
     pub batch: u32,
     /// Lanes of the subjects, in turn; empty: all are normal.
     pub lanes: Vec<Priority>,
-    /// Name of the queue group, with its options.
-    pub group: String,
-    /// Time a member of the group takes for a message, before it acknowledges it.
-    pub work: Duration,
+    pub members: Members,
     /// Messages may be missing, but none of the most important lane.
     pub may_shed: bool,
     pub warm_up: Duration,
@@ -352,8 +394,13 @@ mod tests {
             pacing: Pacing::Closed { window: 1 },
             batch: 1,
             lanes: Vec::new(),
-            group: GROUP.to_owned(),
-            work: Duration::ZERO,
+            members: Members {
+                group: GROUP.to_owned(),
+                work: WorkTime::default(),
+                nak_share: 0.0,
+                silent_share: 0.0,
+                keys: 0,
+            },
             may_shed: false,
             warm_up: Duration::ZERO,
             duration: Duration::ZERO,

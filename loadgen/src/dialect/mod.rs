@@ -65,6 +65,8 @@ pub struct Outgoing<'a> {
     pub timestamp_nanos: u64,
     pub payload_bytes: usize,
     pub priority: Priority,
+    /// Of the header `Key`, for groups that keep a key's messages together.
+    pub key: Option<u32>,
 }
 
 /// The outcome of reading the start of a buffer: nothing whole yet, or something and its length.

@@ -52,16 +52,18 @@ pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
         0 => SubjectRef::Literal(message.subject.as_bytes()),
         number => SubjectRef::Interned(number),
     };
+    let block = message.key.map(|key| format!("NATS/1.0\r\nKey: {key}\r\n\r\n")).unwrap_or_default();
     let publish = Publish {
         flags: Flags::new(message.priority, Compression::None),
         timestamp_nanos: message.timestamp_nanos,
         correlation_id: message.correlation_id,
         subject,
         reply: message.reply.map(str::as_bytes),
-        header_bytes: 0,
+        header_bytes: block.len() as u32,
         payload: &[],
     };
-    encode::publish_head(out, &publish, message.payload_bytes);
+    encode::publish_head(out, &publish, block.len() + message.payload_bytes);
+    out.extend_from_slice(block.as_bytes());
 }
 
 #[inline]

@@ -29,7 +29,12 @@ pub(super) fn subscribe(subscription: u32, pattern: &str, group: Option<&str>, o
 
 #[inline]
 pub(super) fn publish_head(message: &Outgoing<'_>, out: &mut Vec<u8>) {
-    let block = header_of(message.priority);
+    let lane = header_of(message.priority);
+    let keyed = message.key.map(|key| {
+        let lines = lane.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
+        [lines, format!("Key: {key}\r\n\r\n").as_bytes()].concat()
+    });
+    let block = keyed.as_deref().unwrap_or(lane);
     out.extend_from_slice(if block.is_empty() { b"PUB " } else { b"HPUB " });
     out.extend_from_slice(message.subject.as_bytes());
     out.push(b' ');

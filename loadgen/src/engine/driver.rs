@@ -1,6 +1,7 @@
 //! One driver: a pinned thread that spins on its own ring, sends what is due and checks what comes.
 
 use super::connection::Stage;
+use super::drain::{Drain, Waiting};
 use super::pacer::Pacer;
 use super::shared::Shared;
 use super::state::State;
@@ -28,8 +29,8 @@ const MESSAGES_A_LOOK: u32 = 32;
 /// After the end, how long an open loop goes on sending what was due before it.
 const OVERTIME_NANOS_MAX: u64 = 1_000_000_000;
 const PROGRESS_NANOS: u64 = 500_000;
-/// After the end, what is outstanding is lost when nothing came for this long.
-const DRAIN_QUIET_NANOS: u64 = 2_000_000_000;
+/// Longest sleep of a driver that waits for the last deliveries.
+const DRAIN_SLEEP_MAX: Duration = Duration::from_millis(1);
 const PREPARE_TIME_MAX: Duration = Duration::from_secs(60);
 const IDLE_BUFFERS_MAX: usize = 256;
 
@@ -155,9 +156,9 @@ impl Driver {
 
     fn generate_and_check(&mut self) -> Result<(), String> {
         let stop = self.state.recorder.window().stop;
-        let mut last_delivery = (0, 0);
+        let (mut drain, mut wait) = (Drain::default(), Wait::Poll);
         loop {
-            self.ring.turn(Wait::Poll).map_err(|error| format!("io_uring: {error}"))?;
+            self.ring.turn(wait).map_err(|error| format!("io_uring: {error}"))?;
             let now = self.now();
             let mut worked = self.collect(now)?;
             let sending =
@@ -167,7 +168,9 @@ impl Driver {
             }
             worked |= self.state.finish_work(now);
             self.flush()?;
-            self.state.recorder.turn(now, now - self.looked_at, worked);
+            // A sleep of its own choice is no gap.
+            let watched = if matches!(wait, Wait::Poll) { now - self.looked_at } else { 0 };
+            self.state.recorder.turn(now, watched, worked);
             if worked {
                 self.told(now);
             } else {
@@ -180,8 +183,12 @@ impl Driver {
             }
             if now - self.told_at > PROGRESS_NANOS {
                 self.tell_progress(now);
-                if !sending && self.drained(now, &mut last_delivery) {
-                    return Ok(());
+                if !sending {
+                    wait = match self.waiting(now, &mut drain) {
+                        Waiting::Spinning => Wait::Poll,
+                        Waiting::Sleeping => Wait::Block(Some(DRAIN_SLEEP_MAX)),
+                        Waiting::Over => return Ok(()),
+                    };
                 }
             }
         }
@@ -196,18 +203,12 @@ impl Driver {
         }
     }
 
-    /// Whether everything expected anywhere came, or nothing has come for long.
-    fn drained(&self, now: u64, last: &mut (u64, u64)) -> bool {
+    fn waiting(&self, now: u64, drain: &mut Drain) -> Waiting {
         let sum =
             |field: fn(&super::shared::Progress) -> u64| self.shared.drivers.iter().map(field).sum::<u64>();
         let delivered = sum(|driver| driver.delivered.load(Ordering::Relaxed));
         let expected = sum(|driver| driver.expected.load(Ordering::Relaxed));
-        if last.0 != delivered || last.1 == 0 {
-            *last = (delivered, now);
-        }
-        // Another driver's last messages may not be counted yet: half a millisecond is not the end.
-        let quiet = now - last.1;
-        (delivered >= expected && quiet > 20 * PROGRESS_NANOS) || quiet > DRAIN_QUIET_NANOS
+        drain.look(delivered, expected, now)
     }
 
     fn collect(&mut self, now: u64) -> Result<bool, String> {

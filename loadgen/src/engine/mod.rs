@@ -1,6 +1,7 @@
 //! The engine: drivers on their cores, the run's clock, and the merging of what they measured.
 
 mod connection;
+mod drain;
 mod driver;
 mod pacer;
 pub mod recorder;

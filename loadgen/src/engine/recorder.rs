@@ -1,6 +1,7 @@
 //! What one driver measures: latencies of the measured part, by interval and in total, and the gaps of
 //! its own loop.
 
+use super::work::MemberRecord;
 use crate::histogram::{LatencySet, new_histogram};
 use crate::sequence::Faults;
 use hdrhistogram::Histogram;
@@ -54,6 +55,7 @@ pub struct Recorder {
     window: Window,
     /// By the priority's number.
     pub lanes: Vec<LaneRecord>,
+    pub members: MemberRecord,
     pub total: LatencySet,
     pub slices: Vec<Slice>,
     pub faults: Faults,
@@ -92,6 +94,7 @@ impl Recorder {
         Recorder {
             window,
             lanes: vec![lane; LANES],
+            members: MemberRecord::default(),
             total: LatencySet::default(),
             slices: vec![slice; window.intervals()],
             faults: Faults::default(),
@@ -202,6 +205,7 @@ impl Recorder {
 
     pub fn merge(&mut self, other: &Recorder) {
         self.total.merge(&other.total);
+        self.members.merge(&other.members);
         for (into, from) in self.lanes.iter_mut().zip(&other.lanes) {
             into.expected += from.expected;
             into.delivered += from.delivered;

@@ -33,9 +33,11 @@ impl Names {
     }
 }
 
+/// The next of a series of random numbers: its upper half, which is the random one.
 #[inline]
-fn next_random(random: u64) -> u64 {
-    random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f)
+pub(super) fn next_random(random: &mut u64) -> u64 {
+    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    *random >> 32
 }
 
 /// What a connection takes and gives, where channels stand for subjects.
@@ -81,7 +83,7 @@ pub struct State {
     pub backlog_bytes: usize,
     pub ready: usize,
     pub failure: Option<String>,
-    random: u64,
+    pub(super) random: u64,
     /// Deliveries of one publisher not told to it yet.
     told: (u16, u64),
     pub(super) unix_epoch_nanos: u64,
@@ -144,7 +146,7 @@ impl State {
                 }
             }
             Role::Subscriber { subjects, wildcard, member, .. } => {
-                let group = member.then_some(self.workload.group.as_str());
+                let group = member.then_some(self.workload.members.group.as_str());
                 let texts = if *wildcard { &names.wildcards } else { &names.subjects };
                 for &subject in subjects {
                     dialect.subscribe(subject + 1, &texts[subject as usize], group, out);
@@ -190,8 +192,7 @@ impl State {
         };
         let sequence = connection.sequences[turn];
         connection.sequences[turn] = sequence.wrapping_add(1);
-        self.random = next_random(self.random);
-        let payload_bytes = self.workload.payload.choose(self.random >> 32);
+        let payload_bytes = self.workload.payload.choose(next_random(&mut self.random));
         let out = &mut connection.outbound;
         let before = out.len();
         let outgoing = Outgoing {
@@ -202,6 +203,7 @@ impl State {
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes,
             priority: self.workload.lane(subject),
+            key: self.workload.members.key_of(sequence),
         };
         self.dialect.publish_head(&outgoing, out);
         let stamp = Stamp { intended, lateness: now.saturating_sub(intended), sequence, publisher: number };
@@ -243,8 +245,7 @@ impl State {
         for _ in 0..count {
             let sequence = connection.sequences[turn];
             connection.sequences[turn] = sequence.wrapping_add(1);
-            self.random = next_random(self.random);
-            let payload_bytes = self.workload.payload.choose(self.random >> 32);
+            let payload_bytes = self.workload.payload.choose(next_random(&mut self.random));
             batch.message_head(payload_bytes, out);
             let stamp = Stamp { intended: now, lateness: 0, sequence, publisher };
             stamp.write(subject, payload_bytes, &self.pattern, out);
@@ -418,8 +419,11 @@ impl State {
             }
             _ => connection.streams[0].take(stamp.sequence, faults),
         };
+        if let Some(key) = self.workload.members.key_of(stamp.sequence) {
+            self.recorder.members.hold(key, index);
+        }
         if let Some(reply) = message.reply
-            && self.workload.group.contains(';')
+            && self.workload.members.group.contains(';')
         {
             self.begin_work(index, reply, now);
         }
@@ -467,6 +471,7 @@ impl State {
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes: message.payload.len(),
             priority: Priority::Normal,
+            key: None,
         };
         let out = &mut self.connections[index as usize].outbound;
         let before = out.len();

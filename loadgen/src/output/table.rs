@@ -14,37 +14,7 @@ pub fn table(run: &RunResult) -> String {
 }
 
 fn write(run: &RunResult, out: &mut String) -> std::fmt::Result {
-    let workload = &run.workload;
-    let word = if run.verdict.pass { "PASS" } else { "FAIL" };
-    writeln!(
-        out,
-        "\n{word}  {}: {} over {} at {}",
-        run.name,
-        workload.kind,
-        format!("{:?}", workload.dialect).to_lowercase(),
-        workload.address
-    )?;
-    let pacing = match (workload.rate_asked, workload.window) {
-        (Some(rate), _) => format!("open loop, {} msg/s asked", grouped(rate)),
-        (None, window) => format!("closed loop, {} outstanding a publisher", window.unwrap_or(1)),
-    };
-    writeln!(
-        out,
-        "      {} connections ({} + {}), {} subjects, {} B; {pacing}; {:.0} s after {:.0} s warm-up",
-        workload.connections,
-        workload.publishers,
-        workload.subscribers,
-        workload.subjects,
-        workload.payload,
-        run.rates.seconds,
-        workload.warm_up_seconds
-    )?;
-    for reason in &run.verdict.reasons {
-        writeln!(out, "      failed: {reason}")?;
-    }
-    for warning in &run.verdict.warnings {
-        writeln!(out, "      warning: {warning}")?;
-    }
+    verdict(run, out)?;
     let (rates, counts) = (&run.rates, &run.counts);
     writeln!(out, "\n  sent       {:>14} msg/s", grouped(rates.sent_per_second))?;
     writeln!(
@@ -75,11 +45,68 @@ fn write(run: &RunResult, out: &mut String) -> std::fmt::Result {
     }
     let busy = 100.0 * run.usage.generator_busy_share;
     writeln!(out, "  generator  {busy:>14.0} % busy")?;
+    members(run, out)?;
     lanes(run, out)?;
     match run.latency.decode() {
         Ok(set) => latencies(&set, out),
         Err(error) => writeln!(out, "  the histograms cannot be read: {error}"),
     }
+}
+
+fn verdict(run: &RunResult, out: &mut String) -> std::fmt::Result {
+    let workload = &run.workload;
+    let word = if run.verdict.pass { "PASS" } else { "FAIL" };
+    writeln!(
+        out,
+        "\n{word}  {}: {} over {} at {}",
+        run.name,
+        workload.kind,
+        format!("{:?}", workload.dialect).to_lowercase(),
+        workload.address
+    )?;
+    let pacing = match (workload.rate_asked, workload.window) {
+        (Some(rate), _) => format!("open loop, {} msg/s asked", grouped(rate)),
+        (None, window) => format!("closed loop, {} outstanding a publisher", window.unwrap_or(1)),
+    };
+    writeln!(
+        out,
+        "      {} connections ({} + {}), {} subjects, {} B; {pacing}; {:.0} s after {:.0} s warm-up",
+        workload.connections,
+        workload.publishers,
+        workload.subscribers,
+        workload.subjects,
+        workload.payload,
+        run.rates.seconds,
+        workload.warm_up_seconds
+    )?;
+    for reason in &run.verdict.reasons {
+        writeln!(out, "      failed: {reason}")?;
+    }
+    for target in run.verdict.targets.iter().filter(|target| target.pass) {
+        writeln!(out, "      reached: {}: {}", target.asked, target.seen)?;
+    }
+    for warning in &run.verdict.warnings {
+        writeln!(out, "      warning: {warning}")?;
+    }
+    Ok(())
+}
+
+fn members(run: &RunResult, out: &mut String) -> std::fmt::Result {
+    let Some(members) = &run.members else { return Ok(()) };
+    let acknowledged = grouped(members.acknowledged as f64);
+    let (refused, unanswered) = (members.refused, members.unanswered);
+    writeln!(
+        out,
+        "  members    {acknowledged:>14} acknowledged; {refused} refused, {unanswered} never answered"
+    )?;
+    if members.keys > 0 {
+        let (keys, moved) = (members.keys, members.moved);
+        writeln!(
+            out,
+            "  keys       {keys:>14} keys; {moved} messages at another member than the one before"
+        )?;
+    }
+    Ok(())
 }
 
 fn lanes(run: &RunResult, out: &mut String) -> std::fmt::Result {

@@ -7,7 +7,7 @@ mod systems;
 use crate::args::{RunArgs, parse_time};
 use crate::histogram::{new_histogram, quantile};
 use crate::host::ProcessUsage;
-use crate::judge::{Target, judge};
+use crate::judge::judge;
 use crate::progress::Reporter;
 use crate::result::{RunResult, decode, encode};
 use crate::{engine, interrupts};
@@ -219,7 +219,7 @@ fn once(arguments: &RunArgs, system: &System) -> Result<Run, String> {
     let arguments = RunArgs { dialect, batch, name: Some(system.label()), ..arguments.clone() };
     let workload = arguments.workload(server.address.clone())?;
     let outcome = engine::run(&workload, Some(server.pid()), &mut Reporter::new(true))?;
-    Ok(Run { result: judge(&workload, &outcome, Target::default()), resident_bytes_at_start })
+    Ok(Run { result: judge(&workload, &outcome, &[]), resident_bytes_at_start })
 }
 
 fn entry(system: &System, runs: &[Run]) -> Entry {

@@ -85,6 +85,66 @@ fn more_work_than_can_be_done_costs_the_background_and_not_the_critical() {
 }
 
 #[test]
+fn members_that_fail_get_every_message_at_least_once() {
+    let group = "workers;ack;wait=200ms;max=100;poison=100;breaker=off;backoff=1ms..5ms";
+    let fails = ["--workload", "queue", "-r", "2k", "--group", group, "--nak", "0.2", "--silent", "0.02"];
+    for dialect in ["native", "nats"] {
+        let (run, finished) = short_run(&[&fails[..], &["--dialect", dialect], &WHATEVER_RATE].concat());
+        assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+        let members = run.members.expect("they acknowledge");
+        assert_eq!(run.counts.lost, 0);
+        assert!(run.counts.duplicated > 0 && members.refused > 0 && members.unanswered > 0, "{members:?}");
+        assert!(members.acknowledged > members.refused, "{members:?}");
+    }
+}
+
+#[test]
+fn a_key_keeps_its_member() {
+    let keyed = ["--workload", "queue", "-r", "1k", "--group", "workers;ack;key=Key", "--keys", "50"];
+    let cores =
+        if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) { "0,1" } else { "0" };
+    for (dialect, cores) in [("native", "0"), ("nats", cores)] {
+        let server = ["--dialect", dialect, "--server-cores", cores];
+        let (run, finished) = short_run(&[&keyed[..], &server, &WHATEVER_RATE].concat());
+        assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+        let members = run.members.expect("they acknowledge");
+        // One that is behind passes keys on: few, where there is time enough.
+        assert!(members.moved < run.counts.delivered / 10, "{members:?} of {}", run.counts.delivered);
+        assert!(finished.stdout.contains("50 keys"), "{}", finished.stdout);
+    }
+    // The same messages spread over the members without the option.
+    let spread = ["--workload", "queue", "-k", "1", "-r", "1k", "--group", "workers;ack", "--keys", "50"];
+    let (run, _) = short_run(&[&spread[..], &WHATEVER_RATE].concat());
+    let members = run.members.expect("they acknowledge");
+    assert!(members.moved > run.counts.delivered / 2, "{members:?} of {}", run.counts.delivered);
+}
+
+#[test]
+fn a_missed_target_fails_the_run_and_is_named() {
+    let (run, finished) = short_run(&["-r", "1k", "--target", "max<1ms,rate>1M,growth<1000MiB,moved<0.5"]);
+    assert_eq!(finished.code, Some(1), "{}\n{}", finished.stdout, finished.stderr);
+    assert!(finished.stdout.contains("failed: delivered at least 1 000 000 msg/s: "), "{}", finished.stdout);
+    assert!(finished.stdout.contains("reached: server memory growth"), "{}", finished.stdout);
+    let not_measured = &run.verdict.targets[3];
+    assert!(!not_measured.pass && not_measured.seen == "not measured", "a figure nobody has is not reached");
+}
+
+#[test]
+fn validation_says_of_every_target_whether_it_was_reached() {
+    let finished = loadgen(&["validate", "--rows", "retries,keys", "--duration", "1s", "--quiet"]);
+    let (reached, missed) =
+        (finished.stdout.matches("PASS").count(), finished.stdout.matches("FAIL").count());
+    assert!(
+        finished.stdout.contains("retries\n") && finished.stdout.contains("keys\n"),
+        "{}",
+        finished.stdout
+    );
+    assert_eq!(finished.code, Some(i32::from(missed > 0)), "{}\n{}", finished.stdout, finished.stderr);
+    assert!(reached + missed >= 5, "two rows, a target each, and the end: {}", finished.stdout);
+    assert_eq!(loadgen(&["validate", "--rows", "none"]).code, Some(2));
+}
+
+#[test]
 fn a_count_ends_the_run() {
     let (run, _) = short_run(&["--count", "500", "-r", "5k", "--duration", "30s"]);
     assert_eq!(run.counts.sent, 500);
@@ -108,6 +168,9 @@ fn find_max_ends_with_a_rate_that_holds() {
 fn what_cannot_be_done_is_said_in_one_sentence() {
     let usage: &[&[&str]] = &[
         &["--rate", "fast"],
+        &["--target", "p99=1ms"],
+        &["--nak", "2"],
+        &["--work", "12ms..4ms"],
         &["--payload", "3"],
         &["--workload", "sing"],
         &["--address", "nowhere"],

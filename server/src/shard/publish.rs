@@ -9,6 +9,7 @@ use super::random::Random;
 use super::router::subjects::SubjectId;
 use super::router::{GroupRoute, Route, Target};
 use super::session::Stage;
+use super::work::key_header;
 use super::work::seen::Seen;
 use super::{ConnectionId, Effects, Nanos, Shard, ShardId};
 use bytes::Bytes;
@@ -213,14 +214,21 @@ impl FanOut<'_> {
 
     /// To one member of a queue group, wherever it is; every member is as likely.
     fn member(&mut self, group: &GroupRoute, message: &Message<'_>, effects: &mut Effects) -> bool {
-        let choice = match message.header_bytes {
-            0 => self.random.below(group.members()),
-            _ => self.choice_by_headers(group, message),
-        };
-        if message.header_bytes > 0 && self.is_expired_for(group, message) {
-            return true;
+        let mut home = None;
+        if message.header_bytes > 0 {
+            if self.is_expired_for(group, message) {
+                return true;
+            }
+            home = self.home(group, message);
         }
-        match group.remote_shard(choice) {
+        let (choice, shard) = match home {
+            Some(home) => (0, (home != self.delivery.own).then_some(home)),
+            None => {
+                let choice = self.random.below(group.members());
+                (choice, group.remote_shard(choice))
+            }
+        };
+        match shard {
             Some(shard) => self.forward(shard, false, Some(&group.name), message, effects),
             None => self.local_member(group, choice, message, effects),
         }
@@ -243,15 +251,14 @@ impl FanOut<'_> {
             && self.delivery.drops_expired(message)
     }
 
-    /// Any member, but the same one for a message that is published twice: it must meet the shard that
-    /// remembers the first.
+    /// The shard a message must go to, wherever it is published: that of its key, or the one that
+    /// remembers whether it was published before.
     #[cold]
-    fn choice_by_headers(&mut self, group: &GroupRoute, message: &Message<'_>) -> u32 {
+    fn home(&mut self, group: &GroupRoute, message: &Message<'_>) -> Option<ShardId> {
         let block = &message.payload.bytes()[..message.header_bytes as usize];
-        match headers::find(block, headers::MESSAGE_ID) {
-            Some(id) => group.same_everywhere(self.delivery.own, Seen::hash(id)),
-            None => self.random.below(group.members()),
-        }
+        let key = key_header(&group.name).and_then(|header| headers::find(block, header));
+        let id = key.or_else(|| headers::find(block, headers::MESSAGE_ID))?;
+        Some(group.home(self.delivery.own, Seen::hash(id)))
     }
 
     /// To a member of this shard, beginning with `choice`: one that cannot take it is passed over. If

@@ -48,7 +48,7 @@ impl Shard {
                 let parsed = parse_group(name);
                 let (name, work) =
                     parsed.map_err(|error| (RefusalCode::InvalidPattern, error.to_string()))?;
-                check_group_name(name)?;
+                check_group_name(&name)?;
                 (Some(name), work)
             }
             None => (None, None),
@@ -67,6 +67,7 @@ impl Shard {
             let message = format!("a connection may hold {limit} subscriptions");
             return Err((RefusalCode::SubscriptionLimit, message));
         }
+        let group = group.as_deref();
         let wanted = Wanted { client_id, line: Box::default(), filter: None, pattern, group, work, policy };
         let key = self.add_subscription(id, wanted, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };

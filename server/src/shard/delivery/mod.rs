@@ -21,7 +21,7 @@ use super::metrics::{Counter, Counters};
 use super::router::Target;
 use super::router::subjects::SubjectId;
 use super::session::{Session, Sessions, Stage};
-use super::work::Book;
+use super::work::{Book, own_name};
 use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::moment;
@@ -151,7 +151,7 @@ impl Delivery {
             return false;
         }
         if let Some(filter) = &subscription.filter
-            && !filter.may_receive(message.subject, subscription.group.as_deref())
+            && !filter.may_receive(message.subject, subscription.group.as_deref().map(own_name))
         {
             return false;
         }

@@ -5,7 +5,7 @@ use crate::shard::is_lenient;
 use crate::shard::metrics::Counter;
 use crate::shard::session::Stage;
 use crate::shard::subscriptions::Wanted;
-use crate::shard::work::parse_group;
+use crate::shard::work::{own_name, parse_group};
 use crate::shard::{ConnectionId, Effects, Shard};
 use ringbolt_protocol::subject::Pattern;
 
@@ -62,7 +62,7 @@ impl Shard {
         let permissions = self.subscription_permissions(id);
         if let Some(permissions) = &permissions {
             let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-            if !permissions.may_subscribe(text(pattern), group.map(text)) {
+            if !permissions.may_subscribe(text(pattern), group.map(text).map(own_name)) {
                 return self.refuse_subscription_to(id, pattern, group, effects);
             }
         }
@@ -89,6 +89,7 @@ impl Shard {
         session.lenient |= is_lenient(policy);
         let line = Subscription::nats_line(pattern.as_str(), !pattern.has_wildcard(), sid);
         let filter = permissions.filter(|permissions| permissions.filters(pattern));
+        let group = group.as_deref();
         let wanted = Wanted { client_id: 0, line, filter, pattern, group, work, policy };
         let key = self.add_subscription(id, wanted, effects);
         if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {

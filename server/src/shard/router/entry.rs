@@ -1,7 +1,10 @@
 //! The interest in one pattern, and its union over all patterns a subject matches: the route.
 
 use crate::shard::identity::{ShardId, ShardSet};
+use foldhash::quality::FixedState;
 use smallvec::SmallVec;
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
 /// One subscription, as routing needs it.
@@ -158,20 +161,19 @@ impl GroupRoute {
         self.local.len() as u32 + self.remote.iter().map(|&(_, count)| count).sum::<u32>()
     }
 
-    /// A member by a hash, the same on every shard: counted by shards. Returns its number as this shard
-    /// counts.
-    pub fn same_everywhere(&self, own: ShardId, hash: u64) -> u32 {
-        let number = (hash % u64::from(self.members().max(1))) as u32;
-        let local = self.local.len() as u32;
-        let before: u32 =
-            self.remote.iter().filter(|&&(shard, _)| shard < own).map(|&(_, count)| count).sum();
-        if number < before {
-            local + number
-        } else if number < before + local {
-            number - before
-        } else {
-            number
-        }
+    /// The shard that a hash belongs to, the same wherever it is asked, each as often as it has members.
+    /// When members come or go, only hashes of their shards move (weighted rendezvous hashing).
+    pub fn home(&self, own: ShardId, hash: u64) -> ShardId {
+        let local = std::iter::once((own, self.local.len() as u32));
+        let score = |(shard, members): (ShardId, u32)| {
+            let number = FixedState::with_seed(u64::from(shard)).hash_one(hash) >> 11;
+            let chance = (number as f64 + 0.5) / (1u64 << 53) as f64;
+            (-f64::from(members) / chance.ln(), shard)
+        };
+        let scores = self.remote.iter().copied().chain(local).map(score);
+        scores
+            .max_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal))
+            .map_or(own, |best| best.1)
     }
 
     /// The shard that holds the member `number`, counted behind this shard's own.
@@ -246,27 +248,39 @@ impl Route {
 mod tests {
     use super::*;
 
+    fn seen_from(own: ShardId, members: &[(ShardId, u32)]) -> GroupRoute {
+        let target = |number| Target { subscription: number, slot: number };
+        let count = members.iter().find(|&&(shard, _)| shard == own).map_or(0, |&(_, count)| count);
+        GroupRoute {
+            name: "g".into(),
+            local: (0..count).map(target).collect(),
+            remote: members.iter().copied().filter(|&(shard, _)| shard != own).collect(),
+        }
+    }
+
     #[test]
-    fn a_hash_names_the_same_shard_wherever_it_is_asked() {
+    fn a_hash_has_the_same_home_wherever_it_is_asked() {
         let members = [(0, 2u32), (1, 3), (2, 1), (5, 4)];
-        let seen_from = |own: ShardId| {
-            let target = |number| Target { subscription: number, slot: number };
-            let count = members.iter().find(|&&(shard, _)| shard == own).map_or(0, |&(_, count)| count);
-            GroupRoute {
-                name: "g".into(),
-                local: (0..count).map(target).collect(),
-                remote: members.iter().copied().filter(|&(shard, _)| shard != own).collect(),
-            }
-        };
-        for hash in 0..20 {
-            let shards: Vec<ShardId> = [0, 1, 2, 3, 5]
-                .into_iter()
-                .map(|own| {
-                    let route = seen_from(own);
-                    route.remote_shard(route.same_everywhere(own, hash)).unwrap_or(own)
-                })
-                .collect();
-            assert!(shards.windows(2).all(|pair| pair[0] == pair[1]), "{hash}: {shards:?}");
+        let mut counts = [0; 6];
+        for hash in 0..10_000 {
+            let homes = [0, 1, 2, 3, 5].map(|own| seen_from(own, &members).home(own, hash));
+            assert!(homes.windows(2).all(|pair| pair[0] == pair[1]), "{hash}: {homes:?}");
+            counts[usize::from(homes[0])] += 1;
+        }
+        for (shard, count) in members {
+            let share = f64::from(counts[usize::from(shard)]) / (1000.0 * f64::from(count));
+            assert!((0.9..1.1).contains(&share), "shard {shard} with {count} of 10 members: {counts:?}");
+        }
+        assert_eq!(counts[3] + counts[4], 0, "no members there");
+    }
+
+    #[test]
+    fn only_hashes_of_the_shard_that_loses_a_member_move() {
+        let (before, after) = ([(0, 2u32), (1, 3), (2, 2)], [(0, 2u32), (1, 2), (2, 2)]);
+        let home = |members: &[(ShardId, u32)], hash| seen_from(0, members).home(0, hash);
+        for hash in 0..10_000 {
+            let (was, is) = (home(&before, hash), home(&after, hash));
+            assert!(was == is || was == 1, "{hash} moved from {was} to {is}");
         }
     }
 }

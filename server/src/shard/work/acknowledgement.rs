@@ -4,6 +4,7 @@
 //! (NATS ADR-15 and the JetStream wire API), so that the `ack`, `nak`, `term` and `in_progress` of existing
 //! NATS clients work.
 
+use super::own_name;
 use super::task::TaskId;
 use std::fmt::Write;
 
@@ -74,7 +75,7 @@ pub fn reply_subject(
     let mut subject = String::with_capacity(PREFIX.len() + group.len() + 64);
     subject.push_str(PREFIX);
     // A dot in a group's name would be one more token.
-    subject.extend(group.chars().map(|letter| if letter == '.' { '_' } else { letter }));
+    subject.extend(own_name(group).chars().map(|letter| if letter == '.' { '_' } else { letter }));
     write!(subject, ".{deliveries}.{task}.{task}.{timestamp_nanos}.{waiting}").expect("a string grows");
     subject
 }

@@ -7,6 +7,8 @@ use std::hash::BuildHasher;
 const PLACES: u64 = 128;
 /// How far above the mean a member's load may be, in percent, before a key goes to the next on the ring.
 const LOAD_PERCENT_MAX: u64 = 125;
+/// A member with fewer than this keeps its keys: with next to nothing in flight, anyone is above the mean.
+const LOAD_MIN: u64 = 8;
 /// Weight of the newest latency, as a power of two: an eighth.
 const EWMA_SHIFT: u32 = 3;
 
@@ -121,7 +123,7 @@ impl Balance {
             (Balance::Key(_), Some(key)) => {
                 let loads = || (0..count).filter_map(&load).map(|load| u64::from(load.outstanding));
                 let (able, total) = (loads().count() as u64, loads().sum::<u64>() + 1);
-                let most = (total * LOAD_PERCENT_MAX).div_ceil(100 * able.max(1));
+                let most = (total * LOAD_PERCENT_MAX).div_ceil(100 * able.max(1)).max(LOAD_MIN);
                 let room =
                     |&place: &usize| load(place).is_some_and(|load| u64::from(load.outstanding) < most);
                 choice.ring.from(key).find(room)
@@ -219,8 +221,10 @@ mod tests {
         };
         let first = owner([0; 3]);
         let mut loads = [0; 3];
-        loads[first] = 5;
+        loads[first] = 7;
+        assert_eq!(owner(loads), first, "too little to be behind with");
+        loads[first] = 8;
         assert_ne!(owner(loads), first, "far above the mean");
-        assert_eq!(owner([5; 3]), first, "everyone is as busy");
+        assert_eq!(owner([20; 3]), first, "everyone is as busy");
     }
 }

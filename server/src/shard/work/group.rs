@@ -152,8 +152,11 @@ impl Group {
 
     fn renew_ring(&mut self) {
         if let Balance::Key(_) = self.options.balance {
-            let number =
-                |member: &Member| u64::from(member.connection.slot) << 32 | u64::from(member.subscription);
+            // A connection has the same places with all its subscriptions: a key stays with it, whatever the
+            // subject.
+            let number = |member: &Member| {
+                u64::from(member.connection.slot) << 32 | u64::from(member.connection.generation)
+            };
             self.ring = Ring::new(self.members.iter().map(number));
         }
     }

@@ -14,7 +14,7 @@ mod serve;
 mod task;
 mod wheel;
 
-pub use options::{WorkOptions, parse_group};
+pub use options::{WorkOptions, key_header, own_name, parse_group};
 
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::random::Random;

@@ -5,6 +5,7 @@
 //! group's. A name without `;ack` is a name and nothing else.
 
 use super::balance::Balance;
+use std::borrow::Cow;
 use std::fmt;
 
 /// How messages of a group are worked off.
@@ -55,13 +56,31 @@ impl fmt::Display for OptionError {
     }
 }
 
-/// The group's own name, and its options if it has some.
-pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionError> {
-    let mut parts = text.split(';');
-    let name = parts.next().unwrap_or_default();
-    if parts.next() != Some("ack") || name.is_empty() {
-        return Ok((text, None));
+/// What stands between a group's name and the header of its keys in the name it is routed by.
+const KEYED: &str = ";ack;key=";
+
+/// A group's own name: without the options behind it.
+pub fn own_name(text: &str) -> &str {
+    match text.split_once(';') {
+        Some((name, "ack")) if !name.is_empty() => name,
+        Some((name, rest)) if !name.is_empty() && rest.starts_with("ack;") => name,
+        _ => text,
     }
+}
+
+/// The header whose value says where a group's message goes, by the name the group is routed by.
+pub fn key_header(routed_name: &str) -> Option<&str> {
+    routed_name.split_once(KEYED).map(|(_, header)| header)
+}
+
+/// The name a group is routed by, and its options if it has some. Members that name a key are a group of
+/// their own: every shard must know of the key to choose the shard by it.
+pub fn parse_group(text: &str) -> Result<(Cow<'_, str>, Option<WorkOptions>), OptionError> {
+    let name = own_name(text);
+    if name.len() == text.len() {
+        return Ok((Cow::Borrowed(text), None));
+    }
+    let parts = text[name.len()..].split(';').skip(2);
     let mut options = WorkOptions::default();
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -91,6 +110,10 @@ pub fn parse_group(text: &str) -> Result<(&str, Option<WorkOptions>), OptionErro
             )));
         }
     }
+    let name = match &options.balance {
+        Balance::Key(header) => Cow::Owned(format!("{name}{KEYED}{header}")),
+        _ => Cow::Borrowed(name),
+    };
     Ok((name, Some(options)))
 }
 
@@ -128,7 +151,7 @@ mod tests {
     #[test]
     fn options_stand_behind_the_name() {
         let options = WorkOptions::default();
-        assert_eq!(parse_group("workers;ack"), Ok(("workers", Some(options))));
+        assert_eq!(parse_group("workers;ack"), Ok(("workers".into(), Some(options))));
         let options = WorkOptions {
             wait_nanos: 250_000_000,
             deliveries_max: 3,
@@ -141,11 +164,13 @@ mod tests {
         };
         let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;\
                     balance=adaptive;breaker=off";
-        assert_eq!(parse_group(text), Ok(("w", Some(options))));
-        let key = parse_group("w;ack;key=User").map(|(_, options)| options.map(|options| options.balance));
-        assert_eq!(key, Ok(Some(Balance::Key("User".into()))));
+        assert_eq!(parse_group(text), Ok(("w".into(), Some(options))));
+        let (name, options) = parse_group("w;ack;wait=1s;key=User").expect("valid");
+        assert_eq!(options.map(|options| options.balance), Some(Balance::Key("User".into())));
+        assert_eq!((own_name(&name), key_header(&name)), ("w", Some("User")));
+        assert_eq!((own_name("w;acknowledge"), key_header("w;ack")), ("w;acknowledge", None));
         for plain in ["workers", "a;b", "a;", ";ack", "", "a;acknowledge"] {
-            assert_eq!(parse_group(plain), Ok((plain, None)), "{plain}");
+            assert_eq!(parse_group(plain), Ok((plain.into(), None)), "{plain}");
         }
     }
 

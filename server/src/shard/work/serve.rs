@@ -3,7 +3,7 @@
 
 use super::acknowledgement::{self, Verb, reply_subject};
 use super::task::Task;
-use super::{Death, TaskId, Turned, weight};
+use super::{Death, TaskId, Turned, own_name, weight};
 use crate::shard::delivery::{Delivery, Message};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
@@ -237,7 +237,7 @@ impl Shard {
         let session = self.delivery.sessions.get(turned.connection);
         let client = session.and_then(|session| session.nats.as_ref());
         let event = json!({
-            "group": group.name,
+            "group": own_name(&group.name),
             "subject": turned.pattern,
             "state": turned.state,
             "client": client.map(|nats| nats.options.name.clone()).unwrap_or_default(),

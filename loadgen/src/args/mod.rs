@@ -1,9 +1,16 @@
 //! The command line, and the workload it describes.
 
+mod delivery;
+mod parse;
+
+pub use delivery::DeliveryArgs;
+pub use parse::{parse_cores, parse_rate, parse_time};
+
 use crate::dialect::Dialect;
-use crate::workload::{GROUP, Kind, LANES, Pacing, Ramp, Sizes, Workload};
+use crate::targets::Target;
+use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringbolt_protocol::command::Priority;
+use parse::{parse_prefix, parse_ramp, parse_share};
 use ringbolt_protocol::limits::{BATCH_MESSAGES_MAX, PAYLOAD_BYTES_MAX_DEFAULT};
 use ringbolt_ring::Address;
 use std::net::ToSocketAddrs;
@@ -35,6 +42,8 @@ pub enum Sub {
     Demo(crate::demo::DemoArgs),
     /// Runs rows of workloads against ringbolt and other servers, interleaved.
     Peers(crate::peers::PeersArgs),
+    /// Runs workloads whose figures are known in advance, and says which were reached.
+    Validate(crate::validate::ValidateArgs),
     /// Relays bytes between connections without looking at them: the bound of any server.
     Limit(crate::limit::LimitArgs),
 }
@@ -124,35 +133,19 @@ pub struct RunArgs {
     )]
     pub prefix: String,
     /// Share of subscribers with a wildcard pattern, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = parse_share,
+        default_value = "0",
+        help_heading = "Workload"
+    )]
     pub wildcard_share: f64,
     /// Payload bytes: 128, 64..4096 (uniform) or 16:90,4096:10 (weighted)
     #[arg(long, value_name = "SIZES", default_value = "128", help_heading = "Workload")]
     pub payload: Sizes,
-    /// Lanes of the subjects, in turn: critical,normal,normal,background (native and NATS dialects)
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        value_parser = parse_lane,
-        help_heading = "Workload"
-    )]
-    pub lanes: Vec<Priority>,
-    /// The queue group and its options; members of one like 'workers;ack;inflight=8' acknowledge
-    #[arg(long, value_name = "NAME", default_value = GROUP, help_heading = "Workload")]
-    pub group: String,
-    /// Time a member takes for a message before it acknowledges it, one after the other
-    #[arg(
-        long,
-        value_name = "TIME",
-        value_parser = parse_time,
-        default_value = "0s",
-        help_heading = "Workload"
-    )]
-    pub work: Duration,
-    /// Messages may be missing, but none of the most important lane
-    #[arg(long, requires = "lanes", help_heading = "Workload")]
-    pub may_shed: bool,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
     /// A stress row: sets connections, rate and payload
     #[arg(long, value_enum, help_heading = "Workload")]
     pub preset: Option<Preset>,
@@ -221,6 +214,10 @@ pub struct RunArgs {
     /// Response P99 to hold; without --find-max the run fails above it
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Judging")]
     pub slo: Option<Duration>,
+    /// Figures to reach: p99<250us, max<5ms, rate>1M, cpu<2us, cores<0.6, growth<10MiB (per 100 000
+    /// messages), moved<0.01 (share of messages whose key changed the member)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Judging")]
+    pub target: Vec<Target>,
 
     /// Write run.json, run.hlog, run.hgrm and report.html there
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
@@ -262,10 +259,9 @@ impl RunArgs {
             payload: args.payload.clone(),
             pacing: args.pacing(),
             batch: args.batch,
-            lanes: args.lanes.clone(),
-            group: args.group.clone(),
-            work: args.work,
-            may_shed: args.may_shed,
+            lanes: args.delivery.lanes.clone(),
+            members: args.delivery.members(),
+            may_shed: args.delivery.may_shed,
             warm_up: args.warm_up,
             duration: args.duration,
             count: args.count,
@@ -273,6 +269,12 @@ impl RunArgs {
         };
         check(&workload)?;
         Ok(workload)
+    }
+
+    /// What the run must hold beside its rate.
+    pub fn targets(&self) -> Vec<Target> {
+        let slo = self.slo.map(|slo| Target::response_p99(slo.as_nanos() as u64));
+        slo.into_iter().chain(self.target.iter().copied()).collect()
     }
 
     /// The address to drive; `None` if the generator starts the server.
@@ -330,7 +332,6 @@ fn check(workload: &Workload) -> Result<(), String> {
     fail(workload.stalled >= workload.subscribers.max(1), "--stalled: fewer than --subscribers")?;
     fail(workload.subjects == 0, "--subjects: at least one")?;
     fail(workload.publishers > 65_535, "--publishers: at most 65535, their number travels in 16 bits")?;
-    fail(!(0.0..=1.0).contains(&workload.wildcard_share), "--wildcard-share: from 0 to 1")?;
     fail(workload.duration.is_zero(), "--duration: longer than nothing")?;
     fail(workload.duration > Duration::from_secs(86_400), "--duration: at most a day")?;
     check_dialect(workload)?;
@@ -346,20 +347,9 @@ fn check(workload: &Workload) -> Result<(), String> {
     fail(too_long, "--batch: a frame would have more than the 1 MiB a server takes by default")?;
     let sink = workload.kind == Kind::Sink && !matches!(workload.pacing, Pacing::Closed { .. });
     fail(sink, "--workload sink wants --closed: its barriers are what paces it")?;
-    let lanes = matches!(workload.dialect, Dialect::Native | Dialect::Nats) && workload.batch == 1;
-    fail(!workload.lanes.is_empty() && !lanes, "--lanes wants --dialect native or nats, and no batches")?;
-    let grouped = workload.group != GROUP || !workload.work.is_zero();
-    fail(grouped && workload.kind != Kind::Queue, "--group and --work want --workload queue")?;
-    let works = workload.work.is_zero() || workload.group.contains(";ack");
-    fail(!works, "--work wants a group that acknowledges: --group 'workers;ack'")?;
+    delivery::check(workload)?;
     let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;
     fail(introduced, "--subjects: at most 4096 a publisher")
-}
-
-fn parse_lane(text: &str) -> Result<Priority, String> {
-    let lane = LANES.iter().find(|(name, _)| *name == text.trim());
-    lane.map(|&(_, priority)| priority)
-        .ok_or_else(|| format!("'{text}' is no lane: write critical, high, normal, low or background"))
 }
 
 /// Not every protocol has what every workload needs.
@@ -383,62 +373,6 @@ fn check_dialect(workload: &Workload) -> Result<(), String> {
     }
 }
 
-/// `0,1` or `0-3`.
-pub fn parse_cores(text: &str) -> Result<Vec<usize>, String> {
-    let wrong = || format!("'{text}' is not a list of cores: write 0,1 or 0-3");
-    let mut cores = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first: usize = first.trim().parse().map_err(|_| wrong())?;
-        let last: usize = last.trim().parse().map_err(|_| wrong())?;
-        if first > last || last > 4096 {
-            return Err(wrong());
-        }
-        cores.extend(first..=last);
-    }
-    Ok(cores)
-}
-
-/// One token of a subject in any of the protocols.
-fn parse_prefix(text: &str) -> Result<String, String> {
-    let token = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    token
-        .then(|| text.to_owned())
-        .ok_or_else(|| format!("'{text}' is not a token: letters and digits, at most 64"))
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    let (number, factor) = match text.trim_end_matches("/s") {
-        text if text.ends_with(['k', 'K']) => (&text[..text.len() - 1], 1e3),
-        text if text.ends_with(['m', 'M']) => (&text[..text.len() - 1], 1e6),
-        text => (text, 1.0),
-    };
-    let rate: f64 = number.parse().map_err(|_| format!("'{text}' is not a rate: write 5000, 50k or 2.5M"))?;
-    let rate = rate * factor;
-    if (0.0..=1e9).contains(&rate) { Ok(rate) } else { Err(format!("'{text}' is out of bounds: 0 to 1000M")) }
-}
-
-fn parse_ramp(text: &str) -> Result<Ramp, String> {
-    let wrong = || format!("'{text}' is not a ramp: write FROM..TO:TIME, like 0..100k:30s");
-    let (rates, over) = text.split_once(':').ok_or_else(wrong)?;
-    let (start, end) = rates.split_once("..").ok_or_else(wrong)?;
-    Ok(Ramp { start: parse_rate(start)?, end: parse_rate(end)?, over: parse_time(over)? })
-}
-
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a time: write 250us, 500ms, 10s or 2m");
-    let place = text.find(|letter: char| letter.is_ascii_alphabetic() || letter == 'µ').ok_or_else(wrong)?;
-    let number: f64 = text[..place].parse().map_err(|_| wrong())?;
-    let seconds = match &text[place..] {
-        "us" | "µs" => number / 1e6,
-        "ms" => number / 1e3,
-        "s" => number,
-        "m" | "min" => number * 60.0,
-        _ => return Err(wrong()),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -447,16 +381,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn rates_ramps_and_times_are_read() {
-        assert_eq!(parse_rate("50k"), Ok(50_000.0));
-        assert_eq!(parse_rate("2.5M"), Ok(2_500_000.0));
-        assert_eq!(parse_time("250us"), Ok(Duration::from_micros(250)));
-        let ramp = parse_ramp("0..100k:30s").expect("valid");
-        assert_eq!((ramp.start, ramp.end, ramp.over), (0.0, 100_000.0, Duration::from_secs(30)));
-        assert!(parse_time("10").is_err() && parse_rate("fast").is_err() && parse_ramp("1..2").is_err());
     }
 
     #[test]
