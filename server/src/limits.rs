@@ -58,6 +58,7 @@ pub const RELOADABLE: &[&str] = &[
     "send_stall_time_max",
     "lane_shares_min",
     "work_bytes_max",
+    "dead_letters_bytes_max",
     "lame_duck_grace",
     "lame_duck_time",
 ];
@@ -101,6 +102,7 @@ pub struct Limits {
     pub send_stall_nanos_max: u64,
     pub lane_shares: Shares,
     pub work_bytes_max: usize,
+    pub dead_letters_bytes_max: usize,
     /// Idle outbox buffers a shard keeps.
     pub buffer_pool_max: usize,
 }
@@ -131,6 +133,7 @@ impl Limits {
         self.send_stall_nanos_max = new.send_stall_nanos_max;
         self.lane_shares = new.lane_shares;
         self.work_bytes_max = new.work_bytes_max;
+        self.dead_letters_bytes_max = new.dead_letters_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;
     }
@@ -188,6 +191,7 @@ impl Limits {
             send_stall_nanos_max: config.send_stall_nanos_max,
             lane_shares: config.lane_shares,
             work_bytes_max: config.work_bytes_max,
+            dead_letters_bytes_max: config.dead_letters_bytes_max,
             buffer_pool_max: BUFFER_POOL_MAX,
         })
     }

@@ -1,5 +1,6 @@
 //! The command line: flags from the table of settings, and the subcommands.
 
+mod dlq;
 mod nats;
 
 use crate::config::settings::{SETTINGS, Setting};
@@ -34,6 +35,7 @@ pub fn command() -> Command {
         .subcommand(Command::new("check-config").about("Says what is wrong with the settings; runs nothing"))
         .subcommand(Command::new("print-config").about("Prints every setting as TOML, with its origin"))
         .subcommand(Command::new("check-host").about("Says what keeps this host from running the server"))
+        .subcommand(dlq::command())
         .subcommand(
             Command::new("nats")
                 .about("Runs the server in place of nats-server: its flags, its configuration file")
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some("check-host") => check_host(&config, true),
+        Some("dlq") => dlq::main(&matches, config.admin),
         _ => {
             let reload = || {
                 let (now, errors) = self::sources(&matches);

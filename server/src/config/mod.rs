@@ -76,6 +76,7 @@ pub struct Config {
     pub send_stall_nanos_max: u64,
     pub lane_shares: Shares,
     pub work_bytes_max: usize,
+    pub dead_letters_bytes_max: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,6 +168,7 @@ impl Config {
             send_stall_nanos_max: read.duration("send_stall_time_max"),
             lane_shares: read.lane_shares("lane_shares_min"),
             work_bytes_max: read.size("work_bytes_max", 1 << 20, 1 << 40),
+            dead_letters_bytes_max: read.size("dead_letters_bytes_max", 0, 1 << 40),
         };
         read.finish(config)
     }

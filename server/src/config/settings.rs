@@ -153,6 +153,12 @@ pub const SETTINGS: &[Setting] = &[
         "256MiB",
         "Bytes of messages a shard keeps until they are acknowledged; beyond, the least important go.",
     ),
+    row(
+        "dead_letters_bytes_max",
+        "SIZE",
+        "16MiB",
+        "Bytes of dead letters a shard keeps to be shown and replayed; beyond, the oldest go. 0: none.",
+    ),
 ];
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ pub enum Event<'a> {
     /// Who may connect from now on, and the limits; clients that no longer may are closed. Only those of
     /// [`Limits::take_over`] change.
     Settings(&'a Access, &'a Limits),
+    /// Publish dead letters anew as they were, the one of that number or all; says how many were taken.
+    ReplayLetters(Option<u64>, &'a mut u64),
+    /// Forget dead letters likewise; says how many there were.
+    PurgeLetters(Option<u64>, &'a mut u64),
     /// Tell the clients to leave, close them little by little, and stop when all are gone.
     LameDuck,
     /// Refuse new work, deliver what was accepted, then close.

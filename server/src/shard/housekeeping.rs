@@ -72,6 +72,9 @@ impl Shard {
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
         let (kept, in_flight) = delivery.book.counts();
         counters.set(Counter::WorkMessages, kept);
+        let (letters, bytes) = delivery.book.letters_kept();
+        counters.set(Counter::DeadLettersKept, letters);
+        counters.set(Counter::DeadLettersBytes, bytes);
         counters.set(Counter::WorkInFlight, in_flight);
         counters.set(Counter::WorkBytes, delivery.book.bytes() as u64);
         let pending = delivery.links.iter().map(|link| link.pending_bytes() as u64).sum();

@@ -93,6 +93,10 @@ counters! {
     DeadLettersRejected: Counter "dead_letters" by "rejected", "Messages that became dead letters.";
     DeadLettersUnroutable: Counter "dead_letters" by "unroutable", "Messages that became dead letters.";
     DeadLettersPoison: Counter "dead_letters" by "poison", "Messages that became dead letters.";
+    DeadLettersKept: Gauge "dead_letters_kept", "Dead letters that can be shown and replayed.";
+    DeadLettersBytes: Gauge "dead_letters_bytes", "Bytes they take.";
+    DeadLettersForgotten: Counter "dead_letters_forgotten", "Dead letters no longer kept for want of room.";
+    DeadLettersReplayed: Counter "dead_letters_replayed", "Dead letters published anew as they were.";
     PermissionViolations: Counter "permission_violations",
         "Publishes and subscriptions that the client may not make.";
     NoResponders: Counter "no_responders", "Requests that reached nobody.";

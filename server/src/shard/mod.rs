@@ -140,6 +140,8 @@ impl Shard {
                 self.change_limits(limits, effects);
                 self.change_access(access, effects);
             }
+            Event::ReplayLetters(one, count) => *count = self.replay_letters(one, effects),
+            Event::PurgeLetters(one, count) => *count = self.purge_letters(one),
             Event::LameDuck => self.begin_leaving(now, effects),
             Event::Drain => self.begin_drain(effects),
         }

@@ -51,6 +51,7 @@ pub fn small_limits(shards: usize) -> Limits {
         buffer_pool_max: 16,
         lane_shares: Shares::default(),
         work_bytes_max: 1 << 20,
+        dead_letters_bytes_max: 1 << 16,
     }
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod capacity;
 mod client;
 mod cross_shard;
+mod dead_letters;
 mod hostile;
 mod idle;
 mod isolation;

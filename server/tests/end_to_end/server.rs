@@ -13,7 +13,7 @@ pub struct Server {
     child: Child,
     pub native: String,
     pub nats: String,
-    admin: String,
+    pub admin: String,
     _folder: tempfile::TempDir,
 }
 

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as three read-only paths need; parsing is httparse's.
+//! As much of HTTP/1.1 as requests without bodies need; parsing is httparse's.
 
 /// A request's head may not be longer.
 pub(super) const HEAD_BYTES_MAX: usize = 8192;
@@ -15,6 +15,8 @@ pub(super) enum Parsed {
         query: String,
         keep_alive: bool,
         head_bytes: usize,
+        /// It may come from a page in a browser: it lacks a header that pages may not set unasked.
+        from_a_page: bool,
     },
     /// Answer with this status and close.
     Bad(u16),
@@ -24,6 +26,7 @@ pub(super) enum Parsed {
 pub(super) enum Method {
     Get,
     Head,
+    Post,
     Other,
 }
 
@@ -47,6 +50,7 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
     let method = match request.method {
         Some("GET") => Method::Get,
         Some("HEAD") => Method::Head,
+        Some("POST") => Method::Post,
         _ => Method::Other,
     };
     let target = request.path.unwrap_or("/");
@@ -62,7 +66,8 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
         Some(1) => !asks_for("close"),
         _ => asks_for("keep-alive"),
     };
-    Parsed::Request { method, path, query, keep_alive, head_bytes }
+    let from_a_page = value("ringbolt-admin").is_none();
+    Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page }
 }
 
 pub(super) fn response(
@@ -73,6 +78,7 @@ pub(super) fn response(
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         413 => "Content Too Large",
@@ -106,7 +112,8 @@ mod tests {
             assert_eq!(parse(&request[..cut]), Parsed::Incomplete, "{cut}");
         }
         let (path, query) = ("/metrics".to_owned(), "x=1".to_owned());
-        let whole = Parsed::Request { method: Method::Get, path, query, keep_alive: false, head_bytes };
+        let (method, keep_alive, from_a_page) = (Method::Get, false, true);
+        let whole = Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page };
         assert_eq!(parse(request), whole);
     }
 

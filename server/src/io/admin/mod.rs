@@ -1,8 +1,9 @@
-//! The control plane: health and metrics over HTTP, on a glommio executor of its own thread.
+//! The control plane: health, metrics and dead letters over HTTP, on a glommio executor of its own thread.
 //!
-//! It reads what the shards copied out and never touches them.
+//! It reads what the shards copied out, and asks them for the rest; it never touches them.
 
 mod http;
+mod letters;
 mod nats;
 mod pulse;
 mod server;
@@ -25,7 +26,10 @@ use std::time::{Instant, SystemTime};
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Asks the shards about their connections.
+/// Status, content type and body.
+type Answer = (u16, &'static str, String);
+
+/// Asks the shards what only they know.
 pub trait Inquire: std::fmt::Debug + Send + Sync {
     /// Begins to ask a shard; the answer comes on `answer`.
     fn ask(&self, shard: ShardId, inquiry: Inquiry);
@@ -111,7 +115,8 @@ impl AdminState {
             _ => (
                 404,
                 TEXT,
-                "there are /healthz, /readyz, /metrics, /varz, /connz, /subsz and /routez\n".to_owned(),
+                "there are /healthz, /readyz, /metrics, /varz, /connz, /subsz, /routez and /dead-letters\n"
+                    .to_owned(),
             ),
         }
     }

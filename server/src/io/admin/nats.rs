@@ -38,7 +38,7 @@ pub struct ServerFacts {
 pub(super) struct Query<'q>(pub &'q str);
 
 impl Query<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.split('&').find_map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (name == key).then_some(value)

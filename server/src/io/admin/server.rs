@@ -3,10 +3,9 @@
 use super::http::{self, Method, Parsed};
 use super::nats::Query;
 use super::pulse::Pulse;
-use super::{AdminState, JSON, TEXT};
+use super::{AdminState, Answer, JSON, TEXT, letters};
 use crate::io::shard_loop::Inquiry;
 use crate::shard::ShardId;
-use crate::shard::report::ConnectionReport;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::{sleep, timeout};
@@ -17,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::{self, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// A client may take this long for a whole request, counted from the answer before, and as long again
@@ -142,15 +141,22 @@ async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pul
                 (http::response(&answer, Method::Get, false), false)
             }
             Parsed::Request { method: Method::Other, .. } => {
-                let answer = (405, "text/plain", "only GET and HEAD\n".to_owned());
+                let answer = (405, "text/plain", "only GET, HEAD and POST\n".to_owned());
                 (http::response(&answer, Method::Get, false), false)
             }
-            Parsed::Request { method, path, query, keep_alive, head_bytes } => {
+            Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page } => {
                 buffer.drain(..head_bytes);
-                let answer = if path == "/connz" {
-                    connz(state, &Query(&query)).await
-                } else {
-                    state.answer(&path, &pulse.borrow())
+                let query = Query(&query);
+                let answer = match (method, path.as_str()) {
+                    (_, path) if path.starts_with(letters::PATH) && from_a_page => {
+                        (403, TEXT, "not from a page: send the header Ringbolt-Admin\n".to_owned())
+                    }
+                    (_, "/connz") => connz(state, &query).await,
+                    (Method::Get, letters::PATH) => letters::list(state, &query).await,
+                    (Method::Post, letters::REPLAY) => letters::replay(state, &query).await,
+                    (Method::Post, letters::PURGE) => letters::purge(state, &query).await,
+                    (Method::Post, _) => (405, TEXT, "only GET and HEAD\n".to_owned()),
+                    (_, path) => state.answer(path, &pulse.borrow()),
                 };
                 (http::response(&answer, method, keep_alive), keep_alive)
             }
@@ -165,13 +171,15 @@ async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pul
 }
 
 /// Asks every shard, a few connections at a time, so that none is held up for long.
-async fn connz(state: &AdminState, query: &Query<'_>) -> (u16, &'static str, String) {
+async fn connz(state: &AdminState, query: &Query<'_>) -> Answer {
     let mut reports = Vec::new();
     for shard in 0..state.counters.len() as ShardId {
         let mut from = Some(0);
         while let Some(from_slot) = from {
-            let Some((more, next)) = ask(state, shard, from_slot, query.wants_patterns()).await else {
-                return (503, TEXT, format!("shard {shard} does not answer\n"));
+            let (most, patterns) = (REPORTS_AT_ONCE, query.wants_patterns());
+            let inquiry = |answer| Inquiry::Connections { from_slot, most, patterns, answer };
+            let Some((more, next)) = ask(state, shard, inquiry).await else {
+                return silent(shard);
             };
             reports.extend(more);
             from = next;
@@ -183,15 +191,19 @@ async fn connz(state: &AdminState, query: &Query<'_>) -> (u16, &'static str, Str
     }
 }
 
-async fn ask(
+/// What is said when a shard says nothing.
+pub(super) fn silent(shard: ShardId) -> Answer {
+    (503, TEXT, format!("shard {shard} does not answer\n"))
+}
+
+/// Asks one shard and waits for the answer.
+pub(super) async fn ask<T>(
     state: &AdminState,
     shard: ShardId,
-    from_slot: u32,
-    patterns: bool,
-) -> Option<(Vec<ConnectionReport>, Option<u32>)> {
+    inquiry: impl FnOnce(Sender<T>) -> Inquiry,
+) -> Option<T> {
     let (answer, answers) = mpsc::channel();
-    let inquiry = Inquiry { from_slot, most: REPORTS_AT_ONCE, patterns, answer };
-    state.inquirer.as_ref()?.ask(shard, inquiry);
+    state.inquirer.as_ref()?.ask(shard, inquiry(answer));
     let deadline = Instant::now() + REQUEST_TIME_MAX;
     loop {
         match answers.try_recv() {

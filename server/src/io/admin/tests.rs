@@ -51,6 +51,22 @@ fn ready_only_between_start_and_drain() {
 }
 
 #[test]
+fn dead_letters_are_not_for_pages_in_a_browser() {
+    let (handle, _, _) = start();
+    let request = |line: &str, header: &str| {
+        ask(&handle, format!("{line} HTTP/1.1\r\nHost: a\r\n{header}Connection: close\r\n\r\n").as_bytes())
+    };
+    for line in ["POST /dead-letters/purge?all=1", "POST /dead-letters/replay?all=1", "GET /dead-letters"] {
+        assert!(request(line, "").starts_with("HTTP/1.1 403 "), "{line}");
+    }
+    let header = "Ringbolt-Admin: test\r\n";
+    assert!(request("POST /dead-letters/purge", header).starts_with("HTTP/1.1 400 "), "which?");
+    assert!(request("POST /dead-letters/purge?all=1", header).starts_with("HTTP/1.1 503 "), "no shards here");
+    assert!(request("POST /metrics", "").starts_with("HTTP/1.1 405 "));
+    handle.stop();
+}
+
+#[test]
 fn metrics_are_what_the_shard_last_published() {
     let (handle, _, shared) = start();
     let mut counters = Counters::default();

@@ -4,6 +4,7 @@ use super::ShardLoop;
 use crate::access::Access;
 use crate::limits::Limits;
 use crate::shard::report::ConnectionReport;
+use crate::shard::work::letters::LetterReport;
 use crate::shard::{Event, Nanos, ShardId};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -44,14 +45,22 @@ pub(super) struct Obeyed {
     pub inquiries_asked: u64,
 }
 
-/// A question about a shard's connections.
+/// Something the admin address wants of a shard, and where the answer goes.
 #[derive(Debug)]
-pub struct Inquiry {
-    pub from_slot: u32,
-    pub most: usize,
-    pub patterns: bool,
-    /// The connections, and the slot to go on from.
-    pub answer: Sender<(Vec<ConnectionReport>, Option<u32>)>,
+pub enum Inquiry {
+    /// Its connections from a slot on, and the slot to go on from.
+    Connections {
+        from_slot: u32,
+        most: usize,
+        patterns: bool,
+        answer: Sender<(Vec<ConnectionReport>, Option<u32>)>,
+    },
+    /// Dead letters from a number on.
+    Letters { from: u64, most: usize, contents: bool, answer: Sender<Vec<LetterReport>> },
+    /// Publish dead letters anew; how many were taken.
+    Replay { one: Option<u64>, answer: Sender<u64> },
+    /// Forget dead letters; how many there were.
+    Purge { one: Option<u64>, answer: Sender<u64> },
 }
 
 impl Orders {
@@ -94,7 +103,7 @@ impl ShardLoop {
         let asked = self.orders.inquiries_asked.load(Ordering::Acquire);
         if asked != self.obeyed.inquiries_asked {
             self.obeyed.inquiries_asked = asked;
-            self.answer_inquiries(now);
+            self.answer_inquiries(now)?;
         }
         if !self.obeyed.leaving && self.orders.lame_duck.load(Ordering::Relaxed) {
             self.obeyed.leaving = true;
@@ -109,14 +118,34 @@ impl ShardLoop {
         Ok(())
     }
 
-    fn answer_inquiries(&mut self, now: Nanos) {
+    fn answer_inquiries(&mut self, now: Nanos) -> io::Result<()> {
         let own = self.shard.id();
         let mut inquiries = self.orders.inquiries.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, inquiry) in inquiries.extract_if(.., |(shard, _)| *shard == own) {
-            // Who asked may have given up.
-            let report = self.shard.report(now, inquiry.from_slot, inquiry.most, inquiry.patterns);
-            let _ = inquiry.answer.send(report);
+        let own: Vec<Inquiry> =
+            inquiries.extract_if(.., |(shard, _)| *shard == own).map(|(_, inquiry)| inquiry).collect();
+        drop(inquiries);
+        for inquiry in own {
+            // Who asked may have given up: nobody minds an answer that cannot be sent.
+            match inquiry {
+                Inquiry::Connections { from_slot, most, patterns, answer } => {
+                    let _ = answer.send(self.shard.report(now, from_slot, most, patterns));
+                }
+                Inquiry::Letters { from, most, contents, answer } => {
+                    let _ = answer.send(self.shard.letters(from, most, contents));
+                }
+                Inquiry::Replay { one, answer } => {
+                    let mut count = 0;
+                    self.handle(now, Event::ReplayLetters(one, &mut count))?;
+                    let _ = answer.send(count);
+                }
+                Inquiry::Purge { one, answer } => {
+                    let mut count = 0;
+                    self.handle(now, Event::PurgeLetters(one, &mut count))?;
+                    let _ = answer.send(count);
+                }
+            }
         }
+        Ok(())
     }
 
     fn stop_accepting(&mut self) -> io::Result<()> {

@@ -7,7 +7,9 @@
 pub mod acknowledgement;
 pub mod balance;
 pub mod breaker;
+mod bury;
 mod group;
+pub mod letters;
 pub mod options;
 pub mod seen;
 mod serve;
@@ -22,6 +24,7 @@ use acknowledgement::Verb;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
+use letters::Letters;
 use seen::Seen;
 use slab::Slab;
 use std::collections::BTreeSet;
@@ -94,6 +97,8 @@ pub struct Book {
     /// Confirmations that were asked for: where to, and what they say.
     confirm: Vec<(AccountId, Box<[u8]>, String)>,
     seen: Seen,
+    /// Messages that died.
+    letters: Letters,
     /// Members whose breakers changed.
     turned: Vec<Turned>,
     /// Members left, or time passed: some messages may have nobody here who wants them.
@@ -112,6 +117,7 @@ impl Default for Book {
             names: HashMap::with_hasher(state.clone()),
             tasks: HashMap::with_hasher(state),
             wheel: Wheel::default(),
+            letters: Letters::default(),
             next: 1,
             bytes: 0,
             dead: Vec::new(),
@@ -127,6 +133,11 @@ impl Default for Book {
 }
 
 impl Book {
+    /// Dead letters that are kept, and their bytes.
+    pub fn letters_kept(&self) -> (u64, u64) {
+        (self.letters.count() as u64, self.letters.bytes() as u64)
+    }
+
     /// A subscription becomes a member; the options of the first are the group's.
     pub fn join(
         &mut self,

@@ -13,20 +13,18 @@ use crate::shard::random::Random;
 use crate::shard::router::Target;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
-use ringbolt_protocol::command::{Flags, Publish};
+use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
 use serde_json::json;
 use smallvec::SmallVec;
 
-/// Where dead letters go: behind it the reason and the subject the message had.
-pub const DEAD_LETTERS: &str = "$DLQ.";
 /// Where changes of breakers go: behind it the new state.
 pub const EVENTS: &str = "$EVENTS.breaker.";
 /// The server itself as a publisher.
 const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
 /// A message without anything in it.
-const EMPTY: Message<'static> = Message {
+pub(super) const EMPTY: Message<'static> = Message {
     publisher: PublisherId { shard: 0, connection: NOBODY },
     account: AccountId::GLOBAL,
     flags: Flags(0),
@@ -215,7 +213,7 @@ impl Shard {
             ready.dedup();
             ready.into_iter().for_each(|group| self.delivery.serve(group, effects));
             for (death, task) in std::mem::take(&mut self.delivery.book.dead) {
-                self.bury(death, &task, effects);
+                self.bury(death, task, effects);
             }
             for turned in std::mem::take(&mut self.delivery.book.turned) {
                 self.tell_of_breaker(&turned, effects);
@@ -250,82 +248,10 @@ impl Shard {
         self.say(&format!("{EVENTS}{}", turned.state), &message, effects);
     }
 
-    /// Publishes a message that will not be delivered any more as a dead letter.
-    fn bury(&mut self, death: Death, task: &Task, effects: &mut Effects) {
-        self.delivery.counters.add(
-            match death {
-                Death::Exhausted => Counter::DeadLettersExhausted,
-                Death::Expired => Counter::DeadLettersExpired,
-                Death::Rejected => Counter::DeadLettersRejected,
-                Death::Poison => Counter::DeadLettersPoison,
-                Death::Unroutable => Counter::DeadLettersUnroutable,
-            },
-            1,
-        );
-        // A dead letter that dies is dead.
-        if task.subject.starts_with(DEAD_LETTERS) {
-            return;
-        }
-        let subject = format!("{DEAD_LETTERS}{}.{}", death.name(), task.subject);
-        let attempts = task.attempts.to_string();
-        let (accepted, delivered) =
-            (self.identity.time_text(task.accepted), self.identity.time_text(task.delivered));
-        let (block, rest) = task.parts();
-        let mut lines: SmallVec<[(&str, &[u8]); 8]> = SmallVec::new();
-        // A letter outlives the message's deadline.
-        lines.push((headers::DEADLINE, b""));
-        lines.push((headers::SUBJECT, task.subject.as_bytes()));
-        lines.push((headers::REASON, death.name().as_bytes()));
-        lines.push((headers::DELIVERIES, attempts.as_bytes()));
-        lines.push((headers::ACCEPTED, accepted.as_bytes()));
-        lines.push((headers::DELIVERED, delivered.as_bytes()));
-        lines.extend(task.error.as_deref().map(|error| (headers::ERROR, error.as_bytes())));
-        lines.extend(task.reply.as_deref().map(|reply| (headers::REPLY, reply)));
-        let mut payload = Vec::new();
-        headers::with(block, &lines, &mut payload);
-        let header_bytes = payload.len() as u32;
-        payload.extend_from_slice(rest);
-        let message = Message { reply: None, ..task.message(MeshPayload::Copied(&payload), header_bytes) };
-        self.say(&subject, &message, effects);
-    }
-
-    /// A message that nobody took. Returns whether its publisher wants a dead letter made of it.
-    #[cold]
-    pub(in crate::shard) fn bury_unroutable(
-        &mut self,
-        id: ConnectionId,
-        subject: SubjectId,
-        publish: &Publish<'_>,
-        effects: &mut Effects,
-    ) -> bool {
-        let block = &publish.payload[..publish.header_bytes as usize];
-        if headers::find(block, headers::UNROUTABLE) != Some(headers::DEAD_LETTER) {
-            return false;
-        }
-        let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-        let space = &mut self.spaces[usize::from(account.0)];
-        let (subject, _, _) = space.subjects.route(subject, &space.router);
-        let message = Message {
-            publisher: PublisherId { shard: self.id, connection: id },
-            account,
-            flags: publish.flags.without_layout_bits(),
-            timestamp_nanos: publish.timestamp_nanos,
-            correlation_id: publish.correlation_id,
-            subject,
-            reply: publish.reply,
-            header_bytes: publish.header_bytes,
-            payload: MeshPayload::Copied(publish.payload),
-            ..EMPTY
-        };
-        let task = Task::of(&message, u32::MAX, self.delivery.now, self.delivery.unix_epoch_nanos);
-        self.bury(Death::Unroutable, &task, effects);
-        true
-    }
-
-    /// Publishes on behalf of the server.
-    fn say(&mut self, subject: &str, message: &Message<'_>, effects: &mut Effects) {
+    /// Publishes on behalf of the server. Returns whether anyone took it.
+    pub(super) fn say(&mut self, subject: &str, message: &Message<'_>, effects: &mut Effects) -> bool {
         let message = Message { publisher: PublisherId { shard: self.id, connection: NOBODY }, ..*message };
-        self.route_in(message.account, subject, message.reply, &message, 0, effects);
+        self.route_in(message.account, subject, message.reply, &message, 0, effects)
     }
 
     /// Messages that no member of this shard can have go to a shard with members, if there is one.
