@@ -166,11 +166,13 @@ fn client_controls() -> Vec<(&'static str, Control<'static>)> {
         name: "sensor-7",
         library: "example 1.0",
         batches: false,
+        flow: false,
     };
     let unsubscribe = Unsubscribe { correlation_id: 3, id: 1, deliveries_max: 0 };
     vec![
         ("hello", Control::Hello(hello)),
         ("hello.batches", Control::Hello(Hello { batches: true, ..hello })),
+        ("hello.flow", Control::Hello(Hello { flow: true, ..hello })),
         ("subscribe", Control::Subscribe(subscribe)),
         ("subscribe.queue_group", Control::Subscribe(queue_group)),
         ("unsubscribe", Control::Unsubscribe(unsubscribe)),
@@ -213,6 +215,8 @@ fn server_controls() -> Vec<(&'static str, Control<'static>)> {
         ("interned", Control::Interned(Interned { correlation_id: 4, id: 300 })),
         ("refusal", Control::Refusal(refusal)),
         ("close.stale", Control::Close(stale)),
+        ("flow.paused", Control::Flow(Flow { correlation_id: 0, paused: true })),
+        ("flow.resumed", Control::Flow(Flow { correlation_id: 0, paused: false })),
     ]
 }
 
@@ -271,7 +275,7 @@ fn golden_bytes_decode_to_their_frame() {
 fn every_frame_type_has_a_vector() {
     let seen: std::collections::HashSet<u8> =
         vectors::all().iter().map(|(_, bytes)| peek_frame(bytes).expect("a whole header").0 as u8).collect();
-    for number in 1..=16 {
+    for number in 1..=17 {
         assert!(seen.contains(&number), "frame type {number} has no vector");
     }
 }

@@ -132,8 +132,9 @@ impl Table {
         match self.frame_type {
             1 => {
                 let [version_min, version_max] = self.small;
-                let batches = self.numbers[0] % 2 == 1;
-                Control::Hello(Hello { correlation_id, version_min, version_max, name, library, batches })
+                let (batches, flow) = (self.numbers[0] % 2 == 1, self.numbers[1] % 2 == 1);
+                let hello = Hello { correlation_id, version_min, version_max, name, library, batches, flow };
+                Control::Hello(hello)
             }
             2 => self.welcome(),
             3 => {
@@ -159,6 +160,7 @@ impl Table {
             }
             12 => Control::Ping(Ping { correlation_id }),
             13 => Control::Pong(Pong { correlation_id }),
+            17 => Control::Flow(Flow { correlation_id, paused: wide % 2 == 1 }),
             _ => {
                 let code = CloseCode::from_number(u16::from(self.small[0] % 8));
                 Control::Close(Close { correlation_id, code, message: library })
@@ -189,7 +191,8 @@ impl Table {
 
 fn table() -> impl Strategy<Value = Table> {
     let text = || proptest::string::string_regex(".{0,60}").expect("a valid expression");
-    let frame_type = (1..=14u8).prop_filter("messages are no tables", |&number| !matches!(number, 9 | 10));
+    let frame_type =
+        (1..=17u8).prop_filter("messages are no tables", |&number| !matches!(number, 9 | 10 | 15 | 16));
     (frame_type, any::<[u64; 4]>(), any::<[u8; 2]>(), [text(), text(), text()])
         .prop_map(|(frame_type, numbers, small, texts)| Table { frame_type, numbers, small, texts })
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ConfigError};
 use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
+use ringbolt_protocol::subject::{Pattern, Subject};
 
 /// What happens to a message whose receiver's outbox is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,12 +53,14 @@ pub const RELOADABLE: &[&str] = &[
     "control_line_bytes_max",
     "outbox_bytes_max",
     "slow_consumer",
+    "slow_consumer_by_subject",
     "hello_timeout",
     "ping_interval",
     "ping_outstanding_max",
     "send_stall_time_max",
     "lane_shares_min",
     "work_bytes_max",
+    "memory_bytes_max",
     "dead_letters_bytes_max",
     "lame_duck_grace",
     "lame_duck_time",
@@ -83,6 +86,8 @@ pub struct Limits {
     /// Queued for one connection.
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
+    /// Patterns of subjects that another policy is for; the first that matches counts.
+    pub slow_consumer_by_subject: Vec<(String, SlowConsumerPolicy)>,
     pub outbox_segment_bytes: usize,
     pub shared_payload_bytes_min: usize,
     /// Waiting for one other shard.
@@ -102,6 +107,8 @@ pub struct Limits {
     pub send_stall_nanos_max: u64,
     pub lane_shares: Shares,
     pub work_bytes_max: usize,
+    /// Waiting to be sent or acknowledged, before lanes are shed.
+    pub memory_bytes_max: usize,
     pub dead_letters_bytes_max: usize,
     /// Idle outbox buffers a shard keeps.
     pub buffer_pool_max: usize,
@@ -127,15 +134,27 @@ impl Limits {
         self.control_line_bytes_max = new.control_line_bytes_max;
         self.outbox_bytes_max = new.outbox_bytes_max;
         self.slow_consumer = new.slow_consumer;
+        self.slow_consumer_by_subject.clone_from(&new.slow_consumer_by_subject);
         self.hello_timeout_nanos = new.hello_timeout_nanos;
         self.ping_interval_nanos = new.ping_interval_nanos;
         self.ping_outstanding_max = new.ping_outstanding_max;
         self.send_stall_nanos_max = new.send_stall_nanos_max;
         self.lane_shares = new.lane_shares;
         self.work_bytes_max = new.work_bytes_max;
+        self.memory_bytes_max = new.memory_bytes_max;
         self.dead_letters_bytes_max = new.dead_letters_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;
+    }
+
+    /// What happens to a message on this subject whose receiver's outbox is full, unless it asked for
+    /// something. A pattern stands for the subjects it matches.
+    pub fn slow_consumer_for(&self, subject: &str) -> SlowConsumerPolicy {
+        let subject = Subject::trusted(subject);
+        let matches =
+            |pattern: &str| Pattern::new(pattern.as_bytes()).is_ok_and(|pattern| pattern.matches(&subject));
+        let own = self.slow_consumer_by_subject.iter().find(|(pattern, _)| matches(pattern));
+        own.map_or(self.slow_consumer, |&(_, policy)| policy)
     }
 
     /// Derives and checks what no single setting can know.
@@ -174,6 +193,7 @@ impl Limits {
             control_line_bytes_max: config.control_line_bytes_max,
             outbox_bytes_max: config.outbox_bytes_max,
             slow_consumer: config.slow_consumer,
+            slow_consumer_by_subject: config.slow_consumer_by_subject.clone(),
             outbox_segment_bytes: config.outbox_segment_bytes,
             shared_payload_bytes_min: config.shared_payload_bytes_min,
             mesh_pending_bytes_max: config.mesh_pending_bytes_max,
@@ -191,6 +211,7 @@ impl Limits {
             send_stall_nanos_max: config.send_stall_nanos_max,
             lane_shares: config.lane_shares,
             work_bytes_max: config.work_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
             dead_letters_bytes_max: config.dead_letters_bytes_max,
             buffer_pool_max: BUFFER_POOL_MAX,
         })

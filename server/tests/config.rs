@@ -82,6 +82,7 @@ fn check_config_names_everything_that_is_wrong_in_one_run() {
     let (code, stdout, stderr) = output(
         server()
             .args(["check-config", "--config", &path, "--payload-bytes-max", "1TiB"])
+            .args(["--slow-consumer-by-subject", "a..b=drop-oldest,c.>=drop-oldest,d=wait"])
             .env("RINGBOLT_PING_INTERVALL", "10s")
             .env("RINGBOLT_HELLO_TIMEOUT", "10"),
     );
@@ -95,13 +96,18 @@ fn check_config_names_everything_that_is_wrong_in_one_run() {
         "payload_bytes_max: '1TiB' is not a size: write bytes, or 64KiB, 1MiB, 2GiB \
          (from --payload-bytes-max)"
             .into(),
+        "slow_consumer_by_subject: 'a..b' is no pattern: the subject has an empty token (from --slow-consumer-by-subject)"
+            .into(),
+        "slow_consumer_by_subject: 'd=wait' has no policy behind its '=': disconnect, drop-oldest, \
+         drop-newest, pause-publisher (from --slow-consumer-by-subject)"
+            .into(),
         "hello_timeout: '10' is not a time up to 24h: write 500ms, 10s or 2m (from RINGBOLT_HELLO_TIMEOUT)"
             .into(),
     ] {
         let line = format!("ringbolt-server: {sentence}");
         assert!(stderr.lines().any(|found| found == line), "{line} in {stderr}");
     }
-    assert_eq!(stderr.lines().count(), 6, "{stderr}");
+    assert_eq!(stderr.lines().count(), 8, "{stderr}");
 }
 
 #[test]

@@ -117,7 +117,8 @@ fn play_of(dialect: Dialect, greeting: &[u8], input: &[u8], cuts: &[usize]) -> O
     for batches in [false, true] {
         let mut native = SimClient::default();
         let (version_min, version_max, correlation_id) = (1, 1, 0);
-        let hello = Hello { correlation_id, version_min, version_max, name: "", library: "", batches };
+        let (name, library, flow) = ("", "", false);
+        let hello = Hello { correlation_id, version_min, version_max, name, library, batches, flow };
         native.say(&Control::Hello(hello));
         native.subscribe(5, "a.b", None, SlowConsumer::Default);
         native.subscribe(6, "a.*", Some("q"), SlowConsumer::Default);

@@ -289,7 +289,12 @@ impl Run {
                 return Err(format!("{queued} bytes are queued for client {number}, above its bound"));
             }
         }
-        Ok(())
+        let queued = |number| self.world.queued_bytes(number) as u64;
+        let queued: u64 = (0..self.clients.len()).map(queued).sum();
+        match self.world.count(Counter::OutboxBytes) {
+            counted if counted == queued => Ok(()),
+            counted => Err(format!("{queued} bytes are queued, and {counted} counted")),
+        }
     }
 
     fn finish(&mut self) -> Result<(), String> {

@@ -68,7 +68,8 @@ impl Core {
         self.handle(Event::Opened(id, Opening::NATIVE));
         let mut client = SimClient::default();
         let (version_min, version_max, correlation_id) = (1, 1, 0);
-        let hello = Hello { correlation_id, version_min, version_max, name: "", library: "", batches };
+        let (name, library, flow) = ("", "", false);
+        let hello = Hello { correlation_id, version_min, version_max, name, library, batches, flow };
         client.say(&Control::Hello(hello));
         client.intern(1, "orders.eu");
         if subscribes {

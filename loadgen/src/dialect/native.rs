@@ -19,6 +19,7 @@ pub(super) fn greet(out: &mut Vec<u8>) {
         name: "ringbolt-loadgen",
         library: concat!("ringbolt-loadgen ", env!("CARGO_PKG_VERSION")),
         batches: true,
+        flow: false,
     };
     encode_control(&Control::Hello(hello), out);
 }

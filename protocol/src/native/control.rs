@@ -64,6 +64,7 @@ messages! {
     Interned { id: u32, }
     Ping {}
     Pong {}
+    Flow { paused: bool, }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +76,8 @@ pub struct Hello<'a> {
     pub library: &'a str,
     /// The client takes DELIVER_BATCH.
     pub batches: bool,
+    /// The client takes FLOW.
+    pub flow: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,6 +145,7 @@ pub enum Control<'a> {
     Ping(Ping),
     Pong(Pong),
     Close(Close<'a>),
+    Flow(Flow),
 }
 
 fn root<'a, T>(header: &Header, body: &'a [u8]) -> Result<T::Inner, DecodeError>
@@ -164,6 +168,7 @@ pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Control<'a>,
                 name: hello.name().unwrap_or(""),
                 library: hello.library().unwrap_or(""),
                 batches: hello.batches(),
+                flow: hello.flow(),
             })
         }
         FrameType::Welcome => Control::Welcome(decode_welcome(header, body)?),
@@ -222,6 +227,10 @@ pub(super) fn decode<'a>(header: &Header, body: &'a [u8]) -> Result<Control<'a>,
             let close = root::<table::Close<'_>>(header, body)?;
             let code = CloseCode::from_number(close.code().0);
             Control::Close(Close { correlation_id, code, message: close.message().unwrap_or("") })
+        }
+        FrameType::Flow => {
+            let paused = root::<table::Flow<'_>>(header, body)?.paused();
+            Control::Flow(Flow { correlation_id, paused })
         }
         FrameType::Publish | FrameType::Deliver | FrameType::PublishBatch | FrameType::DeliverBatch => {
             unreachable!("messages are not control frames")
@@ -289,8 +298,8 @@ fn build(control: &Control<'_>, to: &mut FlatBufferBuilder<'_>) -> (FrameType, u
             let name = Some(to.create_string(text(hello.name)));
             let library = Some(to.create_string(text(hello.library)));
             let (version_min, version_max) = (hello.version_min, hello.version_max);
-            let batches = hello.batches;
-            let arguments = table::HelloArgs { version_min, version_max, name, library, batches };
+            let (batches, flow) = (hello.batches, hello.flow);
+            let arguments = table::HelloArgs { version_min, version_max, name, library, batches, flow };
             finish!(Hello, hello, table::Hello::create(to, &arguments))
         }
         Control::Welcome(welcome) => {
@@ -348,6 +357,9 @@ fn build(control: &Control<'_>, to: &mut FlatBufferBuilder<'_>) -> (FrameType, u
         }
         Control::Ping(it) => finish!(Ping, it, table::Ping::create(to, &table::PingArgs {})),
         Control::Pong(it) => finish!(Pong, it, table::Pong::create(to, &table::PongArgs {})),
+        Control::Flow(it) => {
+            finish!(Flow, it, table::Flow::create(to, &table::FlowArgs { paused: it.paused }))
+        }
         Control::Close(it) => {
             let message = Some(to.create_string(text(it.message)));
             let code = table::CloseCode(it.code as u16);

@@ -29,6 +29,7 @@ pub enum FrameType {
     Close = 14,
     PublishBatch = 15,
     DeliverBatch = 16,
+    Flow = 17,
 }
 
 impl FrameType {
@@ -51,6 +52,7 @@ impl FrameType {
             14 => FrameType::Close,
             15 => FrameType::PublishBatch,
             16 => FrameType::DeliverBatch,
+            17 => FrameType::Flow,
             _ => return None,
         })
     }

@@ -60,6 +60,7 @@ pub struct Config {
     pub control_line_bytes_max: usize,
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
+    pub slow_consumer_by_subject: Vec<(String, SlowConsumerPolicy)>,
     pub shared_payload_bytes_min: usize,
     pub outbox_segment_bytes: usize,
     pub mesh_pending_bytes_max: usize,
@@ -76,6 +77,7 @@ pub struct Config {
     pub send_stall_nanos_max: u64,
     pub lane_shares: Shares,
     pub work_bytes_max: usize,
+    pub memory_bytes_max: usize,
     pub dead_letters_bytes_max: usize,
 }
 
@@ -152,6 +154,7 @@ impl Config {
             control_line_bytes_max: read.size("control_line_bytes_max", 512, 32 << 10),
             outbox_bytes_max: read.size("outbox_bytes_max", 64 << 10, 16 << 30),
             slow_consumer: read.choice("slow_consumer", SlowConsumerPolicy::NAMES),
+            slow_consumer_by_subject: read.policies("slow_consumer_by_subject"),
             shared_payload_bytes_min: read.size("shared_payload_bytes_min", 256, 64 << 20),
             outbox_segment_bytes: read.size("outbox_segment_bytes", 4096, 1 << 20),
             mesh_pending_bytes_max: read.size("mesh_pending_bytes_max", 64 << 10, 4 << 30),
@@ -168,6 +171,7 @@ impl Config {
             send_stall_nanos_max: read.duration("send_stall_time_max"),
             lane_shares: read.lane_shares("lane_shares_min"),
             work_bytes_max: read.size("work_bytes_max", 1 << 20, 1 << 40),
+            memory_bytes_max: read.size("memory_bytes_max", 1 << 20, 1 << 44),
             dead_letters_bytes_max: read.size("dead_letters_bytes_max", 0, 1 << 40),
         };
         read.finish(config)

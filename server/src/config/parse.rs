@@ -2,7 +2,8 @@
 
 use super::cores::parse_cores;
 use super::{Config, ConfigError, Sources};
-use crate::limits::{LANES, Shares};
+use crate::limits::{LANES, Shares, SlowConsumerPolicy};
+use ringbolt_protocol::subject::Pattern;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -171,6 +172,25 @@ impl<'s> Reader<'s> {
                 Shares::default()
             }
         }
+    }
+
+    /// Patterns and their policies: `a.>=drop-oldest,b=disconnect`.
+    pub(super) fn policies(&mut self, key: &str) -> Vec<(String, SlowConsumerPolicy)> {
+        let text = self.value(key).unwrap_or("").to_owned();
+        let mut policies = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (pattern, name) = part.rsplit_once('=').unwrap_or((part, ""));
+            let policy = SlowConsumerPolicy::NAMES.iter().find(|(known, _)| *known == name);
+            match (Pattern::new(pattern.as_bytes()), policy) {
+                (Ok(_), Some(&(_, policy))) => policies.push((pattern.to_owned(), policy)),
+                (Err(error), _) => self.fail(key, format!("'{pattern}' is no pattern: {error}")),
+                (_, None) => {
+                    let names: Vec<&str> = SlowConsumerPolicy::NAMES.iter().map(|&(name, _)| name).collect();
+                    self.fail(key, format!("'{part}' has no policy behind its '=': {}", names.join(", ")));
+                }
+            }
+        }
+        policies
     }
 
     /// Cores from `cores` and `shards`, which must agree.

@@ -107,6 +107,13 @@ pub const SETTINGS: &[Setting] = &[
          A subscription may choose its own.",
     ),
     row(
+        "slow_consumer_by_subject",
+        "LIST",
+        "",
+        "Other policies for some subjects: metrics.>=drop-oldest,audit.*=pause-publisher; the first pattern \
+         that matches counts.",
+    ),
+    row(
         "shared_payload_bytes_min",
         "SIZE",
         "8KiB",
@@ -152,6 +159,13 @@ pub const SETTINGS: &[Setting] = &[
         "SIZE",
         "256MiB",
         "Bytes of messages a shard keeps until they are acknowledged; beyond, the least important go.",
+    ),
+    row(
+        "memory_bytes_max",
+        "SIZE",
+        "4GiB",
+        "Bytes that may wait in a shard to be sent or acknowledged. From 80 % of it on, lanes are shed, the \
+         least important first, and taken again 20 % lower.",
     ),
     row(
         "dead_letters_bytes_max",

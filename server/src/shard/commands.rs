@@ -52,7 +52,8 @@ impl Shard {
             | Control::Subscribed(_)
             | Control::Unsubscribed(_)
             | Control::Interned(_)
-            | Control::Refusal(_) => {
+            | Control::Refusal(_)
+            | Control::Flow(_) => {
                 self.violation(id, "this frame goes from the server to the client only", effects);
             }
         }
@@ -121,17 +122,17 @@ impl Shard {
         if let Some(session) = self.delivery.sessions.get_mut(id) {
             session.stage = Stage::Ready;
             session.batches = hello.batches;
+            session.flow = hello.flow;
         }
     }
 
     fn subscribe_command(&mut self, id: ConnectionId, subscribe: &Subscribe<'_>, effects: &mut Effects) {
-        let default = self.delivery.limits.slow_consumer;
         let policy = match subscribe.slow_consumer {
-            SlowConsumer::Default => default,
-            SlowConsumer::Disconnect => SlowConsumerPolicy::Disconnect,
-            SlowConsumer::DropOldest => SlowConsumerPolicy::DropOldest,
-            SlowConsumer::DropNewest => SlowConsumerPolicy::DropNewest,
-            SlowConsumer::PausePublisher => SlowConsumerPolicy::PausePublisher,
+            SlowConsumer::Default => None,
+            SlowConsumer::Disconnect => Some(SlowConsumerPolicy::Disconnect),
+            SlowConsumer::DropOldest => Some(SlowConsumerPolicy::DropOldest),
+            SlowConsumer::DropNewest => Some(SlowConsumerPolicy::DropNewest),
+            SlowConsumer::PausePublisher => Some(SlowConsumerPolicy::PausePublisher),
         };
         let correlation_id = subscribe.correlation_id;
         if self.interest.waiting() >= WAITING_ANSWERS_MAX {
@@ -147,8 +148,11 @@ impl Shard {
         }
         match self.subscribe(id, subscribe.id, subscribe.pattern, subscribe.queue_group, policy, effects) {
             Ok(()) => {
+                let lenient = is_lenient(
+                    policy.unwrap_or_else(|| self.delivery.limits.slow_consumer_for(subscribe.pattern)),
+                );
                 if let Some(session) = self.delivery.sessions.get_mut(id) {
-                    session.lenient |= is_lenient(policy);
+                    session.lenient |= lenient;
                 }
                 let answer = Answer::Subscribed { id: subscribe.id, correlation_id };
                 self.answer_in_force(id, answer, effects);

@@ -25,10 +25,8 @@ impl Shard {
         }
         self.scanned_at = now;
         self.leave_further(now, effects);
-        let mut outbox_bytes = 0;
         let mut findings = Vec::new();
         for session in self.delivery.sessions.iter() {
-            outbox_bytes += session.outbox.queued_bytes() as u64;
             let limits = &self.delivery.limits;
             let silent_nanos = now.since(session.received_at);
             // A further ping is due an interval after the last.
@@ -49,7 +47,6 @@ impl Shard {
             };
             findings.push((session.id, finding));
         }
-        self.delivery.counters.set(Counter::OutboxBytes, outbox_bytes);
         for (id, finding) in findings {
             self.act_on(id, &finding, effects);
         }
@@ -72,6 +69,8 @@ impl Shard {
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
         let (kept, in_flight) = delivery.book.counts();
         counters.set(Counter::WorkMessages, kept);
+        counters.set(Counter::OutboxBytes, delivery.outbox_bytes as u64);
+        counters.set(Counter::EmergencyLevel, delivery.emergency.level() as u64);
         let (letters, bytes) = delivery.book.letters_kept();
         counters.set(Counter::DeadLettersKept, letters);
         counters.set(Counter::DeadLettersBytes, bytes);

@@ -76,6 +76,7 @@ counters! {
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
     DropsExpired: Counter "messages_dropped" by "expired", "Messages dropped.";
     DropsWorkFull: Counter "messages_dropped" by "work_full", "Messages dropped.";
+    DropsEmergency: Counter "messages_dropped" by "emergency", "Messages dropped.";
     DropsDraining: Counter "messages_dropped" by "draining", "Messages dropped.";
     WorkMessages: Gauge "work_messages", "Messages kept until they are acknowledged.";
     WorkInFlight: Gauge "work_in_flight", "Those of them that a member of a queue group has.";
@@ -112,7 +113,9 @@ counters! {
     ReceiveBuffersFree: Gauge "receive_buffers_free", "Receive buffers the kernel may fill.";
     ReceiveBufferExhausted: Counter "receive_buffer_exhausted",
         "Receives that found no buffer and were armed again.";
-    OutboxBytes: Gauge "outbox_bytes", "Bytes queued in outboxes, as of the last second.";
+    OutboxBytes: Gauge "outbox_bytes", "Bytes queued in outboxes.";
+    EmergencyLevel: Gauge "emergency_level",
+        "Lanes that are shed because memory_bytes_max is near, the least important first.";
     BufferPoolHits: Counter "buffer_pool_hits", "Outbox buffers taken from the pool.";
     BufferPoolMisses: Counter "buffer_pool_misses", "Outbox buffers allocated.";
     BufferPoolFree: Gauge "buffer_pool_free", "Outbox buffers in the pool.";

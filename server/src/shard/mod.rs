@@ -152,7 +152,9 @@ impl Shard {
     /// there is nothing to send or a send is in flight.
     pub fn take_segments(&mut self, now: Nanos, id: ConnectionId, into: &mut Vec<Segment>) -> usize {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return 0 };
-        session.outbox.take(now, &self.delivery.limits.lane_shares, into)
+        let bytes = session.outbox.take(now, &self.delivery.limits.lane_shares, into);
+        self.delivery.outbox_bytes -= bytes;
+        bytes
     }
 
     /// The next batch for another shard.
@@ -226,6 +228,7 @@ impl Shard {
     fn change_limits(&mut self, limits: &Limits, effects: &mut Effects) {
         let told = self.delivery.limits.payload_bytes_max;
         self.delivery.limits.take_over(limits);
+        self.delivery.heed_limits();
         self.decode_limits = decode_limits(&self.delivery.limits);
         let (payload, line) = (limits.payload_bytes_max, limits.control_line_bytes_max);
         for session in self.delivery.sessions.iter_mut() {
@@ -261,6 +264,7 @@ impl Shard {
             self.forget_interest(id, effects);
         }
         let mut session = self.delivery.sessions.remove(id).expect("looked up above");
+        self.delivery.outbox_bytes -= session.outbox.queued_bytes();
         let dropped = session.outbox.discard(&mut self.delivery.pool);
         self.delivery.counters.add(Counter::DropsConnectionEnded, dropped);
         if session.pauses > 0 {
@@ -319,6 +323,9 @@ impl Shard {
     /// What delivering decided but could not do while it held the route: cut slow consumers, end
     /// subscriptions that had their last delivery.
     fn settle(&mut self, effects: &mut Effects) {
+        if self.delivery.emergency.turns_at(self.delivery.memory_bytes()) {
+            self.turn_emergency(effects);
+        }
         loop {
             self.settle_work(effects);
             self.remove_expired(effects);

@@ -36,6 +36,8 @@ pub struct Session {
     pub traffic: Traffic,
     /// Takes DELIVER_BATCH.
     pub batches: bool,
+    /// It is told when it is no longer read from.
+    pub flow: bool,
     /// Never cut for being slow: a subscription asked for drops instead.
     pub lenient: bool,
     pub pings_outstanding: u8,
@@ -65,6 +67,7 @@ impl Session {
             headers: true,
             keeps_replies: false,
             batches: false,
+            flow: false,
             traffic: Traffic::default(),
             lenient,
             pings_outstanding: 0,

@@ -27,7 +27,8 @@ pub(super) struct Wanted<'a> {
     pub group: Option<&'a str>,
     /// Deliveries are acknowledged.
     pub work: Option<WorkOptions>,
-    pub policy: SlowConsumerPolicy,
+    /// What its client asked for when its outbox is full.
+    pub policy: Option<SlowConsumerPolicy>,
 }
 
 impl Shard {
@@ -38,7 +39,7 @@ impl Shard {
         client_id: u32,
         pattern: &str,
         group: Option<&str>,
-        policy: SlowConsumerPolicy,
+        policy: Option<SlowConsumerPolicy>,
         effects: &mut Effects,
     ) -> Result<(), (RefusalCode, String)> {
         let pattern = Pattern::new(pattern.as_bytes())

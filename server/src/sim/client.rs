@@ -12,15 +12,25 @@ use ringbolt_protocol::native::encode;
 /// What a client heard, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Received {
-    Delivery { subscription: u32, correlation_id: u64, reply: Option<String>, payload: Vec<u8> },
+    Delivery {
+        subscription: u32,
+        correlation_id: u64,
+        reply: Option<String>,
+        payload: Vec<u8>,
+    },
     Welcome,
     Subscribed(u32),
     Unsubscribed(u32),
     Interned(u32),
-    Refused { code: RefusalCode, correlation_id: u64 },
+    Refused {
+        code: RefusalCode,
+        correlation_id: u64,
+    },
     Pong(u64),
     Ping,
     Closed(CloseCode),
+    /// Whether it is paused.
+    Flow(bool),
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +40,8 @@ pub struct SimClient {
     pub received: Vec<Received>,
     /// Of its next publishes.
     pub flags: Flags,
+    /// Its HELLO asks to be told when it is paused.
+    pub flow: bool,
 }
 
 impl SimClient {
@@ -45,6 +57,7 @@ impl SimClient {
             name: "",
             library: "",
             batches: false,
+            flow: self.flow,
         };
         self.say(&Control::Hello(hello));
     }
@@ -152,6 +165,7 @@ fn owned(frame: &Frame<'_>) -> Received {
         }
         Frame::Control(Control::Pong(pong)) => Received::Pong(pong.correlation_id),
         Frame::Control(Control::Ping(_)) => Received::Ping,
+        Frame::Control(Control::Flow(flow)) => Received::Flow(flow.paused),
         Frame::Control(Control::Close(close)) => Received::Closed(close.code),
         other => panic!("a shard does not say {other:?}"),
     }

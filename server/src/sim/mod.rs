@@ -33,6 +33,7 @@ pub fn small_limits(shards: usize) -> Limits {
         control_line_bytes_max: 512,
         outbox_bytes_max: 16 << 10,
         slow_consumer: SlowConsumerPolicy::Disconnect,
+        slow_consumer_by_subject: Vec::new(),
         outbox_segment_bytes: 1024,
         shared_payload_bytes_min: 512,
         mesh_pending_bytes_max: 16 << 10,
@@ -51,6 +52,7 @@ pub fn small_limits(shards: usize) -> Limits {
         buffer_pool_max: 16,
         lane_shares: Shares::default(),
         work_bytes_max: 1 << 20,
+        memory_bytes_max: 1 << 30,
         dead_letters_bytes_max: 1 << 16,
     }
 }

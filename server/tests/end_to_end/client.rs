@@ -30,11 +30,18 @@ pub struct Delivery {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Got {
     Delivery(Delivery),
-    Welcome { shard: u16 },
+    Welcome {
+        shard: u16,
+    },
     Subscribed(u32),
     Unsubscribed(u32),
-    Refused { code: RefusalCode, correlation_id: u64 },
+    Refused {
+        code: RefusalCode,
+        correlation_id: u64,
+    },
     Pong(u64),
+    /// Whether the publisher is paused.
+    Flow(bool),
     Ping,
     Closed(CloseCode),
     Other,
@@ -270,6 +277,7 @@ fn owned(frame: &Frame<'_>) -> Got {
             Got::Refused { code: refusal.code, correlation_id: refusal.correlation_id }
         }
         Frame::Control(Control::Pong(pong)) => Got::Pong(pong.correlation_id),
+        Frame::Control(Control::Flow(flow)) => Got::Flow(flow.paused),
         Frame::Control(Control::Ping(_)) => Got::Ping,
         Frame::Control(Control::Close(close)) => Got::Closed(close.code),
         _ => Got::Other,
@@ -284,6 +292,7 @@ pub fn hello() -> Control<'static> {
         name: "test",
         library: "test",
         batches: false,
+        flow: false,
     })
 }
 

@@ -375,6 +375,7 @@ impl<'a> Hello<'a> {
   pub const VT_NAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_LIBRARY: ::flatbuffers::VOffsetT = 10;
   pub const VT_BATCHES: ::flatbuffers::VOffsetT = 12;
+  pub const VT_FLOW: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -388,6 +389,7 @@ impl<'a> Hello<'a> {
     let mut builder = HelloBuilder::new(_fbb);
     if let Some(x) = args.library { builder.add_library(x); }
     if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_flow(args.flow);
     builder.add_batches(args.batches);
     builder.add_version_max(args.version_max);
     builder.add_version_min(args.version_min);
@@ -430,6 +432,13 @@ impl<'a> Hello<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(Hello::VT_BATCHES, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn flow(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Hello::VT_FLOW, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -443,6 +452,7 @@ impl ::flatbuffers::Verifiable for Hello<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("library", Self::VT_LIBRARY, false)?
      .visit_field::<bool>("batches", Self::VT_BATCHES, false)?
+     .visit_field::<bool>("flow", Self::VT_FLOW, false)?
      .finish();
     Ok(())
   }
@@ -453,6 +463,7 @@ pub struct HelloArgs<'a> {
     pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub library: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub batches: bool,
+    pub flow: bool,
 }
 impl<'a> Default for HelloArgs<'a> {
   #[inline]
@@ -463,6 +474,7 @@ impl<'a> Default for HelloArgs<'a> {
       name: None,
       library: None,
       batches: false,
+      flow: false,
     }
   }
 }
@@ -493,6 +505,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HelloBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Hello::VT_BATCHES, batches, false);
   }
   #[inline]
+  pub fn add_flow(&mut self, flow: bool) {
+    self.fbb_.push_slot::<bool>(Hello::VT_FLOW, flow, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HelloBuilder {
@@ -515,6 +531,7 @@ impl ::core::fmt::Debug for Hello<'_> {
       ds.field("name", &self.name());
       ds.field("library", &self.library());
       ds.field("batches", &self.batches());
+      ds.field("flow", &self.flow());
       ds.finish()
   }
 }
@@ -1877,6 +1894,102 @@ impl ::core::fmt::Debug for Close<'_> {
     let mut ds = f.debug_struct("Close");
       ds.field("code", &self.code());
       ds.field("message", &self.message());
+      ds.finish()
+  }
+}
+pub enum FlowOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Flow<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Flow<'a> {
+  type Inner = Flow<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Flow<'a> {
+  pub const VT_PAUSED: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Flow { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args FlowArgs
+  ) -> ::flatbuffers::WIPOffset<Flow<'bldr>> {
+    let mut builder = FlowBuilder::new(_fbb);
+    builder.add_paused(args.paused);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn paused(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Flow::VT_PAUSED, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Flow<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<bool>("paused", Self::VT_PAUSED, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct FlowArgs {
+    pub paused: bool,
+}
+impl<'a> Default for FlowArgs {
+  #[inline]
+  fn default() -> Self {
+    FlowArgs {
+      paused: false,
+    }
+  }
+}
+
+pub struct FlowBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> FlowBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_paused(&mut self, paused: bool) {
+    self.fbb_.push_slot::<bool>(Flow::VT_PAUSED, paused, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> FlowBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    FlowBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Flow<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Flow<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Flow");
+      ds.field("paused", &self.paused());
       ds.finish()
   }
 }

@@ -2,6 +2,7 @@
 //! what happens when one of them is full.
 
 mod beside;
+pub mod emergency;
 mod nats;
 pub mod outbox;
 pub mod pool;
@@ -25,9 +26,10 @@ use super::work::{Book, own_name};
 use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::moment;
+use emergency::Emergency;
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::headers;
-use ringbolt_protocol::native::control::{Control, encode_control};
+use ringbolt_protocol::native::control::{Control, Flow, encode_control};
 use ringbolt_protocol::native::encode;
 use ringbolt_protocol::nats::Span;
 use run::Encoded;
@@ -53,7 +55,8 @@ pub struct Subscription {
     pub filter: Option<Rc<Permissions>>,
     /// No wildcard: every delivery has the pattern as its subject.
     pub exact: bool,
-    pub policy: SlowConsumerPolicy,
+    /// What its client asked for when its outbox is full.
+    pub policy: Option<SlowConsumerPolicy>,
     /// The group of acknowledged messages it is a member of.
     pub work: Option<u32>,
     pub delivered: u64,
@@ -97,6 +100,11 @@ pub struct Delivery {
     pub subscriptions: Slab<Subscription>,
     pub links: Vec<Link>,
     pub pool: BufferPool,
+    /// Bytes queued in all outboxes.
+    pub outbox_bytes: usize,
+    /// What an outbox may hold before it is asked twice: nothing, in an emergency.
+    outbox_room: usize,
+    pub emergency: Emergency,
     pub counters: Counters,
     /// The time of the event that is handled.
     pub now: Nanos,
@@ -125,6 +133,9 @@ impl Delivery {
             subscriptions: Slab::new(),
             links: (0..limits.shards).map(|_| Link::default()).collect(),
             pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
+            outbox_bytes: 0,
+            outbox_room: limits.outbox_bytes_max,
+            emergency: Emergency::new(limits.memory_bytes_max),
             counters: Counters::default(),
             now: Nanos(0),
             interned_subjects: 0,
@@ -142,6 +153,18 @@ impl Delivery {
     /// Puts one message into one outbox. Returns whether it was taken.
     #[inline]
     pub fn deliver(&mut self, target: Target, message: &Message<'_>, effects: &mut Effects) -> bool {
+        self.deliver_within(self.outbox_room, target, message, effects)
+    }
+
+    /// Likewise; an outbox that would hold more than `room` is looked at twice.
+    #[inline]
+    pub fn deliver_within(
+        &mut self,
+        room: usize,
+        target: Target,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
         let subscription = &mut self.subscriptions[target.subscription as usize];
         let Some(session) = self.sessions.at(target.slot) else { return false };
         if session.stage == Stage::Closing || subscription.delivered >= subscription.deliveries_max {
@@ -156,7 +179,7 @@ impl Delivery {
             return false;
         }
         let payload_bytes = message.payload.bytes().len();
-        if session.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
+        if session.outbox.queued_bytes() + payload_bytes > room {
             let (slot, policy) = (target.slot, subscription.policy);
             if !self.admit_over_limit(slot, policy, message, effects) {
                 return false;
@@ -170,6 +193,7 @@ impl Delivery {
         } else {
             nats::write(session, subscription, message, limits.outbox_segment_bytes, pool)
         };
+        self.outbox_bytes += written;
         if session.outbox.wrote_in(message.lane(), written) {
             effects.send.push(session.id);
         }
@@ -258,6 +282,7 @@ impl Delivery {
         let before = tail.len();
         write(tail);
         let written = tail.len() - before;
+        self.outbox_bytes += written;
         if session.outbox.answered(written) {
             effects.send.push(id);
         }
@@ -271,6 +296,7 @@ impl Delivery {
             self.counters.add(Counter::PublisherPauses, 1);
             self.paused_publishers += 1;
             effects.pause.push(id);
+            self.tell_of_flow(id, true, effects);
         }
     }
 
@@ -285,7 +311,15 @@ impl Delivery {
             self.paused_publishers -= 1;
             if session.stage != Stage::Closing {
                 effects.resume.push(id);
+                self.tell_of_flow(id, false, effects);
             }
+        }
+    }
+
+    /// Says to a publisher that asked for it that it is not read from any more, or is again.
+    fn tell_of_flow(&mut self, id: ConnectionId, paused: bool, effects: &mut Effects) {
+        if self.sessions.get(id).is_some_and(|session| session.flow) {
+            self.send_control(id, &Control::Flow(Flow { correlation_id: 0, paused }), effects);
         }
     }
 
@@ -307,6 +341,7 @@ impl Delivery {
             return;
         }
         session.stage = Stage::Closing;
+        self.outbox_bytes -= session.outbox.queued_bytes();
         let dropped = session.outbox.discard(&mut self.pool);
         self.counters.add(Counter::DropsConnectionEnded, dropped);
         self.counters.add(Counter::ConnectionsClosedSlowConsumer, 1);
@@ -318,28 +353,66 @@ impl Delivery {
     fn admit_over_limit(
         &mut self,
         slot: u32,
-        policy: SlowConsumerPolicy,
+        policy: Option<SlowConsumerPolicy>,
         message: &Message<'_>,
         effects: &mut Effects,
     ) -> bool {
+        if self.emergency.sheds(message.lane()) {
+            self.counters.add(Counter::DropsEmergency, 1);
+            return false;
+        }
         let Some(session) = self.sessions.at(slot) else { return false };
         let id = session.id;
-        let queued = session.outbox.queued_bytes() + message.payload.bytes().len();
-        match slow_consumer::decide(policy, queued, &self.limits) {
-            Admission::Cut => self.cut(id),
-            Admission::DropNewest => {
-                return make_room(session, false, &mut self.pool, &mut self.counters, &self.limits, message);
+        let before = session.outbox.queued_bytes();
+        let queued = before + message.payload.bytes().len();
+        if queued <= self.limits.outbox_bytes_max {
+            return true;
+        }
+        let policy = policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject));
+        let taken = match slow_consumer::decide(policy, queued, &self.limits) {
+            Admission::Cut => {
+                self.cut(id);
+                return false;
             }
-            Admission::DropHardLimit => self.counters.add(Counter::DropsOutboxHardLimit, 1),
+            Admission::DropNewest => {
+                make_room(session, false, &mut self.pool, &mut self.counters, &self.limits, message)
+            }
+            Admission::DropHardLimit => {
+                self.counters.add(Counter::DropsOutboxHardLimit, 1);
+                false
+            }
             Admission::DropOldest => {
-                return make_room(session, true, &mut self.pool, &mut self.counters, &self.limits, message);
+                make_room(session, true, &mut self.pool, &mut self.counters, &self.limits, message)
             }
             Admission::PausePublisher => {
                 self.pause_for(slot, message.publisher, effects);
                 return true;
             }
-        }
-        false
+        };
+        // Making room may have dropped something even if it was not enough.
+        let left = self.sessions.at(slot).map_or(0, |session| session.outbox.queued_bytes());
+        self.outbox_bytes -= before - left;
+        taken
+    }
+
+    /// Bytes that wait to be sent or acknowledged.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.outbox_bytes + self.book.bytes()
+    }
+
+    /// Sheds more lanes, or fewer, as the memory that is taken asks for.
+    #[cold]
+    pub fn turn_emergency(&mut self) {
+        let bytes = self.memory_bytes();
+        self.emergency.turn(bytes);
+        self.heed_limits();
+    }
+
+    /// To be called when limits changed.
+    pub fn heed_limits(&mut self) {
+        self.emergency.limit(self.limits.memory_bytes_max);
+        self.outbox_room = if self.emergency.level() > 0 { 0 } else { self.limits.outbox_bytes_max };
     }
 
     fn pause_for(&mut self, slot: u32, publisher: PublisherId, effects: &mut Effects) {

@@ -308,7 +308,7 @@ impl Delivery {
             && session.stage != Stage::Closing
             && !session.watched
             && run_bytes <= 2 * self.limits.outbox_segment_bytes
-            && session.outbox.queued_bytes() + run_bytes <= self.limits.outbox_bytes_max;
+            && session.outbox.queued_bytes() + run_bytes <= self.outbox_room;
         let shape = if plain { shape(session, subscription, run, common) } else { None };
         let Some(shape) = shape else {
             return run.each(common).for_each(|message| {
@@ -317,6 +317,7 @@ impl Delivery {
         };
         self.encoded.fill(shape, subscription, run, common);
         let written = self.encoded.put(&mut session.outbox, last, &self.limits, &mut self.pool);
+        self.outbox_bytes += written;
         if session.outbox.wrote(written) {
             effects.send.push(session.id);
         }

@@ -67,7 +67,6 @@ impl Shard {
             }
         }
         let limit = self.delivery.limits.subscriptions_max;
-        let policy = self.delivery.limits.slow_consumer;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         if session.subscription_count() >= limit {
             return self.nats_error(id, "maximum subscriptions exceeded", effects);
@@ -86,11 +85,11 @@ impl Shard {
             return self.nats_error(id, "Invalid Queue Group Options", effects);
         };
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
-        session.lenient |= is_lenient(policy);
+        session.lenient |= is_lenient(self.delivery.limits.slow_consumer_for(pattern.as_str()));
         let line = Subscription::nats_line(pattern.as_str(), !pattern.has_wildcard(), sid);
         let filter = permissions.filter(|permissions| permissions.filters(pattern));
         let group = group.as_deref();
-        let wanted = Wanted { client_id: 0, line, filter, pattern, group, work, policy };
+        let wanted = Wanted { client_id: 0, line, filter, pattern, group, work, policy: None };
         let key = self.add_subscription(id, wanted, effects);
         if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {
             nats.subscriptions.insert(sid.into(), key);

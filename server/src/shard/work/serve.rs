@@ -13,7 +13,7 @@ use crate::shard::random::Random;
 use crate::shard::router::Target;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
-use ringbolt_protocol::command::Flags;
+use ringbolt_protocol::command::{Compression, Flags, Priority};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
 use serde_json::json;
@@ -21,6 +21,8 @@ use smallvec::SmallVec;
 
 /// Where changes of breakers go: behind it the new state.
 pub const EVENTS: &str = "$EVENTS.breaker.";
+/// Where a shard says how many lanes it sheds for want of memory.
+pub const EMERGENCY: &str = "$EVENTS.emergency";
 /// The server itself as a publisher.
 const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
 /// A message without anything in it.
@@ -56,6 +58,11 @@ impl Delivery {
             self.confirm(message, confirm, Some(first), true);
             return true;
         }
+        if self.emergency.sheds(task.lane()) {
+            self.counters.add(Counter::DropsEmergency, 1);
+            self.confirm(message, confirm, None, false);
+            return false;
+        }
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
         self.counters.add(Counter::DropsWorkFull, shed);
         if let (Some(id), Some(number)) = (id, kept) {
@@ -79,7 +86,7 @@ impl Delivery {
             Some(number) if duplicate => json!({ "stream": "ringbolt", "seq": number, "duplicate": true }),
             Some(number) => json!({ "stream": "ringbolt", "seq": number }),
             None => {
-                json!({ "error": { "code": 503, "err_code": 10077, "description": "the group is full" } })
+                json!({ "error": { "code": 503, "err_code": 10077, "description": "there is no room" } })
             }
         };
         self.book.confirm.push((message.account, to, words.to_string()));
@@ -146,7 +153,8 @@ impl Delivery {
             (MeshPayload::Copied(&task.payload), task.header_bytes)
         };
         let message = Message { reply: Some(reply.as_bytes()), ..task.message(payload, header_bytes) };
-        let taken = self.deliver(target, &message, effects);
+        // It takes memory already: delivered, it will take none.
+        let taken = self.deliver_within(self.limits.outbox_bytes_max, target, &message, effects);
         self.counters.add(Counter::Redeliveries, u64::from(taken && again));
         taken
     }
@@ -226,6 +234,25 @@ impl Shard {
         if std::mem::take(&mut self.delivery.book.look_for_stranded) {
             self.hand_over(effects);
         }
+    }
+
+    /// Sheds more lanes or fewer, and publishes that.
+    #[cold]
+    pub(in crate::shard) fn turn_emergency(&mut self, effects: &mut Effects) {
+        let bytes = self.delivery.memory_bytes();
+        self.delivery.turn_emergency();
+        let emergency = &self.delivery.emergency;
+        let event = json!({
+            "shard": self.id,
+            "lanes_shed": emergency.level(),
+            "bytes": bytes,
+            "bytes_max": emergency.bytes_max(),
+        });
+        let payload = event.to_string();
+        // It must not be shed itself as long as anything is taken.
+        let flags = Flags::new(Priority::Critical, Compression::None);
+        let payload = MeshPayload::Copied(payload.as_bytes());
+        self.say(EMERGENCY, &Message { flags, payload, ..EMPTY }, effects);
     }
 
     /// Publishes that a member's breaker opened, closed, or lets probes through.

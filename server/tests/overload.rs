@@ -1,0 +1,171 @@
+//! More than can be taken: what is given up, by subject and by lane, and what publishers are told.
+
+use ringbolt_protocol::command::{Compression, Flags, Priority};
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::limits::{Limits, SlowConsumerPolicy};
+use ringbolt_server::shard::metrics::Counter;
+use ringbolt_server::sim::{Received, World, small_limits};
+use std::collections::BTreeSet;
+
+const PRIORITIES: [Priority; 5] =
+    [Priority::Critical, Priority::High, Priority::Normal, Priority::Low, Priority::Background];
+
+fn client(world: &mut World, shard: u16, patterns: &[&str]) -> usize {
+    let client = world.connect(shard);
+    world.clients[client].hello();
+    for (place, pattern) in patterns.iter().enumerate() {
+        world.clients[client].subscribe(place as u32 + 1, pattern, None, SlowConsumer::Default);
+    }
+    world.write(client);
+    world.settle(&BTreeSet::new());
+    client
+}
+
+fn publish(world: &mut World, from: usize, subject: &str, priority: Priority, stalled: &BTreeSet<usize>) {
+    world.clients[from].flags = Flags::new(priority, Compression::None);
+    world.clients[from].publish(subject, &[priority as u8; 1000]);
+    world.write(from);
+    world.settle(stalled);
+}
+
+fn deliveries(world: &World, client: usize) -> Vec<&[u8]> {
+    let payload = |received| match received {
+        &Received::Delivery { ref payload, .. } => Some(&payload[..]),
+        _ => None,
+    };
+    world.clients[client].received.iter().filter_map(payload).collect()
+}
+
+#[test]
+fn a_subject_may_have_a_policy_of_its_own() {
+    let policies = vec![
+        ("metrics.>".to_owned(), SlowConsumerPolicy::DropOldest),
+        ("audit.*".to_owned(), SlowConsumerPolicy::PausePublisher),
+    ];
+    let limits = Limits { slow_consumer_by_subject: policies, ..small_limits(2) };
+    for (subject, wanted) in [
+        ("metrics.cpu.0", Counter::DropsSlowConsumerOldest),
+        ("audit.login", Counter::PublisherPauses),
+        ("news", Counter::ConnectionsClosedSlowConsumer),
+    ] {
+        let mut world = World::new(limits.clone(), 3);
+        // A wildcard takes all of them: what counts is the subject of the message.
+        let slow = client(&mut world, 0, &[">"]);
+        let publisher = client(&mut world, 1, &[]);
+        let stalled = BTreeSet::from([slow]);
+        for _ in 0..40 {
+            publish(&mut world, publisher, subject, Priority::Normal, &stalled);
+        }
+        for counter in [
+            Counter::DropsSlowConsumerOldest,
+            Counter::PublisherPauses,
+            Counter::ConnectionsClosedSlowConsumer,
+        ] {
+            assert_eq!(world.count(counter) > 0, counter == wanted, "{subject}: {counter:?}");
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_asked_is_told_when_it_is_paused_and_when_it_goes_on() {
+    let limits = Limits { slow_consumer: SlowConsumerPolicy::PausePublisher, ..small_limits(2) };
+    let mut world = World::new(limits, 3);
+    let slow = client(&mut world, 0, &["a"]);
+    let told = world.connect(1);
+    world.clients[told].flow = true;
+    world.clients[told].hello();
+    let untold = client(&mut world, 1, &[]);
+    world.write(told);
+    let stalled = BTreeSet::from([slow]);
+    for publisher in [told, untold] {
+        for _ in 0..40 {
+            publish(&mut world, publisher, "a", Priority::Normal, &stalled);
+        }
+        assert!(world.is_paused(publisher));
+    }
+    world.settle(&BTreeSet::new());
+    let flow = |world: &World, client: usize| -> Vec<bool> {
+        let paused = |received: &Received| match received {
+            Received::Flow(paused) => Some(*paused),
+            _ => None,
+        };
+        world.clients[client].received.iter().filter_map(paused).collect()
+    };
+    let heard = flow(&world, told);
+    assert!(heard.len() >= 2 && heard.len() % 2 == 0, "{heard:?}");
+    assert!(heard.iter().enumerate().all(|(place, &paused)| paused == (place % 2 == 0)), "{heard:?}");
+    assert!(flow(&world, untold).is_empty(), "it did not ask");
+    assert_eq!(deliveries(&world, slow).len(), 80, "and nothing was lost");
+}
+
+#[test]
+fn memory_that_runs_short_costs_the_least_important_lanes_and_they_come_back() {
+    // Ten outboxes of 64 KiB would be far above it.
+    let limits = Limits { memory_bytes_max: 400_000, outbox_bytes_max: 64 << 10, ..small_limits(1) };
+    let mut world = World::new(limits, 3);
+    let watcher = client(&mut world, 0, &["$EVENTS.emergency"]);
+    let slow: Vec<usize> = (0..10).map(|_| client(&mut world, 0, &["a"])).collect();
+    let publisher = client(&mut world, 0, &[]);
+    let stalled: BTreeSet<usize> = slow.iter().copied().collect();
+    let background = |world: &mut World, stalled: &BTreeSet<usize>| {
+        publish(world, publisher, "a", Priority::Background, stalled);
+        world.count(Counter::DropsEmergency)
+    };
+    let mut dropped = 0;
+    for _ in 0..40 {
+        dropped = background(&mut world, &stalled);
+    }
+    assert!(dropped > 0, "80 % of 400 000 bytes are less than 40 messages to ten clients");
+    publish(&mut world, publisher, "a", Priority::Critical, &stalled);
+    assert_eq!(world.count(Counter::DropsEmergency), dropped, "the critical one is taken");
+    assert!(world.count(Counter::EmergencyLevel) >= 1);
+
+    // All lanes in turn: memory stays below what it may be, but for what one message adds.
+    for round in 0..100 {
+        publish(&mut world, publisher, "a", PRIORITIES[round % 5], &stalled);
+        assert!(world.count(Counter::OutboxBytes) <= 400_000 + 10 * 1100);
+    }
+    assert_eq!(world.count(Counter::EmergencyLevel), 5);
+
+    world.settle(&BTreeSet::new());
+    assert_eq!((world.count(Counter::OutboxBytes), world.count(Counter::EmergencyLevel)), (0, 0));
+    let before = world.count(Counter::DropsEmergency);
+    assert_eq!(background(&mut world, &BTreeSet::new()), before, "the background is taken again");
+    assert_eq!(world.count(Counter::ConnectionsClosedSlowConsumer), 0);
+    let events = deliveries(&world, watcher);
+    let said = |words: &str| events.iter().any(|event| String::from_utf8_lossy(event).contains(words));
+    assert!(said("\"lanes_shed\":1") && said("\"lanes_shed\":0"), "{} events", events.len());
+}
+
+#[test]
+fn a_group_drains_in_an_emergency_and_takes_no_more() {
+    let limits = Limits { memory_bytes_max: 1 << 20, work_bytes_max: 4 << 20, ..small_limits(1) };
+    let mut world = World::new(limits, 3);
+    let member = world.connect(0);
+    world.clients[member].hello();
+    world.clients[member].subscribe(1, "job", Some("g;ack;inflight=1"), SlowConsumer::Default);
+    world.write(member);
+    let publisher = client(&mut world, 0, &[]);
+    let none = BTreeSet::new();
+    for _ in 0..1200 {
+        publish(&mut world, publisher, "job", Priority::Low, &none);
+    }
+    let kept = world.count(Counter::WorkMessages);
+    let dropped = world.count(Counter::DropsEmergency);
+    assert!(dropped > 0 && kept + dropped == 1200, "{kept} kept, {dropped} dropped");
+    let mut done = 0;
+    loop {
+        let received = std::mem::take(&mut world.clients[member].received);
+        let reply = received.into_iter().find_map(|received| match received {
+            Received::Delivery { reply, .. } => reply,
+            _ => None,
+        });
+        let Some(reply) = reply else { break };
+        done += 1;
+        world.clients[member].publish(&reply, b"+ACK");
+        world.write(member);
+        world.settle(&none);
+    }
+    assert_eq!(done, kept, "what was kept is worked off");
+    assert_eq!(world.count(Counter::EmergencyLevel), 0);
+}
