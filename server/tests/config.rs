@@ -96,7 +96,8 @@ fn check_config_names_everything_that_is_wrong_in_one_run() {
         "payload_bytes_max: '1TiB' is not a size: write bytes, or 64KiB, 1MiB, 2GiB \
          (from --payload-bytes-max)"
             .into(),
-        "slow_consumer_by_subject: 'a..b' is no pattern: the subject has an empty token (from --slow-consumer-by-subject)"
+        "slow_consumer_by_subject: 'a..b' is no pattern: the subject has an empty token \
+         (from --slow-consumer-by-subject)"
             .into(),
         "slow_consumer_by_subject: 'd=wait' has no policy behind its '=': disconnect, drop-oldest, \
          drop-newest, pause-publisher (from --slow-consumer-by-subject)"

@@ -176,7 +176,7 @@ impl Play {
         segments.iter().for_each(|segment| self.sent.extend_from_slice(segment.bytes()));
         assert_eq!(self.sent.len() - before, bytes);
         segments.into_iter().for_each(|segment| segment.give_back(&mut self.pool));
-        let _more = self.outbox.sent();
+        let _more = self.outbox.sent(&mut self.pool);
     }
 
     /// Reads what was sent, and says what is wrong with it.

@@ -3,6 +3,7 @@
 use ringbolt_protocol::command::{Compression, Flags, Priority};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::limits::{Limits, SlowConsumerPolicy};
+use ringbolt_server::shard::TICK_NANOS;
 use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::{Received, World, small_limits};
 use std::collections::BTreeSet;
@@ -29,11 +30,13 @@ fn publish(world: &mut World, from: usize, subject: &str, priority: Priority, st
 }
 
 fn deliveries(world: &World, client: usize) -> Vec<&[u8]> {
-    let payload = |received| match received {
-        &Received::Delivery { ref payload, .. } => Some(&payload[..]),
-        _ => None,
-    };
-    world.clients[client].received.iter().filter_map(payload).collect()
+    let received = world.clients[client].received.iter();
+    received
+        .filter_map(|received| match received {
+            Received::Delivery { payload, .. } => Some(&payload[..]),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
@@ -128,6 +131,7 @@ fn memory_that_runs_short_costs_the_least_important_lanes_and_they_come_back() {
     assert_eq!(world.count(Counter::EmergencyLevel), 5);
 
     world.settle(&BTreeSet::new());
+    world.tick(TICK_NANOS);
     assert_eq!((world.count(Counter::OutboxBytes), world.count(Counter::EmergencyLevel)), (0, 0));
     let before = world.count(Counter::DropsEmergency);
     assert_eq!(background(&mut world, &BTreeSet::new()), before, "the background is taken again");

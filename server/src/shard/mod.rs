@@ -128,14 +128,23 @@ impl Shard {
         assert!(effects.is_empty(), "the effects of the event before were not applied");
         self.delivery.now = now;
         match event {
-            Event::Bytes(id, bytes) => self.receive(now, id, bytes, effects),
+            Event::Bytes(id, bytes) => {
+                self.receive(now, id, bytes, effects);
+                self.look_at_memory(effects);
+            }
             Event::Verified(id, proven) => self.verified(id, proven, effects),
             Event::Sent(id) => self.sent(id, effects),
-            Event::Mesh(from, batch) => self.receive_batch(now, from, batch, effects),
+            Event::Mesh(from, batch) => {
+                self.receive_batch(now, from, batch, effects);
+                self.look_at_memory(effects);
+            }
             Event::MeshRoom(shard) => self.mesh_room(shard, effects),
             Event::Opened(id, opening) => self.open(now, id, &opening, effects),
             Event::Closed(id, departure) => self.closed(id, departure, effects),
-            Event::Tick => self.tick(now, effects),
+            Event::Tick => {
+                self.tick(now, effects);
+                self.look_at_memory(effects);
+            }
             Event::Settings(access, limits) => {
                 self.change_limits(limits, effects);
                 self.change_access(access, effects);
@@ -241,9 +250,16 @@ impl Shard {
         }
     }
 
+    #[inline]
+    fn look_at_memory(&mut self, effects: &mut Effects) {
+        if self.delivery.emergency.turns_at(self.delivery.memory_bytes()) {
+            self.turn_emergency(effects);
+        }
+    }
+
     fn sent(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
-        if session.outbox.sent() {
+        if session.outbox.sent(&mut self.delivery.pool) {
             effects.send.push(id);
         }
         let half = self.delivery.limits.outbox_bytes_max / 2;
@@ -323,9 +339,6 @@ impl Shard {
     /// What delivering decided but could not do while it held the route: cut slow consumers, end
     /// subscriptions that had their last delivery.
     fn settle(&mut self, effects: &mut Effects) {
-        if self.delivery.emergency.turns_at(self.delivery.memory_bytes()) {
-            self.turn_emergency(effects);
-        }
         loop {
             self.settle_work(effects);
             self.remove_expired(effects);

@@ -18,11 +18,12 @@ pub struct Emergency {
     /// Beyond these the level changes.
     lower: usize,
     upper: usize,
+    span: usize,
 }
 
 impl Emergency {
     pub fn new(bytes_max: usize) -> Emergency {
-        let mut emergency = Emergency { bytes_max, level: 0, lower: 0, upper: 0 };
+        let mut emergency = Emergency { bytes_max, level: 0, lower: 0, upper: 0, span: 0 };
         emergency.bound();
         emergency
     }
@@ -47,7 +48,8 @@ impl Emergency {
     /// Whether so many bytes change anything.
     #[inline]
     pub fn turns_at(&self, bytes: usize) -> bool {
-        bytes >= self.upper || bytes < self.lower
+        // One comparison: below the lower bound the difference is enormous.
+        bytes.wrapping_sub(self.lower) >= self.span
     }
 
     /// Takes the level that so many bytes ask for.
@@ -68,6 +70,7 @@ impl Emergency {
         let shed_at = |level: usize| FIRST_PERCENT + STEP_PERCENT * (level - 1);
         self.upper = if self.level == LANES { usize::MAX } else { share(shed_at(self.level + 1)) };
         self.lower = if self.level == 0 { 0 } else { share(shed_at(self.level) - BACK_PERCENT) };
+        self.span = self.upper - self.lower;
     }
 }
 

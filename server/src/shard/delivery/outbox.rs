@@ -149,7 +149,10 @@ impl Outbox {
     }
 
     /// Whole frames that were written elsewhere.
-    pub fn push(&mut self, frames: Segment) {
+    pub fn push(&mut self, frames: Segment, pool: &mut BufferPool) {
+        if self.queue.capacity() == 0 {
+            self.queue = pool.take_queue();
+        }
         self.queue.push_back(frames);
     }
 
@@ -201,11 +204,10 @@ impl Outbox {
 
     /// The send in flight left whole. Returns whether there is more to send.
     #[must_use = "the edge sends only what it is told of"]
-    pub fn sent(&mut self) -> bool {
+    pub fn sent(&mut self, pool: &mut BufferPool) -> bool {
         self.flight_bytes = 0;
         if self.queued_bytes == 0 {
-            // An idle connection keeps no memory for its queue.
-            self.queue = VecDeque::new();
+            pool.give_queue(std::mem::take(&mut self.queue));
             return false;
         }
         let tell = !self.announced;
@@ -273,6 +275,9 @@ fn tail_of<'q>(
         _ => false,
     };
     if !fits {
+        if queue.capacity() == 0 {
+            *queue = pool.take_queue();
+        }
         queue.push_back(Segment::Copied(pool.take()));
     }
     match queue.back_mut() {
@@ -395,9 +400,9 @@ mod tests {
         assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"three"))));
         assert_eq!(outbox.take(Nanos(6), &Shares::default(), &mut Vec::new()), 0, "one send at a time");
         assert_eq!(outbox.flight_nanos(Nanos(9)), 4);
-        assert!(outbox.sent(), "more waits");
+        assert!(outbox.sent(&mut pool), "more waits");
         assert!(outbox.take(Nanos(7), &Shares::default(), &mut segments) > 0);
-        assert!(!outbox.sent());
+        assert!(!outbox.sent(&mut pool));
         assert!(outbox.is_empty());
     }
 
@@ -435,7 +440,7 @@ mod tests {
         let (mut outbox, mut pool) = (Outbox::new(Dialect::Nats), BufferPool::new(8, SEGMENT));
         let common = Bytes::from_static(b"MSG a 1 1\r\nx\r\nMSG a 1 1\r\ny\r\n");
         for _ in 0..2 {
-            outbox.push(Segment::Common(common.clone()));
+            outbox.push(Segment::Common(common.clone()), &mut pool);
             assert!(outbox.wrote(common.len()) || outbox.queued_bytes() > common.len());
         }
         assert_eq!(outbox.drop_oldest(Lane::Normal, true, &mut pool), 2);

@@ -1,12 +1,19 @@
-//! Buffers of one shard, used again instead of freed.
+//! Buffers and queues of one shard, used again instead of freed.
+
+use super::outbox::Segment;
+use std::collections::VecDeque;
 
 /// Capacity of a fresh buffer: one small message should not cost a large buffer.
 const FRESH_BYTES: usize = 2048;
 
-/// A bounded stack of empty buffers; the last returned is the first lent, and still in the cache.
+/// A queue that once was longer is freed rather than kept.
+const QUEUE_SEGMENTS_MAX: usize = 16;
+
+/// A bounded stack of empty buffers, and one of empty queues; the last returned is the first lent, and still in the cache.
 #[derive(Debug)]
 pub struct BufferPool {
     free: Vec<Vec<u8>>,
+    queues: Vec<VecDeque<Segment>>,
     buffers_max: usize,
     /// A larger buffer is freed rather than kept.
     capacity_max: usize,
@@ -16,7 +23,8 @@ pub struct BufferPool {
 
 impl BufferPool {
     pub fn new(buffers_max: usize, segment_bytes: usize) -> BufferPool {
-        BufferPool { free: Vec::new(), buffers_max, capacity_max: 2 * segment_bytes, hits: 0, misses: 0 }
+        let (free, queues) = (Vec::new(), Vec::new());
+        BufferPool { free, queues, buffers_max, capacity_max: 2 * segment_bytes, hits: 0, misses: 0 }
     }
 
     pub fn take(&mut self) -> Vec<u8> {
@@ -33,6 +41,22 @@ impl BufferPool {
         if worth_keeping && self.free.len() < self.buffers_max {
             buffer.clear();
             self.free.push(buffer);
+        }
+    }
+
+    /// A queue for a connection that has something to send.
+    #[inline]
+    pub fn take_queue(&mut self) -> VecDeque<Segment> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// An idle connection keeps no memory for its queue.
+    #[inline]
+    pub fn give_queue(&mut self, queue: VecDeque<Segment>) {
+        debug_assert!(queue.is_empty(), "what is queued would be lost");
+        let worth_keeping = (1..=QUEUE_SEGMENTS_MAX).contains(&queue.capacity());
+        if worth_keeping && self.queues.len() < self.buffers_max {
+            self.queues.push(queue);
         }
     }
 

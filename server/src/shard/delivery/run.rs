@@ -161,13 +161,14 @@ impl Encoded {
         if length < COMMON_BYTES_MIN {
             outbox.tail(length, limits.outbox_segment_bytes, pool).extend_from_slice(&self.bytes);
         } else if last && self.common.is_empty() {
-            outbox.push(Segment::Copied(std::mem::replace(&mut self.bytes, pool.take())));
+            let frames = std::mem::replace(&mut self.bytes, pool.take());
+            outbox.push(Segment::Copied(frames), pool);
             self.forget();
         } else {
             if self.common.is_empty() {
                 self.common = Bytes::from(std::mem::replace(&mut self.bytes, pool.take()));
             }
-            outbox.push(Segment::Common(self.common.clone()));
+            outbox.push(Segment::Common(self.common.clone()), pool);
         }
         length
     }
