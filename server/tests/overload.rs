@@ -132,6 +132,7 @@ fn memory_that_runs_short_costs_the_least_important_lanes_and_they_come_back() {
 
     world.settle(&BTreeSet::new());
     world.tick(TICK_NANOS);
+    world.settle(&BTreeSet::new());
     assert_eq!((world.count(Counter::OutboxBytes), world.count(Counter::EmergencyLevel)), (0, 0));
     let before = world.count(Counter::DropsEmergency);
     assert_eq!(background(&mut world, &BTreeSet::new()), before, "the background is taken again");
