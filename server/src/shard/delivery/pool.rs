@@ -9,7 +9,8 @@ const FRESH_BYTES: usize = 2048;
 /// A queue that once was longer is freed rather than kept.
 const QUEUE_SEGMENTS_MAX: usize = 16;
 
-/// A bounded stack of empty buffers, and one of empty queues; the last returned is the first lent, and still in the cache.
+/// A bounded stack of empty buffers, and one of empty queues; the last returned is the first lent, and still
+/// in the cache.
 #[derive(Debug)]
 pub struct BufferPool {
     free: Vec<Vec<u8>>,

@@ -104,7 +104,8 @@ impl Balance {
         choice: &Choice<'_>,
         load: impl Fn(usize) -> Option<Load>,
     ) -> Option<usize> {
-        let in_turn = || (0..count).map(|step| (choice.turn + step) % count);
+        let turn = choice.turn % count.max(1);
+        let in_turn = || (turn..count).chain(0..turn);
         match (self, choice.key) {
             (Balance::RoundRobin, _) => in_turn().find(|&place| load(place).is_some()),
             (Balance::Latency, _) => {
@@ -128,10 +129,20 @@ impl Balance {
                     |&place: &usize| load(place).is_some_and(|load| u64::from(load.outstanding) < most);
                 choice.ring.from(key).find(room)
             }
-            (Balance::Least | Balance::Key(_), _) => in_turn()
-                .filter_map(|place| Some((load(place)?.outstanding, place)))
-                .min_by_key(|&(outstanding, _)| outstanding)
-                .map(|(_, place)| place),
+            (Balance::Least | Balance::Key(_), _) => {
+                let mut best: Option<(u32, usize)> = None;
+                for place in in_turn() {
+                    let Some(Load { outstanding, .. }) = load(place) else { continue };
+                    if best.is_none_or(|(least, _)| outstanding < least) {
+                        best = Some((outstanding, place));
+                    }
+                    // Nobody has less than nothing.
+                    if outstanding == 0 {
+                        break;
+                    }
+                }
+                best.map(|(_, place)| place)
+            }
         }
     }
 }

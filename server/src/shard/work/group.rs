@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use slab::Slab;
 use std::collections::BTreeSet;
 
 /// Waiting messages of a lane that are looked at for one that a free member may have.
@@ -28,6 +29,8 @@ pub struct Member {
     /// Key in the shard's table of subscriptions.
     pub subscription: u32,
     pub connection: ConnectionId,
+    /// Key of what its connection holds.
+    holder: usize,
     pub pattern: Box<str>,
     /// What it was given and has not settled yet.
     pub held: BTreeSet<TaskId>,
@@ -46,6 +49,13 @@ impl Member {
     }
 }
 
+/// What a connection holds, of all its subscriptions to the group, those it has left included.
+#[derive(Clone, Copy, Default, Debug)]
+struct Holder {
+    held: u32,
+    subscriptions: u32,
+}
+
 /// A message and the member that is to have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
@@ -61,8 +71,8 @@ pub struct Group {
     pub name: Box<str>,
     pub options: WorkOptions,
     pub members: Vec<Member>,
-    /// What each connection holds, of all its subscriptions to the group.
-    in_flight: HashMap<ConnectionId, u32, FixedState>,
+    holders: Slab<Holder>,
+    holder_of: HashMap<ConnectionId, usize, FixedState>,
     /// Those that unsubscribed and have still to settle what they hold.
     leaving: Vec<Member>,
     /// Members have, or had, different patterns.
@@ -88,7 +98,8 @@ impl Group {
             name: name.into(),
             options,
             members: Vec::new(),
-            in_flight: HashMap::with_hasher(FixedState::with_seed(0)),
+            holders: Slab::new(),
+            holder_of: HashMap::with_hasher(FixedState::with_seed(0)),
             leaving: Vec::new(),
             mixed: false,
             pattern: pattern.into(),
@@ -115,14 +126,24 @@ impl Group {
         self.mixed |= *self.pattern != *pattern;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
         let (load, breaker) = (Load::default(), Breaker::default());
-        self.members.push(Member { subscription, connection, pattern, held, load, breaker });
+        let new = || self.holders.insert(Holder::default());
+        let holder = *self.holder_of.entry(connection).or_insert_with(new);
+        self.holders[holder].subscriptions += 1;
+        self.members.push(Member { subscription, connection, holder, pattern, held, load, breaker });
         self.renew_ring();
     }
 
     /// A member is given no more. What it holds stays its own.
     pub fn leave(&mut self, subscription: u32) {
-        let gone = self.members.extract_if(.., |member| member.subscription == subscription);
-        self.leaving.extend(gone.filter(|member| !member.held.is_empty()));
+        let gone: Vec<Member> =
+            self.members.extract_if(.., |member| member.subscription == subscription).collect();
+        for member in gone {
+            self.holders[member.holder].subscriptions -= 1;
+            self.forget_holder(member.connection, member.holder);
+            if !member.held.is_empty() {
+                self.leaving.push(member);
+            }
+        }
         self.renew_ring();
     }
 
@@ -132,22 +153,25 @@ impl Group {
         own.flat_map(|member| member.held.iter().copied()).collect()
     }
 
+    /// Who neither is a member nor holds anything is nobody.
+    fn forget_holder(&mut self, connection: ConnectionId, holder: usize) {
+        if self.holders[holder].subscriptions == 0 && self.holders[holder].held == 0 {
+            self.holders.remove(holder);
+            self.holder_of.remove(&connection);
+        }
+    }
+
     /// A message is no longer held by that subscription.
     pub fn let_go(&mut self, subscription: u32, id: TaskId) {
-        for member in self.members.iter_mut().chain(&mut self.leaving) {
-            if member.subscription == subscription && member.held.remove(&id) {
-                self.held -= 1;
-                let held = self.in_flight.get_mut(&member.connection);
-                let left = held.map_or(0, |held| {
-                    *held -= 1;
-                    *held
-                });
-                if left == 0 {
-                    self.in_flight.remove(&member.connection);
-                }
-            }
-        }
+        // The key of one that left may be another's by now: what it holds tells them apart.
+        let mut all = self.members.iter_mut().chain(&mut self.leaving);
+        let holds = |member: &mut &mut Member| member.subscription == subscription && member.held.remove(&id);
+        let Some(member) = all.find_map(|mut member| holds(&mut member).then_some(member)) else { return };
+        let (connection, holder) = (member.connection, member.holder);
+        self.held -= 1;
+        self.holders[holder].held -= 1;
         self.leaving.retain(|member| !member.held.is_empty());
+        self.forget_holder(connection, holder);
     }
 
     fn renew_ring(&mut self) {
@@ -204,7 +228,8 @@ impl Group {
 
     /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
     pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[u32], random: u64) -> Option<Given> {
-        if self.waiting_count == 0 || !self.members.iter().any(|member| self.is_free(member)) {
+        let nobody = self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
+        if self.waiting_count == 0 || nobody {
             return None;
         }
         let heads: [usize; LANES] = std::array::from_fn(|lane| usize::from(!self.waiting[lane].is_empty()));
@@ -224,20 +249,25 @@ impl Group {
             let member = &mut self.members[place];
             member.held.insert(id);
             self.held += 1;
-            *self.in_flight.entry(member.connection).or_default() += 1;
+            self.holders[member.holder].held += 1;
             return Some(Given { id, subscription: member.subscription, connection: member.connection });
         }
         None
     }
 
+    /// Whether everyone has as much as he may: what the many are asked that come while nobody is free.
+    fn is_taken(&self) -> bool {
+        let most = self.options.in_flight_max as usize;
+        self.leaving.is_empty() && self.held >= self.holders.len() * most
+    }
+
     fn held_by(&self, member: &Member) -> u32 {
-        self.in_flight.get(&member.connection).copied().unwrap_or(0)
+        self.holders[member.holder].held
     }
 
     fn is_free(&self, member: &Member) -> bool {
-        let most = self.options.in_flight_max;
-        let admitted = if self.options.breaker { member.breaker.admits(most) } else { most };
-        self.held_by(member) < admitted
+        let (held, most) = (self.held_by(member), self.options.in_flight_max);
+        held < most && (!self.options.breaker || held < member.breaker.admits(most))
     }
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
