@@ -144,7 +144,8 @@ fn lanes(workload: &Workload, outcome: &Outcome) -> Vec<Lane> {
     let lane = |&(name, priority): &(&str, Priority)| {
         let record = &outcome.recorder.lanes[priority as usize];
         let (expected, delivered) = (record.expected, record.delivered);
-        Lane { name: name.to_owned(), expected, delivered, response: encode(&record.response) }
+        let done = workload.members.takes_time().then(|| encode(&record.done));
+        Lane { name: name.to_owned(), expected, delivered, response: encode(&record.response), done }
     };
     asked.map(lane).collect()
 }

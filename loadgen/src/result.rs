@@ -122,6 +122,9 @@ pub struct Lane {
     pub expected: u64,
     pub delivered: u64,
     pub response: String,
+    /// Until a member was done with it; absent unless members take time.
+    #[serde(default)]
+    pub done: Option<String>,
 }
 
 /// What the members of a group that acknowledges did, over the whole run.

@@ -26,6 +26,9 @@ pub const CONFIRMING: &[u8] = b"ringbolt";
 /// With [`DEAD_LETTER`], asks that a message nobody wants become a dead letter.
 pub const UNROUTABLE: &str = "Ringbolt-Unroutable";
 pub const DEAD_LETTER: &[u8] = b"dead-letter";
+/// How many replies a request wants; the reply behind the last of them says in [`GATHERED`] how many came.
+pub const GATHER: &str = "Ringbolt-Gather";
+pub const GATHERED: &str = "Ringbolt-Gathered";
 /// How often a message was delivered, this time included; absent the first time.
 pub const DELIVERIES: &str = "Ringbolt-Deliveries";
 /// The reply subject a message was published with, where its own is for the acknowledgement.

@@ -2,6 +2,7 @@
 
 use crate::sequence::Stream;
 use crate::workload::Role;
+use ringbolt_protocol::command::Priority;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,17 @@ pub enum Stage {
     Preparing,
     Ready,
     Gone,
+}
+
+/// A message that a member works on.
+#[derive(Debug)]
+pub struct Job {
+    /// When it is done, and when it was due to be sent.
+    pub done: u64,
+    pub intended: u64,
+    pub lane: Priority,
+    /// Where it is acknowledged.
+    pub reply: String,
 }
 
 #[derive(Debug)]
@@ -34,8 +46,8 @@ pub struct Connection {
     pub expected: u64,
     /// Messages before each barrier that is not answered, and when the last of them was due.
     pub barriers: VecDeque<(u64, u64)>,
-    /// When each message a member works on is done, and where that is said.
-    pub work: VecDeque<(u64, String)>,
+    /// What a member works on.
+    pub work: VecDeque<Job>,
     /// A churner's intended and actual connect time.
     pub intended: u64,
 }

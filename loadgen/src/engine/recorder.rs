@@ -45,6 +45,8 @@ pub struct LaneRecord {
     pub expected: u64,
     pub delivered: u64,
     pub response: Histogram<u64>,
+    /// Until a member was done.
+    pub done: Histogram<u64>,
 }
 
 /// Numbers of priorities: their lanes.
@@ -90,7 +92,7 @@ struct Run {
 impl Recorder {
     pub fn new(window: Window) -> Recorder {
         let slice = Slice { response: new_histogram(), gaps: 0, gap_nanos_max: 0 };
-        let lane = LaneRecord { expected: 0, delivered: 0, response: new_histogram() };
+        let lane = LaneRecord { expected: 0, delivered: 0, response: new_histogram(), done: new_histogram() };
         Recorder {
             window,
             lanes: vec![lane; LANES],
@@ -122,6 +124,15 @@ impl Recorder {
         if self.window.contains(intended) {
             // Too long a latency is counted with all the others.
             let _ = lane.response.record(received.saturating_sub(intended));
+        }
+    }
+
+    /// A member is done with a message of a lane.
+    pub fn done(&mut self, priority: Priority, intended: u64, now: u64) {
+        if self.window.contains(intended) {
+            let done = &mut self.lanes[priority as usize].done;
+            // Too long a time is the longest the histogram holds.
+            done.saturating_record(now.saturating_sub(intended));
         }
     }
 
@@ -210,6 +221,7 @@ impl Recorder {
             into.expected += from.expected;
             into.delivered += from.delivered;
             into.response.add(&from.response).expect("all histograms have the same bounds");
+            into.done.add(&from.done).expect("all histograms have the same bounds");
         }
         for (into, from) in self.slices.iter_mut().zip(&other.slices) {
             into.response.add(&from.response).expect("all histograms have the same bounds");

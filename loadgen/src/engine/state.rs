@@ -425,7 +425,7 @@ impl State {
         if let Some(reply) = message.reply
             && self.workload.members.group.contains(';')
         {
-            self.begin_work(index, reply, now);
+            self.begin_work(index, reply, (subject, stamp.intended), now);
         }
         if fresh {
             if !self.workload.lanes.is_empty() {

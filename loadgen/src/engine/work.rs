@@ -1,5 +1,6 @@
 //! Members of a group that take their time for each message, one after the other, and answer then.
 
+use super::connection::Job;
 use super::state::{State, next_random};
 use crate::dialect::Outgoing;
 use ringbolt_protocol::command::Priority;
@@ -39,11 +40,13 @@ impl MemberRecord {
 
 impl State {
     /// A member begins with a message, once it is done with those before.
-    pub(super) fn begin_work(&mut self, index: u32, reply: &[u8], now: u64) {
+    pub(super) fn begin_work(&mut self, index: u32, reply: &[u8], (subject, intended): (u32, u64), now: u64) {
+        let lane = self.workload.lane(subject);
         let nanos = self.workload.members.work.choose(next_random(&mut self.random));
         let connection = &mut self.connections[index as usize];
-        let free = connection.work.back().map_or(now, |&(done, _)| done.max(now));
-        connection.work.push_back((free + nanos, String::from_utf8_lossy(reply).into_owned()));
+        let free = connection.work.back().map_or(now, |job| job.done.max(now));
+        let reply = String::from_utf8_lossy(reply).into_owned();
+        connection.work.push_back(Job { done: free + nanos, intended, lane, reply });
         if connection.work.len() == 1 {
             self.working.push(index);
         }
@@ -55,7 +58,7 @@ impl State {
         let mut working = std::mem::take(&mut self.working);
         working.retain(|&index| {
             let due = |state: &State| {
-                state.connections[index as usize].work.front().is_some_and(|&(done, _)| done <= now)
+                state.connections[index as usize].work.front().is_some_and(|job| job.done <= now)
             };
             while due(self) {
                 any = true;
@@ -73,7 +76,7 @@ impl State {
         let (refuses, keeps_silent) =
             (chance < members.nak_share, chance < members.nak_share + members.silent_share);
         let connection = &mut self.connections[index as usize];
-        let Some((_, reply)) = connection.work.pop_front() else { return };
+        let Some(Job { intended, lane, reply, .. }) = connection.work.pop_front() else { return };
         let record = &mut self.recorder.members;
         let words: &[u8] = if refuses {
             record.refused += 1;
@@ -83,6 +86,7 @@ impl State {
             return;
         } else {
             record.acknowledged += 1;
+            self.recorder.done(lane, intended, now);
             b""
         };
         let outgoing = Outgoing {

@@ -3,7 +3,7 @@
 use super::plot::{self, Line};
 use super::table::{grouped, micros};
 use crate::histogram::{QUANTILES, quantile};
-use crate::result::{RunResult, decode};
+use crate::result::{Lane, RunResult, decode};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 use std::io;
@@ -53,7 +53,8 @@ pub fn plots(runs: &[&RunResult]) -> io::Result<String> {
     lines.truncate(plot::SERIES_MAX);
     section(&mut body, "Latency by percentile", &names, &plot::percentiles(&lines).map_err(broken)?);
     if let [run] = runs {
-        lanes(run, &mut body)?;
+        lanes("Latency by percentile, by lane", run, |lane| Some(lane.response.as_str()), &mut body)?;
+        lanes("Time until done by percentile, by lane", run, |lane| lane.done.as_deref(), &mut body)?;
     }
     let (mut latency, mut noise) = (Vec::new(), Vec::new());
     for run in runs.iter().take(plot::SERIES_MAX / 2) {
@@ -71,9 +72,15 @@ pub fn plots(runs: &[&RunResult]) -> io::Result<String> {
 }
 
 /// Latency by percentile, a line a lane.
-fn lanes(run: &RunResult, body: &mut String) -> io::Result<()> {
+fn lanes<'r>(
+    title: &str,
+    run: &'r RunResult,
+    histogram: impl Fn(&'r Lane) -> Option<&'r str>,
+    body: &mut String,
+) -> io::Result<()> {
     let with_samples = run.lanes.iter().filter(|lane| lane.delivered > 0);
-    let lines = with_samples.map(|lane| Ok((lane.name.clone(), decode(&lane.response)?)));
+    let lines =
+        with_samples.filter_map(|lane| histogram(lane).map(|text| Ok((lane.name.clone(), decode(text)?))));
     let lines = lines.collect::<io::Result<Vec<_>>>()?;
     if lines.is_empty() {
         return Ok(());
@@ -83,7 +90,7 @@ fn lanes(run: &RunResult, body: &mut String) -> io::Result<()> {
         lines.iter().map(|(name, histogram)| (name.clone(), histogram)).collect();
     lines.truncate(plot::SERIES_MAX);
     let picture = plot::percentiles(&lines).map_err(|error| io::Error::other(error.to_string()))?;
-    section(body, "Latency by percentile, by lane", &names, &picture);
+    section(body, title, &names, &picture);
     Ok(())
 }
 

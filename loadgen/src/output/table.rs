@@ -1,7 +1,7 @@
 //! A run as text.
 
 use crate::histogram::{LatencySet, QUANTILES, quantile};
-use crate::result::{RunResult, decode};
+use crate::result::{Lane, RunResult, decode};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
@@ -110,16 +110,29 @@ fn members(run: &RunResult, out: &mut String) -> std::fmt::Result {
 }
 
 fn lanes(run: &RunResult, out: &mut String) -> std::fmt::Result {
-    if run.lanes.is_empty() {
-        return Ok(());
+    let done = run.lanes.iter().any(|lane| lane.done.is_some());
+    if !run.lanes.is_empty() {
+        lane_table("lane, µs", run, |lane| Some(lane.response.as_str()), out)?;
     }
-    writeln!(out, "\n  lane, µs {:>14} {:>10} {:>10} {:>10}  delivered", "p50", "p99", "p99.9", "max")?;
+    if done {
+        lane_table("until done", run, |lane| lane.done.as_deref(), out)?;
+    }
+    Ok(())
+}
+
+fn lane_table<'r>(
+    title: &str,
+    run: &'r RunResult,
+    histogram: impl Fn(&'r Lane) -> Option<&'r str>,
+    out: &mut String,
+) -> std::fmt::Result {
+    writeln!(out, "\n  {title:<12} {:>10} {:>10} {:>10} {:>10}  delivered", "p50", "p99", "p99.9", "max")?;
     for lane in &run.lanes {
-        let Ok(response) = decode(&lane.response) else { continue };
-        let at = |share| quantile(&response, share).map_or("-".to_owned(), micros);
+        let Some(Ok(times)) = histogram(lane).map(decode) else { continue };
+        let at = |share| quantile(&times, share).map_or("-".to_owned(), micros);
         let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
         let (delivered, expected) = (grouped(lane.delivered as f64), grouped(lane.expected as f64));
-        let most = micros(response.max());
+        let most = micros(times.max());
         writeln!(
             out,
             "  {:<12} {p50:>10} {p99:>10} {p999:>10} {most:>10}  {delivered} of {expected}",

@@ -20,6 +20,7 @@ enum Finding {
 impl Shard {
     pub(super) fn tick(&mut self, now: Nanos, effects: &mut Effects) {
         self.work_time(now);
+        self.request_time(now);
         if now.since(self.scanned_at) < SCAN_NANOS {
             return;
         }
@@ -69,6 +70,7 @@ impl Shard {
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
         let (kept, in_flight) = delivery.book.counts();
         counters.set(Counter::WorkMessages, kept);
+        counters.set(Counter::RequestsWatched, self.requests.count() as u64);
         counters.set(Counter::OutboxBytes, delivery.outbox_bytes as u64);
         counters.set(Counter::EmergencyLevel, delivery.emergency.level() as u64);
         let (letters, bytes) = delivery.book.letters_kept();

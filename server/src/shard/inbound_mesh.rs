@@ -57,6 +57,11 @@ impl Shard {
 
     #[inline]
     fn mesh_publish(&mut self, publish: &MeshPublish<'_>, effects: &mut Effects) {
+        if self.requests.concern(publish.account, publish.subject)
+            && self.comes_late(publish.account, publish.subject, publish.correlation_id)
+        {
+            return;
+        }
         let space = &mut self.spaces[usize::from(publish.account.0)];
         let subject = Subject::trusted(publish.subject);
         let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);

@@ -100,6 +100,10 @@ counters! {
     DeadLettersReplayed: Counter "dead_letters_replayed", "Dead letters published anew as they were.";
     PermissionViolations: Counter "permission_violations",
         "Publishes and subscriptions that the client may not make.";
+    RequestsWatched: Gauge "requests_watched", "Requests whose replies are looked after.";
+    RequestsUnwatched: Counter "requests_unwatched",
+        "Requests whose replies are delivered whenever they come: there are too many.";
+    RepliesLate: Counter "replies_late", "Replies dropped: too late, or more than were wanted.";
     NoResponders: Counter "no_responders", "Requests that reached nobody.";
     PublishersPaused: Gauge "publishers_paused", "Connections not read from because a receiver is full.";
     PublisherPauses: Counter "publisher_pauses", "Times a connection was no longer read from.";

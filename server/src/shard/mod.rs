@@ -25,6 +25,7 @@ mod inbound_mesh;
 mod links;
 mod publish;
 mod receive;
+mod requests;
 mod runs;
 mod subscriptions;
 
@@ -41,6 +42,7 @@ use mesh::{Interest, MeshBatch};
 use metrics::{Counter, Counters};
 use nats::NatsSession;
 use random::Random;
+use requests::Requests;
 use ringbolt_protocol::native::control::{Close as CloseFrame, CloseCode, Control};
 use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::nats::ParseLimits;
@@ -79,6 +81,7 @@ pub struct Shard {
     identity: ServerIdentity,
     access: Access,
     links: Links,
+    requests: Requests,
     /// By place among the users.
     permissions: Vec<Option<Rc<Permissions>>>,
     decode_limits: DecodeLimits,
@@ -108,6 +111,7 @@ impl Shard {
         Shard {
             id,
             permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
+            requests: Requests::default(),
             links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
             access: access.clone(),
             delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),
@@ -339,6 +343,7 @@ impl Shard {
     /// What delivering decided but could not do while it held the route: cut slow consumers, end
     /// subscriptions that had their last delivery.
     fn settle(&mut self, effects: &mut Effects) {
+        self.settle_requests(effects);
         loop {
             self.settle_work(effects);
             self.remove_expired(effects);

@@ -66,6 +66,9 @@ impl Shard {
         session.traffic.messages_in += 1;
         session.traffic.bytes_in += publish.payload.len() as u64;
         let account = session.account;
+        if !self.requests.is_idle() && self.is_late(account, subject_id, publish.correlation_id) {
+            return true;
+        }
         let linked = self.links.concern(account);
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
@@ -96,12 +99,15 @@ impl Shard {
         let message = Message { subject, ..nameless };
         let mut fan_out =
             FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
-        let taken = fan_out.everyone(route, &message, effects);
-        if !linked {
-            return taken;
+        let mut taken = fan_out.everyone(route, &message, effects);
+        if linked {
+            let subject = subject.to_owned();
+            taken |= self.route_links(&Message { subject: &subject, ..nameless }, 0, effects);
         }
-        let subject = subject.to_owned();
-        taken | self.route_links(&Message { subject: &subject, ..nameless }, 0, effects)
+        if publish.header_bytes > 0 && taken {
+            self.watch_request(account, publish);
+        }
+        taken
     }
 
     /// The subject of a publish that may be routed.

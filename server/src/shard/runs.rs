@@ -117,9 +117,11 @@ impl Shard {
     ) -> bool {
         let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
         let account = session.account;
-        if self.links.concern(account) {
+        let watched = !self.requests.is_idle() && self.watches_subject(account, subject_id);
+        if watched || self.links.concern(account) {
             return false;
         }
+        let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         if !route.by_receiver {

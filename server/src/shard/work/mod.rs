@@ -17,6 +17,7 @@ mod task;
 mod wheel;
 
 pub use options::{WorkOptions, key_header, own_name, parse_group};
+pub(in crate::shard) use serve::EMPTY;
 
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::random::Random;

@@ -26,7 +26,7 @@ pub const EMERGENCY: &str = "$EVENTS.emergency";
 /// The server itself as a publisher.
 const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
 /// A message without anything in it.
-pub(super) const EMPTY: Message<'static> = Message {
+pub(in crate::shard) const EMPTY: Message<'static> = Message {
     publisher: PublisherId { shard: 0, connection: NOBODY },
     account: AccountId::GLOBAL,
     flags: Flags(0),
@@ -276,7 +276,12 @@ impl Shard {
     }
 
     /// Publishes on behalf of the server. Returns whether anyone took it.
-    pub(super) fn say(&mut self, subject: &str, message: &Message<'_>, effects: &mut Effects) -> bool {
+    pub(in crate::shard) fn say(
+        &mut self,
+        subject: &str,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) -> bool {
         let message = Message { publisher: PublisherId { shard: self.id, connection: NOBODY }, ..*message };
         self.route_in(message.account, subject, message.reply, &message, 0, effects)
     }
