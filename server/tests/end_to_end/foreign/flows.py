@@ -195,9 +195,41 @@ async def acknowledgements():
     await client.close()
 
 
+async def gathering():
+    client = await nats.connect(URL)
+
+    async def answer(request):
+        await request.respond(b"here")
+
+    for _ in range(5):
+        await client.subscribe("who", cb=answer)
+    inbox = client.new_inbox()
+    replies = await client.subscribe(inbox)
+    await client.flush()
+    await client.publish("who", b"", reply=inbox, headers={"Ringbolt-Gather": "3"})
+    for _ in range(3):
+        assert (await replies.next_msg(5)).data == b"here"
+    assert (await replies.next_msg(5)).headers["Ringbolt-Gathered"] == "3"
+
+    # The responder takes longer than the requester waits.
+    async def too_late(request):
+        await asyncio.sleep(0.5)
+        await request.respond(b"late")
+        await request.respond(b"never")
+
+    await client.subscribe("slow", cb=too_late)
+    soon = datetime.now(timezone.utc) + timedelta(milliseconds=100)
+    await client.publish("slow", b"", reply=inbox, headers={"Ringbolt-Deadline": soon.isoformat()})
+    await asyncio.sleep(1)
+    await client.publish(inbox, b"in between")
+    assert replies.pending_msgs == 0, "nothing but what was wanted"
+    await client.close()
+
+
 async def main():
     for flow in (
         acknowledgements,
+        gathering,
         publish_and_subscribe,
         queue_groups,
         requests_and_headers,
