@@ -1,7 +1,7 @@
 //! The hot path: a publish is routed and delivered, here and to the shards that want it.
 
 use super::delivery::{Delivery, Message, Run};
-use super::identity::PublisherId;
+use super::identity::{AccountId, PublisherId};
 use super::mesh::Record;
 use super::mesh::batch::{MeshPayload, MeshPublish};
 use super::metrics::Counter;
@@ -66,48 +66,78 @@ impl Shard {
         session.traffic.messages_in += 1;
         session.traffic.bytes_in += publish.payload.len() as u64;
         let account = session.account;
+        if publish.header_bytes > 0 || self.links.concern(account) || !self.requests.is_idle() {
+            return self.route_with_care(id, account, subject_id, publish, backing, effects);
+        }
+        self.route_within(id, account, subject_id, publish, backing, effects)
+    }
+
+    /// Likewise, where there are headers to heed, links between accounts, or requests to look after.
+    #[cold]
+    #[inline(never)]
+    fn route_with_care(
+        &mut self,
+        id: ConnectionId,
+        account: AccountId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
         if !self.requests.is_idle() && self.is_late(account, subject_id, publish.correlation_id) {
             return true;
         }
-        let linked = self.links.concern(account);
-        let space = &mut self.spaces[usize::from(account.0)];
-        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
-        if route.is_empty() && !linked {
-            return false;
+        let mut taken = self.route_within(id, account, subject_id, publish, backing, effects);
+        if self.links.concern(account) {
+            taken |= self.route_beyond(id, account, subject_id, publish, backing, effects);
         }
-        let shared_from = self.delivery.limits.shared_payload_bytes_min;
-        let shared = (publish.payload.len() >= shared_from).then(|| match backing {
-            Some(whole) => whole.slice_ref(publish.payload),
-            None => Bytes::copy_from_slice(publish.payload),
-        });
-        let payload = match &shared {
-            Some(bytes) => MeshPayload::Shared(bytes),
-            None => MeshPayload::Copied(publish.payload),
-        };
-        let nameless = Message {
-            publisher: PublisherId { shard: self.id, connection: id },
-            account,
-            flags: publish.flags.without_layout_bits(),
-            timestamp_nanos: publish.timestamp_nanos,
-            correlation_id: publish.correlation_id,
-            subject: "",
-            subject_id,
-            reply: publish.reply,
-            header_bytes: publish.header_bytes,
-            payload,
-        };
-        let message = Message { subject, ..nameless };
-        let mut fan_out =
-            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
-        let mut taken = fan_out.everyone(route, &message, effects);
-        if linked {
-            let subject = subject.to_owned();
-            taken |= self.route_links(&Message { subject: &subject, ..nameless }, 0, effects);
-        }
-        if publish.header_bytes > 0 && taken {
+        if taken && publish.header_bytes > 0 {
             self.watch_request(account, publish);
         }
         taken
+    }
+
+    /// Delivers within the publisher's account.
+    #[inline]
+    fn route_within(
+        &mut self,
+        id: ConnectionId,
+        account: AccountId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        let space = &mut self.spaces[usize::from(account.0)];
+        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
+        if route.is_empty() {
+            return false;
+        }
+        let shared = shared(publish.payload, backing, self.delivery.limits.shared_payload_bytes_min);
+        let publisher = PublisherId { shard: self.id, connection: id };
+        let message = message_of(publisher, account, (subject, subject_id), publish, shared.as_ref());
+        let mut fan_out =
+            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        fan_out.everyone(route, &message, effects)
+    }
+
+    /// Delivers over links to other accounts.
+    fn route_beyond(
+        &mut self,
+        id: ConnectionId,
+        account: AccountId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        let space = &mut self.spaces[usize::from(account.0)];
+        let (subject, _, _) = space.subjects.route(subject_id, &space.router);
+        let subject = subject.to_owned();
+        let shared = shared(publish.payload, backing, self.delivery.limits.shared_payload_bytes_min);
+        let publisher = PublisherId { shard: self.id, connection: id };
+        let message = message_of(publisher, account, (&subject, subject_id), publish, shared.as_ref());
+        self.route_links(&message, 0, effects)
     }
 
     /// The subject of a publish that may be routed.
@@ -168,6 +198,41 @@ impl Shard {
             let (code, about) = (RefusalCode::NoResponders, (publish.correlation_id, 0));
             self.refuse(id, code, FrameType::Publish, about, message, effects);
         }
+    }
+}
+
+/// A payload that is worth sharing between receivers: of the receive buffer it came in, or copied once.
+#[inline]
+fn shared(payload: &[u8], backing: Option<&Bytes>, bytes_min: usize) -> Option<Bytes> {
+    (payload.len() >= bytes_min).then(|| match backing {
+        Some(whole) => whole.slice_ref(payload),
+        None => Bytes::copy_from_slice(payload),
+    })
+}
+
+/// A publish as what is delivered of it.
+#[inline]
+pub(super) fn message_of<'m>(
+    publisher: PublisherId,
+    account: AccountId,
+    (subject, subject_id): (&'m str, SubjectId),
+    publish: &Publish<'m>,
+    shared: Option<&'m Bytes>,
+) -> Message<'m> {
+    Message {
+        publisher,
+        account,
+        flags: publish.flags.without_layout_bits(),
+        timestamp_nanos: publish.timestamp_nanos,
+        correlation_id: publish.correlation_id,
+        subject,
+        subject_id,
+        reply: publish.reply,
+        header_bytes: publish.header_bytes,
+        payload: match shared {
+            Some(bytes) => MeshPayload::Shared(bytes),
+            None => MeshPayload::Copied(publish.payload),
+        },
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::Death;
 use super::letters::{Letter, LetterReport};
-use super::serve::EMPTY;
 use super::task::Task;
 use crate::shard::delivery::Message;
 use crate::shard::identity::{ConnectionId, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
+use crate::shard::publish::message_of;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Publish;
@@ -117,18 +117,8 @@ impl Shard {
         let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, _, _) = space.subjects.route(subject, &space.router);
-        let message = Message {
-            publisher: PublisherId { shard: self.id, connection: id },
-            account,
-            flags: publish.flags.without_layout_bits(),
-            timestamp_nanos: publish.timestamp_nanos,
-            correlation_id: publish.correlation_id,
-            subject,
-            reply: publish.reply,
-            header_bytes: publish.header_bytes,
-            payload: MeshPayload::Copied(publish.payload),
-            ..EMPTY
-        };
+        let publisher = PublisherId { shard: self.id, connection: id };
+        let message = message_of(publisher, account, (subject, SubjectId::NONE), publish, None);
         let task = Task::of(&message, u32::MAX, self.delivery.now, self.delivery.unix_epoch_nanos);
         self.bury(Death::Unroutable, task, effects);
         true
