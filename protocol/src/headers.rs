@@ -33,10 +33,11 @@ pub const GATHERED: &str = "Ringbolt-Gathered";
 pub const DELIVERIES: &str = "Ringbolt-Deliveries";
 /// The reply subject a message was published with, where its own is for the acknowledgement.
 pub const REPLY: &str = "Ringbolt-Reply";
-/// Of a dead letter: the subject it had, why it is one, when it was accepted and last delivered
-/// (RFC 3339), and what the member said that failed it.
+/// Of a dead letter: the subject it had, why it is one, what kind of failure that is, when it was accepted
+/// and last delivered (RFC 3339), and what the member said that failed it.
 pub const SUBJECT: &str = "Ringbolt-Subject";
 pub const REASON: &str = "Ringbolt-Reason";
+pub const CLASS: &str = "Ringbolt-Class";
 pub const ACCEPTED: &str = "Ringbolt-Accepted";
 pub const DELIVERED: &str = "Ringbolt-Delivered";
 pub const ERROR: &str = "Ringbolt-Error";

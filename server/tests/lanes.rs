@@ -61,6 +61,8 @@ impl Queues {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn a_lane_that_waits_gets_its_share(
         shares in shares(),

@@ -2,6 +2,8 @@
 
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::limits::Limits;
+use ringbolt_server::shard::lanes::SLACK_HEADS;
 use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::shard::{Nanos, TICK_NANOS};
 use ringbolt_server::sim::{Received, World, small_limits};
@@ -190,6 +192,79 @@ fn a_message_that_several_members_fail_is_poison_and_its_letter_says_so() {
         assert!(letter.contains(line), "{line} in {letter}");
     }
     assert!(letter.ends_with("do"), "{letter}");
+}
+
+#[test]
+fn poison_is_told_of_once() {
+    let (mut world, producer) = world();
+    let alarmed = world.connect(0);
+    world.clients[alarmed].hello();
+    world.clients[alarmed].subscribe(1, "$EVENTS.poison", None, SlowConsumer::Default);
+    world.write(alarmed);
+    let client = member(&mut world, "g;ack;poison=1");
+    publish(&mut world, producer, 1..2);
+    let reply = given(&mut world, client).remove(0).1;
+    say(&mut world, client, &reply, "-NAK it burns");
+    world.tick(100 * TICK_NANOS);
+    world.settle(&BTreeSet::new());
+    let events = world.clients[alarmed].payloads(1);
+    assert_eq!(events.len(), 1);
+    let event = String::from_utf8_lossy(events[0]);
+    for part in ["\"group\":\"g\"", "\"subject\":\"job\"", "\"deliveries\":1", "it burns"] {
+        assert!(event.contains(part), "{part} in {event}");
+    }
+}
+
+#[test]
+fn a_letter_says_what_kind_of_failure_it_was() {
+    for (words, class) in [
+        ("-NAK", "transient"),
+        ("-NAK {\"delay\": 1000000}", "overload"),
+        ("+TERM", "permanent"),
+        ("", "overload"),
+    ] {
+        let (mut world, producer) = world();
+        world.clients[producer].subscribe(2, "$DLQ.>", None, SlowConsumer::Default);
+        let client = member(&mut world, "g;ack;max=1;wait=1s");
+        publish(&mut world, producer, 1..2);
+        let reply = given(&mut world, client).remove(0).1;
+        if words.is_empty() {
+            world.tick(2_000_000_000);
+            world.settle(&BTreeSet::new());
+        } else {
+            say(&mut world, client, &reply, words);
+        }
+        let letters = world.clients[producer].payloads(2);
+        let letter = String::from_utf8_lossy(letters.first().unwrap_or_else(|| panic!("{words}: no letter")));
+        assert!(letter.contains(&format!("Ringbolt-Class: {class}\r\n")), "{words}: {letter}");
+    }
+}
+
+#[test]
+fn a_lane_of_a_group_that_waits_gets_its_share_of_deliveries() {
+    let limits = Limits { work_bytes_max: 16 << 20, ..small_limits(1) };
+    let mut world = World::new(limits.clone(), 1);
+    let producer = world.connect(0);
+    world.clients[producer].hello();
+    world.write(producer);
+    let client = member(&mut world, "g;ack;inflight=1");
+    let priorities =
+        [Priority::Critical, Priority::High, Priority::Normal, Priority::Low, Priority::Background];
+    for (lane, priority) in priorities.into_iter().enumerate() {
+        world.clients[producer].flags = Flags::new(priority, Compression::None);
+        publish(&mut world, producer, 1000 * lane as u64..1000 * lane as u64 + 1000);
+    }
+    let mut counts = [0u64; 5];
+    for served in 1..=900u64 {
+        let (number, reply) = given(&mut world, client).remove(0);
+        counts[number as usize / 1000] += 1;
+        for (lane, &share) in limits.lane_shares.0.iter().enumerate() {
+            let least = (served * u64::from(share) / 1000).saturating_sub(SLACK_HEADS);
+            assert!(counts[lane] >= least, "{counts:?} of {served}");
+        }
+        say(&mut world, client, &reply, "+ACK");
+    }
+    assert!(counts[0] > 600, "the rest is the critical lane's: {counts:?}");
 }
 
 #[test]

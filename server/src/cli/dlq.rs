@@ -121,8 +121,18 @@ fn list(letters: &Value) -> String {
 
 fn show(letter: &Value) -> String {
     let mut told = String::new();
-    for name in ["id", "reason", "subject", "deliveries", "accepted", "delivered", "buried", "error", "reply"]
-    {
+    for name in [
+        "id",
+        "reason",
+        "class",
+        "subject",
+        "deliveries",
+        "accepted",
+        "delivered",
+        "buried",
+        "error",
+        "reply",
+    ] {
         told += &format!("{name:<10}  {}\n", text(&letter[name]));
     }
     told += &format!("\n{}", text(&letter["headers"]));

@@ -89,6 +89,7 @@ fn told(shard: ShardId, letter: &LetterReport) -> Value {
     let mut value = json!({
         "id": format!("{shard}-{}", letter.number),
         "reason": letter.reason,
+        "class": letter.class,
         "subject": letter.subject,
         "account": letter.account,
         "deliveries": letter.deliveries,

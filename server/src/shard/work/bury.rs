@@ -2,6 +2,8 @@
 
 use super::Death;
 use super::letters::{Letter, LetterReport};
+use super::own_name;
+use super::serve::EMPTY;
 use super::task::Task;
 use crate::shard::delivery::Message;
 use crate::shard::identity::{ConnectionId, PublisherId};
@@ -12,10 +14,13 @@ use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Publish;
 use ringbolt_protocol::headers;
+use serde_json::json;
 use smallvec::SmallVec;
 
 /// Where dead letters go: behind it the reason and the subject the message had.
 pub const DEAD_LETTERS: &str = "$DLQ.";
+/// Where it is told that a message fails whoever takes it.
+pub const POISON: &str = "$EVENTS.poison";
 
 impl Shard {
     /// Publishes a message that will not be delivered any more as a dead letter.
@@ -44,6 +49,7 @@ impl Shard {
         lines.push((headers::DEADLINE, b""));
         lines.push((headers::SUBJECT, task.subject.as_bytes()));
         lines.push((headers::REASON, death.name().as_bytes()));
+        lines.push((headers::CLASS, death.class(task.overload).as_bytes()));
         lines.push((headers::DELIVERIES, attempts.as_bytes()));
         lines.push((headers::ACCEPTED, accepted.as_bytes()));
         lines.push((headers::DELIVERED, delivered.as_bytes()));
@@ -56,10 +62,28 @@ impl Shard {
         payload.extend_from_slice(rest);
         let message = Message { reply: None, ..task.message(MeshPayload::Copied(&payload), header_bytes) };
         self.say(&subject, &message, effects);
+        if death == Death::Poison {
+            self.warn_of_poison(&task, effects);
+        }
         let most = self.delivery.limits.dead_letters_bytes_max;
         let letter = Letter { death, buried: self.delivery.now, task };
         let forgotten = self.delivery.book.letters.keep(letter, most);
         self.delivery.counters.add(Counter::DeadLettersForgotten, forgotten);
+    }
+
+    /// Publishes that a message fails whoever takes it; once, for it is given to nobody any more.
+    fn warn_of_poison(&mut self, task: &Task, effects: &mut Effects) {
+        let group = self.delivery.book.name_of(task.group).map(own_name);
+        let event = json!({
+            "group": group,
+            "subject": task.subject,
+            "deliveries": task.attempts,
+            "error": task.error,
+            "shard": self.id,
+        });
+        let payload = event.to_string();
+        let payload = MeshPayload::Copied(payload.as_bytes());
+        self.say(POISON, &Message { account: task.account, payload, ..EMPTY }, effects);
     }
 
     /// Publishes letters anew as they were: one, or all. Those that nobody takes stay. Returns how many were

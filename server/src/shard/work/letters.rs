@@ -28,6 +28,7 @@ pub struct Letters {
 pub struct LetterReport {
     pub number: u64,
     pub reason: &'static str,
+    pub class: &'static str,
     pub subject: String,
     pub account: u16,
     pub deliveries: u16,
@@ -100,6 +101,7 @@ impl Letters {
             LetterReport {
                 number,
                 reason: letter.death.name(),
+                class: letter.death.class(task.overload),
                 subject: task.subject.to_string(),
                 account: task.account.0,
                 deliveries: task.attempts,

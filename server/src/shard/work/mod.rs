@@ -63,6 +63,17 @@ impl Death {
             Death::Unroutable => "unroutable",
         }
     }
+
+    /// What kind of failure it is; `overload`: the last member had no time.
+    pub fn class(self, overload: bool) -> &'static str {
+        match self {
+            Death::Exhausted if !overload => "transient",
+            Death::Exhausted | Death::Expired => "overload",
+            Death::Rejected => "permanent",
+            Death::Poison => "poison",
+            Death::Unroutable => "transient",
+        }
+    }
 }
 
 /// Why a delivery was not acknowledged.
@@ -134,6 +145,10 @@ impl Default for Book {
 }
 
 impl Book {
+    fn name_of(&self, group: u32) -> Option<&str> {
+        self.groups.get(group as usize).map(|group| &*group.name)
+    }
+
     /// Dead letters that are kept, and their bytes.
     pub fn letters_kept(&self) -> (u64, u64) {
         (self.letters.count() as u64, self.letters.bytes() as u64)
@@ -339,7 +354,8 @@ impl Book {
                 self.turn(key, subscription);
             }
         }
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.overload = matches!(failure, Failure::Nak(Some(_)) | Failure::TimedOut);
         let options = &self.groups[task.group as usize].options;
         if task.tried.len() >= usize::from(options.poison_members) {
             return self.die(id, Death::Poison);

@@ -40,6 +40,8 @@ pub struct Task {
     pub deadline: Option<Nanos>,
     /// What the last member that failed it said.
     pub error: Option<Box<str>>,
+    /// That member said nothing, or asked for a delay.
+    pub overload: bool,
     pub publisher: PublisherId,
     pub account: AccountId,
     pub flags: Flags,
@@ -70,6 +72,7 @@ impl Task {
             delivered: now,
             deadline: deadline(block, unix_epoch_nanos),
             error: None,
+            overload: false,
             publisher: message.publisher,
             account: message.account,
             flags: message.flags,
