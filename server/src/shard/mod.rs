@@ -263,6 +263,12 @@ impl Shard {
 
     fn sent(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        if session.outbox.has_lanes() {
+            let before = session.outbox.queued_bytes();
+            let expired = session.outbox.drop_expired(self.delivery.now, &mut self.delivery.pool);
+            self.delivery.counters.add(Counter::DropsExpired, expired);
+            self.delivery.outbox_bytes -= before - session.outbox.queued_bytes();
+        }
         if session.outbox.sent(&mut self.delivery.pool) {
             effects.send.push(id);
         }

@@ -5,7 +5,9 @@
 
 use super::outbox::{SEGMENTS_A_SEND_MAX, Segment};
 use super::pool::BufferPool;
+use super::timed::Timed;
 use crate::limits::Shares;
+use crate::shard::identity::Nanos;
 use crate::shard::lanes::{LANES, Lane, Scheduler};
 use std::collections::VecDeque;
 
@@ -15,8 +17,9 @@ const BYTES_A_SEND_MAX: usize = 64 << 10;
 #[derive(Debug)]
 struct Answer {
     frames: Vec<u8>,
-    /// It leaves once so many bytes of each lane have.
+    /// It leaves once so many bytes of each lane have, and so many messages with deadlines.
     behind: [u64; LANES],
+    arrivals: u64,
 }
 
 /// See the module. The normal lane's own queue stays where it is, in the outbox.
@@ -27,6 +30,8 @@ pub(super) struct Beside {
     left: [u64; LANES],
     answers: VecDeque<Answer>,
     scheduler: Scheduler,
+    /// Messages with deadlines, since the first of them.
+    timed: Option<Box<Timed>>,
 }
 
 impl Beside {
@@ -40,6 +45,7 @@ impl Beside {
             left: [0; LANES],
             answers: VecDeque::new(),
             scheduler: Scheduler::default(),
+            timed: None,
         }
     }
 
@@ -57,20 +63,25 @@ impl Beside {
     }
 
     pub(super) fn answer_tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
-        if self.answers.back().is_none_or(|last| last.behind != self.entered) {
-            self.answers.push_back(Answer { frames: pool.take(), behind: self.entered });
+        let (behind, arrivals) = (self.entered, self.timed.as_ref().map_or(0, |timed| timed.arrivals()));
+        let joins = |last: &Answer| last.behind == behind && last.arrivals == arrivals;
+        if !self.answers.back().is_some_and(joins) {
+            self.answers.push_back(Answer { frames: pool.take(), behind, arrivals });
         }
         &mut self.answers.back_mut().expect("just pushed").frames
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.queues.iter().all(VecDeque::is_empty)
+        self.answers.is_empty()
+            && self.queues.iter().all(VecDeque::is_empty)
+            && self.timed.as_ref().is_none_or(|timed| timed.is_empty())
     }
 
     /// All there is, in no order that matters.
     pub(super) fn into_segments(self) -> impl Iterator<Item = Segment> {
         let answers = self.answers.into_iter().map(|answer| Segment::Copied(answer.frames));
-        self.queues.into_iter().flatten().chain(answers)
+        let timed = self.timed.into_iter().flat_map(|timed| timed.into_segments());
+        self.queues.into_iter().flatten().chain(answers).chain(timed)
     }
 
     /// Moves the next send out of the lanes; `normal` is the queue of the normal one.
@@ -86,7 +97,7 @@ impl Beside {
             bytes += self.take_frames(Lane::Normal, normal, into);
         }
         while into.len() < SEGMENTS_A_SEND_MAX && bytes < BYTES_A_SEND_MAX {
-            let due = self.answers.front().is_some_and(|answer| is_due(answer, &self.left));
+            let due = self.answers.front().is_some_and(|answer| self.is_due(answer));
             if due && let Some(answer) = self.answers.pop_front() {
                 bytes += answer.frames.len();
                 into.push(Segment::Copied(answer.frames));
@@ -94,12 +105,26 @@ impl Beside {
             }
             let heads = self.heads(normal);
             let Some(lane) = self.scheduler.next(&heads) else { break };
-            let taken = self.take_frames(lane, normal, into);
+            let taken = self.take_next(lane, normal, into);
             bytes += taken;
             let waits = self.heads(normal).map(|head| head > 0);
             self.scheduler.served(lane, taken, waits, shares);
         }
         bytes
+    }
+
+    fn is_due(&self, answer: &Answer) -> bool {
+        answer.behind.iter().zip(&self.left).all(|(behind, left)| behind <= left)
+            && self.timed.as_ref().is_none_or(|timed| timed.has_left(answer.arrivals))
+    }
+
+    pub(super) fn timed(&mut self) -> &mut Timed {
+        self.timed.get_or_insert_default()
+    }
+
+    /// Drops what nobody wants any more. Returns how many messages, and their bytes.
+    pub(super) fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> (u64, usize) {
+        self.timed.as_mut().map_or((0, 0), |timed| timed.drop_expired(now, pool))
     }
 
     /// Bytes at the head of every lane.
@@ -110,7 +135,23 @@ impl Beside {
             heads[place] = head(queue);
         }
         heads[Lane::Normal as usize] = head(normal);
+        if let Some(timed) = &self.timed {
+            for (lane, head) in heads.iter_mut().enumerate() {
+                *head = match timed.head(lane) {
+                    0 => *head,
+                    bytes => bytes,
+                };
+            }
+        }
         heads
+    }
+
+    /// Takes what is next of a lane: of those with deadlines first.
+    fn take_next(&mut self, lane: Lane, normal: &mut VecDeque<Segment>, into: &mut Vec<Segment>) -> usize {
+        match self.timed.as_mut().map_or(0, |timed| timed.take(lane, into)) {
+            0 => self.take_frames(lane, normal, into),
+            bytes => bytes,
+        }
     }
 
     /// Takes a segment, and those behind it that its last frame goes on in.
@@ -127,8 +168,4 @@ impl Beside {
         self.left[lane as usize] += bytes as u64;
         bytes
     }
-}
-
-fn is_due(answer: &Answer, left: &[u64; LANES]) -> bool {
-    answer.behind.iter().zip(left).all(|(behind, left)| behind <= left)
 }

@@ -8,6 +8,7 @@ pub mod outbox;
 pub mod pool;
 mod run;
 pub mod slow_consumer;
+pub mod timed;
 
 pub use outbox::{Outbox, Segment};
 pub use pool::BufferPool;
@@ -27,6 +28,7 @@ use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::moment;
 use emergency::Emergency;
+use foldhash::quality::FixedState;
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
@@ -35,6 +37,7 @@ use ringbolt_protocol::nats::Span;
 use run::Encoded;
 use slab::Slab;
 use slow_consumer::Admission;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
 /// Most bytes a DELIVER frame has before its subject, reply and payload: header and four varints.
@@ -185,6 +188,7 @@ impl Delivery {
                 return false;
             }
         }
+        let deadline = if message.header_bytes > 0 { self.heed_deadline(target.slot, message) } else { None };
         let subscription = &mut self.subscriptions[target.subscription as usize];
         let Some(session) = self.sessions.at(target.slot) else { return false };
         let (limits, pool) = (&self.limits, &mut self.pool);
@@ -194,7 +198,14 @@ impl Delivery {
             nats::write(session, subscription, message, limits.outbox_segment_bytes, pool)
         };
         self.outbox_bytes += written;
-        if session.outbox.wrote_in(message.lane(), written) {
+        let tell = match deadline {
+            None => session.outbox.wrote_in(message.lane(), written),
+            Some(deadline) => {
+                let stream = (message.publisher, stream_of(message.subject));
+                session.outbox.wrote_timed(message.lane(), written, deadline, stream, pool)
+            }
+        };
+        if tell {
             effects.send.push(session.id);
         }
         if session.watched
@@ -211,6 +222,15 @@ impl Delivery {
         }
         self.counters.add(Counter::MessagesOut, 1);
         true
+    }
+
+    /// The deadline that a message leaves an outbox by, if there is something it may overtake.
+    #[cold]
+    fn heed_deadline(&mut self, slot: u32, message: &Message<'_>) -> Option<Nanos> {
+        let block = &message.payload.bytes()[..message.header_bytes as usize];
+        let deadline = deadline(block, self.unix_epoch_nanos)?;
+        let session = self.sessions.at(slot)?;
+        session.outbox.begin_timed().then_some(deadline)
     }
 
     /// Whether a message's deadline is past: nobody wants it any more, and it is counted.
@@ -428,6 +448,11 @@ impl Delivery {
             self.push(publisher.shard, &record, effects);
         }
     }
+}
+
+/// A subject as a number.
+fn stream_of(subject: &str) -> u64 {
+    FixedState::with_seed(3).hash_one(subject)
 }
 
 /// The moment a message's headers name as its deadline.

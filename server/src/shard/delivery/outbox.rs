@@ -6,6 +6,7 @@
 
 use super::beside::Beside;
 use super::pool::BufferPool;
+use super::timed::Frame;
 use crate::limits::Shares;
 use crate::shard::event::Dialect;
 use crate::shard::identity::{Nanos, PublisherId};
@@ -148,6 +149,66 @@ impl Outbox {
         tell
     }
 
+    /// Makes sure that a message with a deadline may overtake others; to be called before it is written.
+    /// Returns whether there is anything to overtake.
+    #[cold]
+    pub fn begin_timed(&mut self) -> bool {
+        let busy = !self.is_empty();
+        if busy {
+            self.beside();
+        }
+        busy
+    }
+
+    /// Accounts for a message that was just written in this lane, like [`Outbox::wrote`], and lets it leave
+    /// by its deadline. `stream`: its publisher and a hash of its subject.
+    #[cold]
+    #[must_use = "the edge sends only what it is told of"]
+    pub fn wrote_timed(
+        &mut self,
+        lane: Lane,
+        bytes: usize,
+        deadline: Nanos,
+        stream: (PublisherId, u64),
+        pool: &mut BufferPool,
+    ) -> bool {
+        let queue = match lane {
+            Lane::Normal => &mut self.queue,
+            _ => self.beside().queue(lane),
+        };
+        let mut frame = Frame::new();
+        let mut left = bytes;
+        while left > 0 {
+            let Some(segment) = queue.pop_back() else { break };
+            match segment {
+                Segment::Copied(mut tail) if tail.len() > left => {
+                    let mut own = pool.take();
+                    own.extend_from_slice(&tail[tail.len() - left..]);
+                    tail.truncate(tail.len() - left);
+                    queue.push_back(Segment::Copied(tail));
+                    frame.push(Segment::Copied(own));
+                    left = 0;
+                }
+                whole => {
+                    left -= whole.bytes().len();
+                    frame.push(whole);
+                }
+            }
+        }
+        frame.reverse();
+        self.beside().timed().push(lane, deadline, stream, frame);
+        self.tell_of(bytes)
+    }
+
+    /// Drops what nobody wants any more. Returns how many deliveries that were.
+    #[cold]
+    pub fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> u64 {
+        let Some(beside) = &mut self.beside else { return 0 };
+        let (dropped, bytes) = beside.drop_expired(now, pool);
+        self.queued_bytes -= bytes;
+        dropped
+    }
+
     /// Whole frames that were written elsewhere.
     pub fn push(&mut self, frames: Segment, pool: &mut BufferPool) {
         if self.queue.capacity() == 0 {
@@ -208,6 +269,7 @@ impl Outbox {
         self.flight_bytes = 0;
         if self.queued_bytes == 0 {
             pool.give_queue(std::mem::take(&mut self.queue));
+            self.beside = None;
             return false;
         }
         let tell = !self.announced;
@@ -237,10 +299,15 @@ impl Outbox {
                 (_, Some(beside)) => beside.queue(other),
                 (_, None) => continue,
             };
-            let (dropped, bytes) = drop_oldest_of(queue, self.dialect, pool);
+            let (mut dropped, bytes) = drop_oldest_of(queue, self.dialect, pool);
             self.queued_bytes -= bytes;
             if let Some(beside) = &mut self.beside {
                 beside.left(other, bytes);
+                if dropped == 0 {
+                    let (last, bytes) = beside.timed().drop_last(other, pool);
+                    self.queued_bytes -= bytes;
+                    dropped = last;
+                }
             }
             if dropped > 0 {
                 return dropped;
