@@ -310,6 +310,46 @@ fn a_full_group_sheds_the_least_important() {
 }
 
 #[test]
+fn what_is_reserved_only_critical_messages_take() {
+    let (mut world, producer) = world();
+    let clients: Vec<usize> = (0..5).map(|_| member(&mut world, "g;ack;inflight=1;reserve=2")).collect();
+    publish(&mut world, producer, 1..20);
+    let mut held: Vec<(usize, String)> = Vec::new();
+    for &client in &clients {
+        held.extend(given(&mut world, client).into_iter().map(|(_, reply)| (client, reply)));
+    }
+    assert_eq!(held.len(), 3, "two of five are kept");
+    world.clients[producer].flags = Flags::new(Priority::Critical, Compression::None);
+    publish(&mut world, producer, 100..103);
+    let critical: Vec<u64> =
+        clients.iter().flat_map(|&client| given(&mut world, client)).map(|(number, _)| number).collect();
+    assert_eq!(critical.len(), 2, "both go at once, and the third waits: {critical:?}");
+    let (client, reply) = held.remove(0);
+    say(&mut world, client, &reply, "+ACK");
+    assert_eq!(given(&mut world, client)[0].0, 102, "it is next, and the others wait");
+}
+
+#[test]
+fn a_group_that_takes_all_memory_makes_room_for_the_others() {
+    let limits = Limits { work_bytes_max: 100_000, ..small_limits(1) };
+    let mut world = World::new(limits, 1);
+    let producer = world.connect(0);
+    world.clients[producer].hello();
+    world.write(producer);
+    let hog = member(&mut world, "hog;ack;inflight=1");
+    publish(&mut world, producer, 1..1000);
+    let kept = world.count(Counter::WorkMessages);
+    assert!(kept < 400, "the memory is full with {kept} messages");
+    // Another group has the same messages now, and they are important to nobody less.
+    let other = member(&mut world, "other;ack;inflight=1000");
+    world.clients[producer].flags = Flags::new(Priority::Background, Compression::None);
+    publish(&mut world, producer, 2000..2050);
+    assert_eq!(given(&mut world, other).len(), 50, "of the other group none was lost");
+    assert!(world.count(Counter::WorkBytes) <= 100_000);
+    assert_eq!(given(&mut world, hog).len(), 1);
+}
+
+#[test]
 fn a_member_that_fails_everything_is_given_nothing_for_a_while_and_it_is_told() {
     let (mut world, producer) = world();
     let observer = world.connect(0);

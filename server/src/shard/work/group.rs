@@ -83,6 +83,8 @@ pub struct Group {
     waiting_count: usize,
     /// Messages in whatever state, and those of them that a member has.
     pub tasks: usize,
+    /// What they take.
+    pub bytes: usize,
     held: usize,
     scheduler: Scheduler,
     ring: Ring,
@@ -106,6 +108,7 @@ impl Group {
             waiting: Default::default(),
             waiting_count: 0,
             tasks: 0,
+            bytes: 0,
             held: 0,
             scheduler: Scheduler::default(),
             ring: Ring::default(),
@@ -116,6 +119,10 @@ impl Group {
     /// Whether no more may wait for a member or rest.
     pub fn is_full(&self) -> bool {
         self.tasks - self.held >= self.options.pending_max as usize
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.held
     }
 
     pub fn waiting(&self) -> usize {
@@ -205,6 +212,12 @@ impl Group {
         below.filter_map(|other| self.waiting[other as usize].last()).map(|&(_, id)| id).next()
     }
 
+    /// The newest message of the least important lane.
+    pub fn least(&self) -> Option<TaskId> {
+        let last = |lane: &BTreeSet<(u64, TaskId)>| lane.last().map(|&(_, id)| id);
+        self.waiting.iter().rev().find_map(last)
+    }
+
     /// Waiting messages whose deadline is past.
     pub fn expired(&self, now: Nanos) -> Vec<TaskId> {
         let past = |lane: &BTreeSet<(u64, TaskId)>| {
@@ -232,9 +245,11 @@ impl Group {
         if self.waiting_count == 0 || nobody {
             return None;
         }
-        let heads: [usize; LANES] = std::array::from_fn(|lane| usize::from(!self.waiting[lane].is_empty()));
+        let lanes = self.lanes_served();
+        let waits = |group: &Group, lane: usize| lane < lanes && !group.waiting[lane].is_empty();
+        let heads: [usize; LANES] = std::array::from_fn(|lane| usize::from(waits(self, lane)));
         let first = self.scheduler.next(&heads)?;
-        let others = Lane::ALL.into_iter().filter(|&lane| lane != first);
+        let others = Lane::ALL.into_iter().take(lanes).filter(|&lane| lane != first);
         for lane in std::iter::once(first).chain(others) {
             let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
             let found = candidates.into_iter().find_map(|&(_, id)| {
@@ -243,7 +258,7 @@ impl Group {
             });
             let Some((id, place)) = found else { continue };
             self.remove(id, &tasks[&id]);
-            let waits = std::array::from_fn(|lane| !self.waiting[lane].is_empty());
+            let waits = std::array::from_fn(|lane| waits(self, lane));
             self.scheduler.served(lane, 1, waits, shares);
             self.turn = place + 1;
             let member = &mut self.members[place];
@@ -259,6 +274,15 @@ impl Group {
     fn is_taken(&self) -> bool {
         let most = self.options.in_flight_max as usize;
         self.leaving.is_empty() && self.held >= self.holders.len() * most
+    }
+
+    /// Lanes whose messages may be given out now: the critical one alone, when no more is free than is kept
+    /// for it.
+    fn lanes_served(&self) -> usize {
+        let all = self.holders.len() * self.options.in_flight_max as usize;
+        // However much is reserved, the others are not shut out for ever.
+        let reserved = (self.options.reserve as usize).min(all.saturating_sub(1));
+        if all.saturating_sub(self.held) > reserved { LANES } else { 1 }
     }
 
     fn held_by(&self, member: &Member) -> u32 {

@@ -207,11 +207,14 @@ impl Book {
         let bytes = weight(&task);
         let mut shed = 0;
         loop {
-            let group = &self.groups[key as usize];
-            if !group.is_full() && self.bytes + bytes <= bytes_max {
+            let full = self.groups[key as usize].is_full();
+            if !full && self.bytes + bytes <= bytes_max {
                 break;
             }
-            let Some(id) = group.least_below(lane) else { return (None, shed + 1) };
+            // What the shard has no room for, the group gives that takes most of it.
+            let most = if full { None } else { self.largest_but(key).and_then(Group::least) };
+            let own = || self.groups[key as usize].least_below(lane);
+            let Some(id) = most.or_else(own) else { return (None, shed + 1) };
             self.finish(id);
             shed += 1;
         }
@@ -220,10 +223,18 @@ impl Book {
         self.bytes += bytes;
         let group = &mut self.groups[key as usize];
         group.tasks += 1;
+        group.bytes += bytes;
         group.put(id, &task);
         self.wake(key);
         self.tasks.insert(id, task);
         (Some(id), shed)
+    }
+
+    /// The group that takes most of the memory, if it is not this one.
+    #[cold]
+    fn largest_but(&self, key: u32) -> Option<&Group> {
+        let (largest, group) = self.groups.iter().max_by_key(|(_, group)| group.bytes)?;
+        (largest != key as usize && group.bytes > self.groups[key as usize].bytes).then_some(group)
     }
 
     /// A member says something of a message. Returns whether it had it to settle.
@@ -391,7 +402,9 @@ impl Book {
         self.take_back(id);
         let task = self.tasks.remove(&id)?;
         self.bytes -= weight(&task);
-        self.groups[task.group as usize].tasks -= 1;
+        let group = &mut self.groups[task.group as usize];
+        group.tasks -= 1;
+        group.bytes -= weight(&task);
         self.wake(task.group);
         self.forget_if_over(task.group);
         Some(task)
@@ -448,8 +461,8 @@ impl Book {
 
     /// Messages kept, and those of them that a member has.
     pub fn counts(&self) -> (u64, u64) {
-        let in_flight = self.groups.iter().flat_map(|(_, group)| &group.members);
-        (self.tasks.len() as u64, in_flight.map(|member| member.held.len() as u64).sum())
+        let in_flight = self.groups.iter().map(|(_, group)| group.in_flight() as u64);
+        (self.tasks.len() as u64, in_flight.sum())
     }
 
     pub fn bytes(&self) -> usize {

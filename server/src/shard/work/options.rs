@@ -19,6 +19,8 @@ pub struct WorkOptions {
     pub in_flight_max: u32,
     /// Messages of a shard that wait for a member.
     pub pending_max: u32,
+    /// Deliveries of a shard in flight that only critical messages may be.
+    pub reserve: u32,
     /// Longest wait before the second delivery, and before any.
     pub backoff_nanos: (u64, u64),
     /// Members that must fail a message before it is taken for poison.
@@ -35,6 +37,7 @@ impl Default for WorkOptions {
             deliveries_max: 5,
             in_flight_max: 64,
             pending_max: 65_536,
+            reserve: 0,
             backoff_nanos: (100_000_000, 30_000_000_000),
             poison_members: 3,
             balance: Balance::Least,
@@ -89,6 +92,7 @@ pub fn parse_group(text: &str) -> Result<(Cow<'_, str>, Option<WorkOptions>), Op
             "max" => number(value, 1, u16::MAX.into()).map(|most| options.deliveries_max = most as u16),
             "inflight" => number(value, 1, PENDING_MAX).map(|most| options.in_flight_max = most),
             "pending" => number(value, 1, PENDING_MAX).map(|most| options.pending_max = most),
+            "reserve" => number(value, 0, PENDING_MAX).map(|slots| options.reserve = slots),
             "poison" => number(value, 1, u8::MAX.into()).map(|most| options.poison_members = most as u8),
             "backoff" => value.split_once("..").and_then(|(least, most)| {
                 let bounds = (time(least)?, time(most)?);
@@ -105,7 +109,7 @@ pub fn parse_group(text: &str) -> Result<(Cow<'_, str>, Option<WorkOptions>), Op
         if understood.is_none() {
             return Err(OptionError(format!(
                 "'{part}' is no option of a queue group: write wait=TIME, max=N, inflight=N, pending=N, \
-                 poison=N, backoff=TIME..TIME, balance=NAME, \
+                 reserve=N, poison=N, backoff=TIME..TIME, balance=NAME, \
                  key=HEADER or breaker=off"
             )));
         }
@@ -157,12 +161,13 @@ mod tests {
             deliveries_max: 3,
             in_flight_max: 1,
             pending_max: 10,
+            reserve: 3,
             backoff_nanos: (1_000_000, 2_000_000_000),
             poison_members: 2,
             balance: Balance::Adaptive,
             breaker: false,
         };
-        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;backoff=1ms..2s;poison=2;\
+        let text = "w;ack;wait=250ms;max=3;inflight=1;pending=10;reserve=3;backoff=1ms..2s;poison=2;\
                     balance=adaptive;breaker=off";
         assert_eq!(parse_group(text), Ok(("w".into(), Some(options))));
         let (name, options) = parse_group("w;ack;wait=1s;key=User").expect("valid");
