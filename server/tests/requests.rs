@@ -93,6 +93,22 @@ fn a_request_gathers_the_first_replies_and_is_told_when_it_has_them() {
 }
 
 #[test]
+fn nobody_but_the_requester_misses_a_reply_or_is_told_of_gathering() {
+    for shard in [0, 1] {
+        let mut scene = Scene::new(2);
+        // Someone else is subscribed to the subject that a request names for its replies.
+        let other = scene.client(shard, "inbox.*");
+        scene.ask("inbox.a", "Ringbolt-Gather: 1\r\n");
+        for responder in 0..2 {
+            scene.reply(responder, "inbox.a", &format!("from {responder}"));
+        }
+        assert_eq!(scene.heard(), ["from 0", "NATS/1.0\r\nRingbolt-Gathered: 1\r\n\r\n"]);
+        let heard = scene.world.clients[other].payloads(1);
+        assert_eq!(heard, [b"from 0", b"from 1"], "all of what was published there");
+    }
+}
+
+#[test]
 fn gathering_ends_with_the_deadline() {
     let mut scene = Scene::new(4);
     scene.ask("inbox.a", "Ringbolt-Gather: 100\r\nRingbolt-Deadline: 1970-01-01T00:00:02Z\r\n");

@@ -57,11 +57,11 @@ impl Shard {
 
     #[inline]
     fn mesh_publish(&mut self, publish: &MeshPublish<'_>, effects: &mut Effects) {
-        if self.requests.concern(publish.account, publish.subject)
-            && self.comes_late(publish.account, publish.subject, publish.correlation_id)
-        {
-            return;
-        }
+        let late = if self.requests.concern(publish.account, publish.subject) {
+            self.late_for_text(publish.account, publish.subject, publish.correlation_id)
+        } else {
+            None
+        };
         let space = &mut self.spaces[usize::from(publish.account.0)];
         let subject = Subject::trusted(publish.subject);
         let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);
@@ -84,8 +84,10 @@ impl Shard {
             subject_hash,
             hops: publish.hops,
         };
-        if publish.plain {
-            fan_out.plain(route, &message, effects);
+        match late {
+            Some(requester) if publish.plain => fan_out.plain_but(requester, route, &message, effects),
+            None if publish.plain => drop(fan_out.plain(route, &message, effects)),
+            _ => {}
         }
         let Some(name) = publish.group else { return };
         match route.groups.iter().find(|group| &*group.name == name) {

@@ -84,15 +84,20 @@ impl Shard {
         backing: Option<&Bytes>,
         effects: &mut Effects,
     ) -> bool {
-        if !self.requests.is_idle() && self.is_late(account, subject_id, publish.correlation_id) {
-            return true;
-        }
-        let mut taken = self.route_within(id, account, subject_id, publish, backing, effects);
+        let late = if self.requests.is_idle() {
+            None
+        } else {
+            self.late_for(account, subject_id, publish.correlation_id)
+        };
+        let mut taken = match late {
+            None => self.route_within(id, account, subject_id, publish, backing, effects),
+            Some(requester) => self.route_past(requester, id, account, subject_id, publish, effects),
+        };
         if self.links.concern(account) {
             taken |= self.route_beyond(id, account, subject_id, publish, backing, effects);
         }
         if taken && publish.header_bytes > 0 {
-            self.watch_request(account, publish);
+            self.watch_request(id, account, publish);
         }
         taken
     }
@@ -119,6 +124,27 @@ impl Shard {
         let mut fan_out =
             FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
         fan_out.everyone(route, &message, effects)
+    }
+
+    /// Delivers a reply that comes too late to everyone but its requester, who counts as one who took it.
+    fn route_past(
+        &mut self,
+        requester: ConnectionId,
+        id: ConnectionId,
+        account: AccountId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let space = &mut self.spaces[usize::from(account.0)];
+        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
+        let publisher = PublisherId { shard: self.id, connection: id };
+        let message = message_of(publisher, account, (subject, subject_id), publish, None);
+        let (delivery, random) = (&mut self.delivery, &mut self.random);
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0 };
+        fan_out.plain_but(requester, route, &message, effects);
+        fan_out.elsewhere(route, &message, effects);
+        true
     }
 
     /// Delivers over links to other accounts.
@@ -249,7 +275,14 @@ impl FanOut<'_> {
     /// Returns whether anyone took it.
     #[inline]
     pub fn everyone(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
-        let mut taken = self.plain(route, message, effects);
+        let taken = self.plain(route, message, effects);
+        taken | self.elsewhere(route, message, effects)
+    }
+
+    /// To every shard that has plain subscriptions, and one member of every queue group.
+    #[inline]
+    fn elsewhere(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let mut taken = false;
         for shard in route.remote.iter() {
             taken |= self.forward(shard, true, None, message, effects);
         }
@@ -257,6 +290,20 @@ impl FanOut<'_> {
             taken |= self.member(group, message, effects);
         }
         taken
+    }
+
+    /// To the plain subscriptions of this shard, but not to those of that connection.
+    #[cold]
+    pub fn plain_but(
+        &mut self,
+        connection: ConnectionId,
+        route: &Route,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        for &target in route.plain.iter().filter(|target| target.slot != connection.slot) {
+            self.delivery.deliver(target, message, effects);
+        }
     }
 
     /// The messages of a run to every plain subscription and every shard that has some; the route has no

@@ -2,9 +2,10 @@
 //! those that gather several replies.
 //!
 //! They are kept by the requester's shard, where the replies arrive, by reply subject and correlation id. A
-//! request that was answered, or asked for nothing of this, is not kept.
+//! request that was answered, or asked for nothing of this, is not kept. Nobody but the requester misses a
+//! reply or is told how many there were: what others are subscribed to is no business of its headers.
 
-use super::identity::{AccountId, Nanos};
+use super::identity::{AccountId, ConnectionId, Nanos};
 use super::metrics::Counter;
 use super::router::subjects::SubjectId;
 use super::{Effects, Shard};
@@ -15,6 +16,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::command::Publish;
 use ringbolt_protocol::headers;
+use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
 
 /// Requests a shard looks after; the replies to more of them are delivered whenever they come.
@@ -31,6 +33,7 @@ type Key = (AccountId, Box<str>, u64);
 
 #[derive(Clone, Copy, Debug)]
 struct Request {
+    requester: ConnectionId,
     deadline: Nanos,
     /// Replies it gathers; 0: it gathers none.
     wanted: u32,
@@ -39,8 +42,8 @@ struct Request {
     over: bool,
 }
 
-/// A request that gathers no more: its key, and the replies it got.
-type Gathered = (Key, u32);
+/// A request that gathers no more: whose it is, its key, and the replies it got.
+type Gathered = (ConnectionId, Key, u32);
 
 #[derive(Debug)]
 pub struct Requests {
@@ -87,13 +90,13 @@ impl Requests {
     }
 
     /// Looks after the replies to a request from now on. Returns whether there was room.
-    fn watch(&mut self, key: Key, deadline: Nanos, wanted: u32) -> bool {
+    fn watch(&mut self, key: Key, requester: ConnectionId, deadline: Nanos, wanted: u32) -> bool {
         if self.open.len() >= REQUESTS_MAX || self.open.contains_key(&key) {
             return false;
         }
         *self.subjects.entry((key.0, key.1.clone())).or_default() += 1;
         self.due.insert((deadline, key.clone()));
-        self.open.insert(key, Request { deadline, wanted, got: 0, over: false });
+        self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
         true
     }
 
@@ -109,11 +112,11 @@ impl Requests {
         }
     }
 
-    /// A reply arrived. Returns whether the requester still wants it.
-    fn wants(&mut self, key: &Key, now: Nanos) -> bool {
-        let Some(request) = self.open.get_mut(key) else { return true };
+    /// A reply arrived. Returns the requester if it does not want it any more.
+    fn late(&mut self, key: &Key, now: Nanos) -> Option<ConnectionId> {
+        let request = self.open.get_mut(key)?;
         if request.over || now >= request.deadline {
-            return false;
+            return Some(request.requester);
         }
         request.got += 1;
         match (request.wanted, request.got) {
@@ -121,7 +124,7 @@ impl Requests {
             (wanted, got) if got == wanted => self.end(key),
             _ => {}
         }
-        true
+        None
     }
 
     /// A request gathers no more; it is remembered, for what comes too late.
@@ -130,7 +133,7 @@ impl Requests {
         self.due.remove(&(due_at(request), key.clone()));
         request.over = true;
         if request.wanted > 0 {
-            self.gathered.push((key.clone(), request.got));
+            self.gathered.push((request.requester, key.clone(), request.got));
         }
         self.due.insert((due_at(request), key.clone()));
     }
@@ -157,7 +160,7 @@ fn due_at(request: &Request) -> Nanos {
 impl Shard {
     /// Looks after the replies to a request that asks for it by its headers.
     #[cold]
-    pub(super) fn watch_request(&mut self, account: AccountId, publish: &Publish<'_>) {
+    pub(super) fn watch_request(&mut self, id: ConnectionId, account: AccountId, publish: &Publish<'_>) {
         let block = &publish.payload[..publish.header_bytes as usize];
         let gather = headers::find(block, headers::GATHER);
         let wanted = gather.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
@@ -167,7 +170,7 @@ impl Shard {
         let now = self.delivery.now;
         let deadline = deadline.unwrap_or(Nanos(now.0.saturating_add(GATHER_NANOS_MAX)));
         let key = (account, Box::from(reply), publish.correlation_id);
-        if !self.requests.watch(key, deadline, wanted.min(GATHER_MAX)) {
+        if !self.requests.watch(key, id, deadline, wanted.min(GATHER_MAX)) {
             self.delivery.counters.add(Counter::RequestsUnwatched, 1);
         }
     }
@@ -180,24 +183,30 @@ impl Shard {
         self.requests.concern(account, subject)
     }
 
-    /// Whether a message of this shard's clients is a reply that comes too late.
+    /// The connection that does not want a message of this shard's clients any more: a reply too late.
     #[cold]
-    pub(super) fn is_late(&mut self, account: AccountId, subject: SubjectId, correlation_id: u64) -> bool {
+    pub(super) fn late_for(
+        &mut self,
+        account: AccountId,
+        subject: SubjectId,
+        correlation_id: u64,
+    ) -> Option<ConnectionId> {
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, _, _) = space.subjects.route(subject, &space.router);
-        if !self.requests.concern(account, subject) {
-            return false;
-        }
-        let subject = subject.to_owned();
-        self.comes_late(account, &subject, correlation_id)
+        let subject = self.requests.concern(account, subject).then(|| subject.to_owned())?;
+        self.late_for_text(account, &subject, correlation_id)
     }
 
-    /// Whether a message is a reply that comes too late; to be asked if its subject is looked after.
+    /// Likewise, by the subject's text; to be asked if it is looked after.
     #[cold]
-    pub(super) fn comes_late(&mut self, account: AccountId, subject: &str, correlation_id: u64) -> bool {
-        let key = (account, Box::from(subject), correlation_id);
-        let late = !self.requests.wants(&key, self.delivery.now);
-        self.delivery.counters.add(Counter::RepliesLate, u64::from(late));
+    pub(super) fn late_for_text(
+        &mut self,
+        account: AccountId,
+        subject: &str,
+        correlation_id: u64,
+    ) -> Option<ConnectionId> {
+        let late = self.requests.late(&(account, Box::from(subject), correlation_id), self.delivery.now);
+        self.delivery.counters.add(Counter::RepliesLate, u64::from(late.is_some()));
         late
     }
 
@@ -215,13 +224,21 @@ impl Shard {
 
     #[cold]
     fn tell_gathered(&mut self, effects: &mut Effects) {
-        for ((account, reply, correlation_id), got) in std::mem::take(&mut self.requests.gathered) {
+        for (id, (account, reply, correlation_id), got) in std::mem::take(&mut self.requests.gathered) {
             let mut block = Vec::new();
             headers::with(b"", &[(headers::GATHERED, got.to_string().as_bytes())], &mut block);
-            let header_bytes = block.len() as u32;
-            let payload = MeshPayload::Copied(&block);
-            let end = Message { account, correlation_id, header_bytes, payload, ..EMPTY };
-            self.say(&reply, &end, effects);
+            let (header_bytes, payload) = (block.len() as u32, MeshPayload::Copied(&block));
+            if self.delivery.sessions.get(id).is_none() {
+                continue;
+            }
+            let space = &mut self.spaces[usize::from(account.0)];
+            let subject_id = space.subjects.resolve(Subject::trusted(&reply));
+            let (subject, _, route) = space.subjects.route(subject_id, &space.router);
+            let end =
+                Message { account, correlation_id, subject, subject_id, header_bytes, payload, ..EMPTY };
+            for &target in route.plain.iter().filter(|target| target.slot == id.slot) {
+                self.delivery.deliver(target, &end, effects);
+            }
         }
     }
 }
@@ -230,6 +247,8 @@ impl Shard {
 mod tests {
     use super::*;
 
+    const REQUESTER: ConnectionId = ConnectionId { slot: 7, generation: 1 };
+
     fn key(correlation_id: u64) -> Key {
         (AccountId::GLOBAL, "inbox.1".into(), correlation_id)
     }
@@ -237,28 +256,31 @@ mod tests {
     #[test]
     fn a_reply_is_wanted_until_the_deadline_and_forgotten_a_while_after() {
         let mut requests = Requests::default();
-        assert!(requests.watch(key(1), Nanos(100), 0) && requests.watch(key(2), Nanos(100), 0));
-        assert!(!requests.watch(key(2), Nanos(100), 0), "it is known");
-        assert!(requests.wants(&key(1), Nanos(99)), "in time");
+        assert!(
+            requests.watch(key(1), REQUESTER, Nanos(100), 0)
+                && requests.watch(key(2), REQUESTER, Nanos(100), 0)
+        );
+        assert!(!requests.watch(key(2), REQUESTER, Nanos(100), 0), "it is known");
+        assert_eq!(requests.late(&key(1), Nanos(99)), None, "in time");
         requests.pass_time(Nanos(100));
-        assert!(!requests.wants(&key(2), Nanos(101)), "late");
+        assert_eq!(requests.late(&key(2), Nanos(101)), Some(REQUESTER), "late");
         assert!(requests.concern(AccountId::GLOBAL, "inbox.1") && requests.gathered.is_empty());
         requests.pass_time(Nanos(100 + LATE_NANOS_MAX));
-        assert!(requests.wants(&key(2), Nanos(200 + LATE_NANOS_MAX)), "forgotten");
+        assert_eq!(requests.late(&key(2), Nanos(200 + LATE_NANOS_MAX)), None, "forgotten");
         assert_eq!((requests.count(), requests.subjects.len(), requests.due.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_request_gathers_so_many_replies_or_until_its_deadline() {
         let mut requests = Requests::default();
-        requests.watch(key(1), Nanos(100), 2);
-        requests.watch(key(2), Nanos(100), 2);
-        assert!(requests.wants(&key(1), Nanos(1)) && requests.wants(&key(1), Nanos(2)));
-        assert!(!requests.wants(&key(1), Nanos(3)), "two were wanted");
-        assert!(requests.wants(&key(2), Nanos(4)));
-        assert_eq!(std::mem::take(&mut requests.gathered), [(key(1), 2)]);
+        requests.watch(key(1), REQUESTER, Nanos(100), 2);
+        requests.watch(key(2), REQUESTER, Nanos(100), 2);
+        let late = [1, 2, 3].map(|at| requests.late(&key(1), Nanos(at)));
+        assert_eq!(late, [None, None, Some(REQUESTER)], "two were wanted");
+        assert_eq!(requests.late(&key(2), Nanos(4)), None);
+        assert_eq!(std::mem::take(&mut requests.gathered), [(REQUESTER, key(1), 2)]);
         requests.pass_time(Nanos(100));
-        assert_eq!(std::mem::take(&mut requests.gathered), [(key(2), 1)]);
+        assert_eq!(std::mem::take(&mut requests.gathered), [(REQUESTER, key(2), 1)]);
         requests.pass_time(Nanos(u64::MAX));
         assert_eq!((requests.count(), requests.due.len()), (0, 0));
     }
@@ -266,7 +288,8 @@ mod tests {
     #[test]
     fn only_so_many_requests_are_looked_after() {
         let mut requests = Requests::default();
-        (0..REQUESTS_MAX as u64).for_each(|number| assert!(requests.watch(key(number), Nanos(1), 0)));
-        assert!(!requests.watch(key(u64::MAX), Nanos(1), 0));
+        (0..REQUESTS_MAX as u64)
+            .for_each(|number| assert!(requests.watch(key(number), REQUESTER, Nanos(1), 0)));
+        assert!(!requests.watch(key(u64::MAX), REQUESTER, Nanos(1), 0));
     }
 }
