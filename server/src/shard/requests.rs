@@ -18,6 +18,7 @@ use ringbolt_protocol::command::Publish;
 use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 
 /// Requests a shard looks after; the replies to more of them are delivered whenever they come.
 const REQUESTS_MAX: usize = 65_536;
@@ -48,8 +49,9 @@ type Gathered = (ConnectionId, Key, u32);
 #[derive(Debug)]
 pub struct Requests {
     open: HashMap<Key, Request, FixedState>,
-    /// How many there are of each reply subject.
-    subjects: HashMap<(AccountId, Box<str>), u32, FixedState>,
+    /// How many there are by hash of account and reply subject: every message of the shard is looked up here
+    /// while there are any.
+    subjects: HashMap<u64, u32, FixedState>,
     /// By when something is to be done about them.
     due: BTreeSet<(Nanos, Key)>,
     gathered: Vec<Gathered>,
@@ -82,7 +84,7 @@ impl Requests {
 
     #[cold]
     fn concern_subject(&self, account: AccountId, subject: &str) -> bool {
-        self.subjects.contains_key(&(account, Box::from(subject)))
+        self.subjects.contains_key(&hash(account, subject))
     }
 
     pub fn count(&self) -> usize {
@@ -94,7 +96,7 @@ impl Requests {
         if self.open.len() >= REQUESTS_MAX || self.open.contains_key(&key) {
             return false;
         }
-        *self.subjects.entry((key.0, key.1.clone())).or_default() += 1;
+        *self.subjects.entry(hash(key.0, &key.1)).or_default() += 1;
         self.due.insert((deadline, key.clone()));
         self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
         true
@@ -103,7 +105,7 @@ impl Requests {
     fn forget(&mut self, key: &Key) {
         let Some(request) = self.open.remove(key) else { return };
         self.due.remove(&(due_at(&request), key.clone()));
-        let subject = (key.0, key.1.clone());
+        let subject = hash(key.0, &key.1);
         if let Some(count) = self.subjects.get_mut(&subject) {
             *count -= 1;
             if *count == 0 {
@@ -149,6 +151,10 @@ impl Requests {
             }
         }
     }
+}
+
+fn hash(account: AccountId, subject: &str) -> u64 {
+    FixedState::with_seed(1).hash_one((account, subject))
 }
 
 /// When a request ends, or is forgotten.
