@@ -127,6 +127,11 @@ impl Beside {
         self.timed.as_mut().map_or((0, 0), |timed| timed.drop_expired(now, pool))
     }
 
+    /// Drops the message of a lane that has most time. Returns how many that were, and their bytes.
+    pub(super) fn drop_last(&mut self, lane: Lane, pool: &mut BufferPool) -> (u64, usize) {
+        self.timed.as_mut().map_or((0, 0), |timed| timed.drop_last(lane, pool))
+    }
+
     /// Bytes at the head of every lane.
     fn heads(&self, normal: &VecDeque<Segment>) -> [usize; LANES] {
         let head = |queue: &VecDeque<Segment>| queue.front().map_or(0, |segment| segment.bytes().len());

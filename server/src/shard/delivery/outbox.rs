@@ -304,7 +304,7 @@ impl Outbox {
             if let Some(beside) = &mut self.beside {
                 beside.left(other, bytes);
                 if dropped == 0 {
-                    let (last, bytes) = beside.timed().drop_last(other, pool);
+                    let (last, bytes) = beside.drop_last(other, pool);
                     self.queued_bytes -= bytes;
                     dropped = last;
                 }
