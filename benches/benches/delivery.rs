@@ -56,9 +56,49 @@ fn selection(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// How evenly a hundred thousand messages fall to equal members that are done at once, and what becomes of
+/// keys when one of eight leaves: printed, for it takes no time.
+fn fairness(_: &mut Criterion) {
+    const MESSAGES: u64 = 100_000;
+    let owners = |balance: &Balance, members: &[u64]| -> Vec<u64> {
+        let (ring, mut random) = (Ring::new(members.iter().copied()), Random::new(1));
+        let mut owner = |number: u64| {
+            let key = Some(Ring::hash(&number.to_le_bytes()));
+            let choice = Choice { ring: &ring, turn: number as usize, random: random.number(), key };
+            members[balance.choose(members.len(), &choice, |_| Some(Load::default())).expect("a member")]
+        };
+        (0..MESSAGES).map(&mut owner).collect()
+    };
+    let all: Vec<u64> = (0..8).collect();
+    for (name, balance) in [
+        ("round-robin", Balance::RoundRobin),
+        ("least outstanding", Balance::Least),
+        ("latency", Balance::Latency),
+        ("adaptive", Balance::Adaptive),
+        ("key", Balance::Key("Key".into())),
+    ] {
+        let owners = owners(&balance, &all);
+        let counts = all.iter().map(|&member| owners.iter().filter(|&&owner| owner == member).count());
+        let shares: Vec<f64> = counts.map(|count| 8.0 * count as f64 / MESSAGES as f64).collect();
+        let (least, most) = shares
+            .iter()
+            .fold((f64::MAX, 0.0_f64), |(least, most), &share| (least.min(share), most.max(share)));
+        println!("{name}: of a fair share, the members get {least:.2} to {most:.2}");
+    }
+    let key = Balance::Key("Key".into());
+    let (before, after) = (owners(&key, &all), owners(&key, &all[..7]));
+    let (mut moved, mut needless) = (0, 0);
+    for (was, is) in before.iter().zip(&after) {
+        moved += u64::from(was != is);
+        needless += u64::from(was != is && *was != 7);
+    }
+    let share = moved as f64 / MESSAGES as f64;
+    println!("one of eight leaves: {share:.3} of the keys move, {needless} of them without need");
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50);
-    targets = lanes, selection
+    targets = fairness, lanes, selection
 }
 criterion_main!(benches);
