@@ -11,6 +11,16 @@ use ringbolt_server::shard::random::Random;
 use ringbolt_server::shard::work::balance::{Balance, Choice, Load, Ring};
 use std::hint::black_box;
 
+fn balances() -> [(&'static str, Balance); 5] {
+    [
+        ("round-robin", Balance::RoundRobin),
+        ("least outstanding", Balance::Least),
+        ("latency", Balance::Latency),
+        ("adaptive", Balance::Adaptive),
+        ("key", Balance::Key("Key".into())),
+    ]
+}
+
 fn lanes(criterion: &mut Criterion) {
     criterion.bench_function("the next of five lanes", |bencher| {
         let (mut scheduler, heads, shares) = (Scheduler::default(), [128; LANES], Shares::default());
@@ -32,13 +42,7 @@ fn selection(criterion: &mut Criterion) {
         };
         let loads: Vec<Load> = (0..members).map(|_| load(&mut random)).collect();
         let ring = Ring::new(0..members);
-        for (name, balance) in [
-            ("round-robin", Balance::RoundRobin),
-            ("least outstanding", Balance::Least),
-            ("latency", Balance::Latency),
-            ("adaptive", Balance::Adaptive),
-            ("key", Balance::Key("Key".into())),
-        ] {
+        for (name, balance) in balances() {
             let mut turn = 0;
             group.bench_function(BenchmarkId::new(name, members), |bencher| {
                 let setup = || {
@@ -70,13 +74,7 @@ fn fairness(_: &mut Criterion) {
         (0..MESSAGES).map(&mut owner).collect()
     };
     let all: Vec<u64> = (0..8).collect();
-    for (name, balance) in [
-        ("round-robin", Balance::RoundRobin),
-        ("least outstanding", Balance::Least),
-        ("latency", Balance::Latency),
-        ("adaptive", Balance::Adaptive),
-        ("key", Balance::Key("Key".into())),
-    ] {
+    for (name, balance) in balances() {
         let owners = owners(&balance, &all);
         let counts = all.iter().map(|&member| owners.iter().filter(|&&owner| owner == member).count());
         let shares: Vec<f64> = counts.map(|count| 8.0 * count as f64 / MESSAGES as f64).collect();
