@@ -42,6 +42,40 @@ impl Lane {
     }
 }
 
+/// How far each lane is behind its share, over the stretch in which it waits: what is promised, looked at.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Watch {
+    /// The bytes promised less those served, in thousandths, and the least that was.
+    behind: [(i64, i64); LANES],
+    largest: i64,
+}
+
+impl Watch {
+    /// Takes that `bytes` of a lane were served. Returns whether no lane is further behind its share than
+    /// is promised. `waited` and `waits`: which lanes had something before and have after it.
+    pub fn served(
+        &mut self,
+        lane: Lane,
+        bytes: usize,
+        (waited, waits): ([bool; LANES], [bool; LANES]),
+        shares: Shares,
+    ) -> bool {
+        self.largest = self.largest.max(bytes as i64);
+        for place in 0..LANES {
+            let (behind, least) = &mut self.behind[place];
+            if !waited[place] || !waits[place] {
+                (*behind, *least) = (0, 0);
+                continue;
+            }
+            *behind += i64::from(shares.0[place]) * bytes as i64;
+            *behind -= if place == lane as usize { 1000 * bytes as i64 } else { 0 };
+            *least = (*least).min(*behind);
+        }
+        let most = self.behind.iter().map(|(behind, least)| behind - least).max().unwrap_or(0);
+        most <= 1000 * SLACK_HEADS as i64 * self.largest
+    }
+}
+
 /// Credit of the lanes, in thousandths of bytes.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Scheduler {

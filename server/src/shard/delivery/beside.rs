@@ -8,6 +8,8 @@ use super::pool::BufferPool;
 use super::timed::Timed;
 use crate::limits::Shares;
 use crate::shard::identity::Nanos;
+#[cfg(debug_assertions)]
+use crate::shard::lanes::Watch;
 use crate::shard::lanes::{LANES, Lane, Scheduler};
 use std::collections::VecDeque;
 
@@ -32,6 +34,9 @@ pub(super) struct Beside {
     scheduler: Scheduler,
     /// Messages with deadlines, since the first of them.
     timed: Option<Box<Timed>>,
+    /// Every simulation and test looks at what is promised.
+    #[cfg(debug_assertions)]
+    watch: Watch,
 }
 
 impl Beside {
@@ -46,6 +51,8 @@ impl Beside {
             answers: VecDeque::new(),
             scheduler: Scheduler::default(),
             timed: None,
+            #[cfg(debug_assertions)]
+            watch: Watch::default(),
         }
     }
 
@@ -109,6 +116,11 @@ impl Beside {
             bytes += taken;
             let waits = self.heads(normal).map(|head| head > 0);
             self.scheduler.served(lane, taken, waits, shares);
+            #[cfg(debug_assertions)]
+            {
+                let waited = heads.map(|head| head > 0);
+                assert!(self.watch.served(lane, taken, (waited, waits), shares), "a lane starves");
+            }
         }
         bytes
     }
