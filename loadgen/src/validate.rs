@@ -13,7 +13,8 @@ use std::time::Duration;
 
 #[derive(Args, Debug)]
 pub struct ValidateArgs {
-    /// Only these rows: messages, latency, ordinary, request, lanes, retries, keys, s47-1000, s47-5000, s47-10000
+    /// Only these rows: messages, latency, ordinary, request, lanes, retries, keys, s47-1000, s47-5000,
+    /// s47-10000
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub rows: Vec<String>,
     /// The measured part of each row but the first, which ends with its millionth message
