@@ -157,6 +157,23 @@ fn a_realistic_configuration_starts_the_server() {
 }
 
 #[test]
+fn a_rule_about_a_queue_group_holds_whatever_options_stand_behind_its_name() {
+    let configuration = r#"
+        authorization { users = [
+            { user: bob, password: "secret", permissions: { subscribe: { deny: "jobs workers" } } }
+        ] }
+    "#;
+    let server = Server::start(configuration, &[]);
+    let hello = "CONNECT {\"user\":\"bob\",\"pass\":\"secret\",\"verbose\":false}\r\n";
+    for group in ["workers", "workers;ack", "workers;ack;inflight=1;key=User"] {
+        let answer = server.converse(&format!("{hello}SUB jobs {group} 1\r\nPING\r\n"), "PONG\r\n");
+        assert!(answer.contains("Permissions Violation for Subscription to \"jobs\""), "{group}: {answer}");
+    }
+    let answer = server.converse(&format!("{hello}SUB jobs others;ack 1\r\nPING\r\n"), "PONG\r\n");
+    assert!(!answer.contains("-ERR"), "{answer}");
+}
+
+#[test]
 fn a_client_that_says_nothing_is_told_that_its_time_is_up() {
     let server = Server::start("authorization { token: abc, timeout: \"1s\" }", &[]);
     assert!(server.converse("", "").ends_with("-ERR 'Authentication Timeout'\r\n"));
