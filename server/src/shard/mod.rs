@@ -111,7 +111,7 @@ impl Shard {
         Shard {
             id,
             permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
-            requests: Requests::default(),
+            requests: Requests::new(hash_seed),
             links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
             access: access.clone(),
             delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),

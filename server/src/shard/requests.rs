@@ -55,21 +55,22 @@ pub struct Requests {
     /// By when something is to be done about them.
     due: BTreeSet<(Nanos, Key)>,
     gathered: Vec<Gathered>,
+    state: FixedState,
 }
 
-impl Default for Requests {
-    fn default() -> Requests {
-        let state = FixedState::with_seed(0);
+impl Requests {
+    /// Clients choose the keys: the seed is one they do not know.
+    pub fn new(hash_seed: u64) -> Requests {
+        let state = FixedState::with_seed(hash_seed);
         Requests {
             open: HashMap::with_hasher(state.clone()),
-            subjects: HashMap::with_hasher(state),
+            subjects: HashMap::with_hasher(state.clone()),
+            state,
             due: BTreeSet::new(),
             gathered: Vec::new(),
         }
     }
-}
 
-impl Requests {
     /// Whether no request is looked after.
     #[inline]
     pub fn is_idle(&self) -> bool {
@@ -84,7 +85,7 @@ impl Requests {
 
     #[cold]
     fn concern_subject(&self, account: AccountId, subject: &str) -> bool {
-        self.subjects.contains_key(&hash(account, subject))
+        self.subjects.contains_key(&self.hash(account, subject))
     }
 
     pub fn count(&self) -> usize {
@@ -96,7 +97,8 @@ impl Requests {
         if self.open.len() >= REQUESTS_MAX || self.open.contains_key(&key) {
             return false;
         }
-        *self.subjects.entry(hash(key.0, &key.1)).or_default() += 1;
+        let subject = self.hash(key.0, &key.1);
+        *self.subjects.entry(subject).or_default() += 1;
         self.due.insert((deadline, key.clone()));
         self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
         true
@@ -105,7 +107,7 @@ impl Requests {
     fn forget(&mut self, key: &Key) {
         let Some(request) = self.open.remove(key) else { return };
         self.due.remove(&(due_at(&request), key.clone()));
-        let subject = hash(key.0, &key.1);
+        let subject = self.hash(key.0, &key.1);
         if let Some(count) = self.subjects.get_mut(&subject) {
             *count -= 1;
             if *count == 0 {
@@ -140,6 +142,10 @@ impl Requests {
         self.due.insert((due_at(request), key.clone()));
     }
 
+    fn hash(&self, account: AccountId, subject: &str) -> u64 {
+        self.state.hash_one((account, subject))
+    }
+
     fn pass_time(&mut self, now: Nanos) {
         while let Some((at, key)) = self.due.first().filter(|(at, _)| *at <= now).cloned() {
             match self.open.get(&key) {
@@ -151,10 +157,6 @@ impl Requests {
             }
         }
     }
-}
-
-fn hash(account: AccountId, subject: &str) -> u64 {
-    FixedState::with_seed(1).hash_one((account, subject))
 }
 
 /// When a request ends, or is forgotten.
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_wanted_until_the_deadline_and_forgotten_a_while_after() {
-        let mut requests = Requests::default();
+        let mut requests = Requests::new(1);
         assert!(
             requests.watch(key(1), REQUESTER, Nanos(100), 0)
                 && requests.watch(key(2), REQUESTER, Nanos(100), 0)
@@ -278,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_request_gathers_so_many_replies_or_until_its_deadline() {
-        let mut requests = Requests::default();
+        let mut requests = Requests::new(1);
         requests.watch(key(1), REQUESTER, Nanos(100), 2);
         requests.watch(key(2), REQUESTER, Nanos(100), 2);
         let late = [1, 2, 3].map(|at| requests.late(&key(1), Nanos(at)));
@@ -293,7 +295,7 @@ mod tests {
 
     #[test]
     fn only_so_many_requests_are_looked_after() {
-        let mut requests = Requests::default();
+        let mut requests = Requests::new(1);
         (0..REQUESTS_MAX as u64)
             .for_each(|number| assert!(requests.watch(key(number), REQUESTER, Nanos(1), 0)));
         assert!(!requests.watch(key(u64::MAX), REQUESTER, Nanos(1), 0));
