@@ -9,7 +9,9 @@ use core_affinity::CoreId;
 use glommio::channels::shared_channel;
 use glommio::{LocalExecutorBuilder, Placement};
 use hdrhistogram::Histogram;
+use ringbolt_ring::Doorbell;
 use ringbolt_server::io::mesh::{self, MeshEnds};
+use ringbolt_server::io::platform::Mesh;
 use ringbolt_server::shard::mesh::MeshBatch;
 use ringbolt_server::sim::small_limits;
 use std::hint::spin_loop;
@@ -91,12 +93,12 @@ fn rtrb_spinning() -> Histogram<u64> {
 }
 
 fn mesh_spinning() -> Histogram<u64> {
-    let mut ends = mesh::connect(&small_limits(2)).expect("eventfds");
+    let mut ends = mesh::connect(&small_limits(2), Doorbell::new).expect("eventfds");
     let (mut far, mut near) = (ends.pop().expect("two"), ends.pop().expect("two"));
-    let send = |ends: &mut MeshEnds, shard: u16, batch: MeshBatch| {
+    let send = |ends: &mut MeshEnds<Doorbell>, shard: u16, batch: MeshBatch| {
         assert!(ends.has_room(shard), "one is under way");
         ends.send(shard, batch);
-        ends.sleepers[usize::from(shard)].wake();
+        ends.wake(shard);
     };
     let rounds = WARM_UP + HOPS;
     let echo = move || {

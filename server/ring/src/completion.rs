@@ -6,9 +6,9 @@ use crate::send::Chunk;
 use std::io;
 use std::net::SocketAddr;
 
-/// One finished step of an operation.
+/// One finished step of an operation; `B` is what received bytes lie in.
 #[derive(Debug)]
-pub enum Completion {
+pub enum Completion<B = ReceivedBuffer> {
     /// A listener has a new connection, or stopped accepting; not `armed`, it has to be told to accept again.
     Accepted {
         listener: u32,
@@ -18,7 +18,7 @@ pub enum Completion {
     /// Bytes arrived, or the receive ended and may have to be armed again.
     Received {
         slot: Slot,
-        outcome: ReceiveOutcome,
+        outcome: ReceiveOutcome<B>,
     },
     /// All chunks left, or the connection failed; the chunks come back for re-use.
     Sent {
@@ -55,10 +55,10 @@ pub enum AcceptOutcome {
 }
 
 #[derive(Debug)]
-pub enum ReceiveOutcome {
+pub enum ReceiveOutcome<B = ReceivedBuffer> {
     /// Bytes; `armed` says whether the receive goes on by itself.
     Data {
-        buffer: ReceivedBuffer,
+        buffer: B,
         armed: bool,
     },
     /// The peer sends no more.

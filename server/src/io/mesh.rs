@@ -1,10 +1,8 @@
 //! The mesh between shard threads: one lock-free single-producer ring an ordered pair, and a doorbell
 //! for a shard that sleeps.
-//!
-//! The sleep protocol: the consumer stores `sleeping`, fences, looks at its rings once more, and only
-//! then waits. The producer pushes, fences, and loads `sleeping`. Whichever fence comes first, either
-//! the consumer sees the batch or the producer sees the sleeper.
 
+use super::platform::Mesh;
+use super::sleeper::{Request, Sleeper};
 use crate::limits::Limits;
 use crate::shard::ShardId;
 use crate::shard::mesh::MeshBatch;
@@ -12,36 +10,30 @@ use ringbolt_ring::Doorbell;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-/// Whether a shard sleeps, and how to wake it. On cache lines of its own: its owner writes it often.
-#[derive(Debug)]
-#[repr(align(128))]
-pub struct Sleeper {
-    sleeping: AtomicBool,
-    pub doorbell: Doorbell,
+/// What wakes a shard from a wait on its ring.
+pub trait Bell {
+    fn ring(&self);
 }
 
-impl Sleeper {
-    fn new() -> io::Result<Sleeper> {
-        Ok(Sleeper { sleeping: AtomicBool::new(false), doorbell: Doorbell::new()? })
+impl Bell for Doorbell {
+    fn ring(&self) {
+        Doorbell::ring(self);
     }
+}
 
-    /// Announces sleep. The caller looks at everything that could wake it once more before it waits.
-    pub fn lie_down(&self) {
-        self.sleeping.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
+/// A shard as the threads that may have to wake it see it.
+#[derive(Debug)]
+pub struct Bed<B> {
+    sleeper: Sleeper,
+    pub doorbell: B,
+}
 
-    pub fn get_up(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
-    }
-
+impl<B: Bell> Bed<B> {
     /// Wakes the shard if it sleeps, after something was put where it will look. Returns whether the
     /// doorbell had to be rung.
     pub fn wake(&self) -> bool {
-        fence(Ordering::SeqCst);
-        let asleep = self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed);
+        let asleep = self.sleeper.must_be_woken();
         if asleep {
             self.doorbell.ring();
         }
@@ -49,13 +41,17 @@ impl Sleeper {
     }
 }
 
+/// The beds of all shards.
+pub type Beds<B> = Arc<Vec<Bed<B>>>;
+
 /// One shard's ends of the mesh.
 #[derive(Debug)]
-pub struct MeshEnds {
+pub struct MeshEnds<B> {
+    own: ShardId,
     /// By shard; `None` at its own place.
     outbound: Vec<Option<Outbound>>,
-    inbound: Vec<Option<Consumer<MeshBatch>>>,
-    pub sleepers: Arc<Vec<Sleeper>>,
+    inbound: Vec<Option<Inbound>>,
+    pub beds: Beds<B>,
 }
 
 #[derive(Debug)]
@@ -63,36 +59,55 @@ struct Outbound {
     ring: Producer<MeshBatch>,
     /// A batch the ring had no room for.
     stuck: Option<MeshBatch>,
+    room_wanted: Arc<Request>,
+}
+
+#[derive(Debug)]
+struct Inbound {
+    ring: Consumer<MeshBatch>,
+    room_wanted: Arc<Request>,
 }
 
 /// Makes the mesh of all shards.
-pub fn connect(limits: &Limits) -> io::Result<Vec<MeshEnds>> {
+pub fn connect<B>(limits: &Limits, bell: impl Fn() -> io::Result<B>) -> io::Result<Vec<MeshEnds<B>>> {
     let shards = limits.shards;
-    let sleepers = (0..shards).map(|_| Sleeper::new()).collect::<io::Result<Vec<_>>>()?;
-    let sleepers = Arc::new(sleepers);
-    let mut ends: Vec<MeshEnds> = (0..shards)
-        .map(|_| MeshEnds {
+    let bed = |_| Ok(Bed { sleeper: Sleeper::new(), doorbell: bell()? });
+    let beds = Arc::new((0..shards).map(bed).collect::<io::Result<Vec<_>>>()?);
+    let mut ends: Vec<MeshEnds<B>> = (0..shards)
+        .map(|own| MeshEnds {
+            own: own as ShardId,
             outbound: (0..shards).map(|_| None).collect(),
             inbound: (0..shards).map(|_| None).collect(),
-            sleepers: Arc::clone(&sleepers),
+            beds: Arc::clone(&beds),
         })
         .collect();
     for from in 0..shards {
         for to in (0..shards).filter(|&to| to != from) {
             let (producer, consumer) = RingBuffer::new(limits.mesh_ring_batches);
-            ends[from].outbound[to] = Some(Outbound { ring: producer, stuck: None });
-            ends[to].inbound[from] = Some(consumer);
+            let room_wanted = Arc::new(Request::new());
+            let inbound = Inbound { ring: consumer, room_wanted: Arc::clone(&room_wanted) };
+            ends[from].outbound[to] = Some(Outbound { ring: producer, stuck: None, room_wanted });
+            ends[to].inbound[from] = Some(inbound);
         }
     }
     Ok(ends)
 }
 
-impl MeshEnds {
-    /// Whether the link to `shard` takes a batch now; retries one that was stuck.
-    pub fn has_room(&mut self, shard: ShardId) -> bool {
-        let outbound = self.outbound[usize::from(shard)].as_mut().expect("never to itself");
+impl<B> MeshEnds<B> {
+    fn outbound(&self, shard: ShardId) -> &Outbound {
+        self.outbound[usize::from(shard)].as_ref().expect("never to itself")
+    }
+
+    fn outbound_mut(&mut self, shard: ShardId) -> &mut Outbound {
+        self.outbound[usize::from(shard)].as_mut().expect("never to itself")
+    }
+}
+
+impl<B: Bell> Mesh for MeshEnds<B> {
+    fn send_stuck(&mut self, shard: ShardId) -> bool {
+        let outbound = self.outbound_mut(shard);
         match outbound.stuck.take() {
-            None => true,
+            None => false,
             Some(batch) => {
                 outbound.send(batch);
                 outbound.stuck.is_none()
@@ -100,24 +115,53 @@ impl MeshEnds {
         }
     }
 
-    /// Sends a batch; without room it is kept and `has_room` is false until it has left.
-    pub fn send(&mut self, shard: ShardId, batch: MeshBatch) {
-        let outbound = self.outbound[usize::from(shard)].as_mut().expect("never to itself");
+    fn has_room(&self, shard: ShardId) -> bool {
+        self.outbound(shard).stuck.is_none()
+    }
+
+    fn send(&mut self, shard: ShardId, batch: MeshBatch) {
+        let outbound = self.outbound_mut(shard);
         assert!(outbound.stuck.is_none(), "asked for room first");
         outbound.send(batch);
     }
 
-    /// The next batch from `shard`.
-    pub fn receive(&mut self, shard: ShardId) -> Option<MeshBatch> {
-        self.inbound[usize::from(shard)].as_mut()?.pop().ok()
+    fn would_move(&self, shard: ShardId) -> bool {
+        !self.outbound(shard).ring.is_full()
     }
 
-    pub fn has_inbound(&self) -> bool {
-        self.inbound.iter().flatten().any(|ring| !ring.is_empty())
+    fn receive(&mut self, from: ShardId) -> Option<MeshBatch> {
+        self.inbound[usize::from(from)].as_mut()?.ring.pop().ok()
     }
 
-    pub fn shards(&self) -> ShardId {
+    fn has_inbound(&self) -> bool {
+        self.inbound.iter().flatten().any(|inbound| !inbound.ring.is_empty())
+    }
+
+    fn shards(&self) -> ShardId {
         self.inbound.len() as ShardId
+    }
+
+    fn wake(&self, shard: ShardId) -> bool {
+        self.beds[usize::from(shard)].wake()
+    }
+
+    fn ask_for_room(&self, shard: ShardId) {
+        self.outbound(shard).room_wanted.ask();
+    }
+
+    fn tell_of_room(&self, from: ShardId) {
+        let Some(inbound) = &self.inbound[usize::from(from)] else { return };
+        if inbound.room_wanted.take() {
+            self.beds[usize::from(from)].wake();
+        }
+    }
+
+    fn lie_down(&self) {
+        self.beds[usize::from(self.own)].sleeper.lie_down();
+    }
+
+    fn get_up(&self) {
+        self.beds[usize::from(self.own)].sleeper.get_up();
     }
 }
 

@@ -7,14 +7,17 @@ pub mod metrics;
 pub mod runtime;
 
 mod announce;
+mod atomic;
 mod clock;
 mod connection;
 mod listener;
 pub mod log;
 pub mod mesh;
+pub mod platform;
 mod shard_loop;
+mod sleeper;
 mod verifier;
 mod wait;
 
 pub use ending::{Reload, Reloaded};
-pub use shard_loop::Changed;
+pub use shard_loop::{Changed, Orders, Parts, ShardLoop, Step};

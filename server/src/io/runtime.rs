@@ -6,16 +6,18 @@ use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
 use super::ending::{Ending, Reload, SIGNALS};
 use super::listener;
-use super::mesh::{self, MeshEnds, Sleeper};
+use super::mesh::{self, Beds, MeshEnds};
 use super::metrics::SharedCounters;
+use super::platform::{Linux, LinuxRing};
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
 use super::verifier::{self, Verifier};
 use crate::access::Access;
 use crate::config::{Config, WaitMode};
 use crate::limits::Limits;
+use crate::shard::metrics::Counter;
 use crate::shard::{Dialect, ServerIdentity, Shard, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use ringbolt_ring::{BufferRingConfig, RegionBacking, Ring, RingConfig};
+use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig};
 use signal_hook::iterator::Signals;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -60,13 +62,13 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let (listeners, mut bound) = bind(config, limits.shards)?;
     let orders = Arc::new(Orders::default());
     let counters: Vec<Arc<SharedCounters>> = (0..limits.shards).map(|_| Arc::default()).collect();
-    let ends = mesh::connect(limits).map_err(|error| failed("mesh", &error))?;
-    let sleepers = Arc::clone(&ends[0].sleepers);
+    let ends = mesh::connect(limits, Doorbell::new).map_err(|error| failed("mesh", &error))?;
+    let beds = Arc::clone(&ends[0].beds);
     let seeds = Seeds::new();
     // 56 letters, like those of nats-server.
     let server_id = nkeys::KeyPair::new_server().public_key();
     let identity = identity(config, &seeds, &server_id, bound.nats);
-    let inquirer = Inquirer { orders: Arc::clone(&orders), sleepers: Arc::clone(&sleepers) };
+    let inquirer = Inquirer { orders: Arc::clone(&orders), beds: Arc::clone(&beds) };
     let facts = facts(config, limits, &identity);
     let admin_state = Arc::new(AdminState::new(counters.clone(), facts, Some(Box::new(inquirer))));
     let admin = match config.admin {
@@ -76,7 +78,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let verifiers = verifier::start(&sleepers).map_err(|error| failed("verifier", &error))?;
+    let verifiers = verifier::start(&beds).map_err(|error| failed("verifier", &error))?;
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
     let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
@@ -100,7 +102,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
         shards.push(spawn_shard(config.cores[id], seat)?);
     }
     drop(report);
-    let wake_all = || sleepers.iter().for_each(|sleeper| sleeper.doorbell.ring());
+    let wake_all = || beds.iter().for_each(|bed| bed.doorbell.ring());
     let started = await_shards(&reports, limits.shards, config.huge_pages);
     if let Err(error) = started {
         orders.stop.store(true, Ordering::Relaxed);
@@ -151,7 +153,7 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
 /// Everything one shard's thread is given.
 struct Seat {
     id: ShardId,
-    mesh: MeshEnds,
+    mesh: MeshEnds<Doorbell>,
     listeners: Listeners,
     verifier: Verifier,
     shared: Arc<SharedCounters>,
@@ -193,24 +195,25 @@ fn serve(seat: Seat) -> io::Result<usize> {
     let Seat { id, limits, report, .. } = seat;
     let clock = Clock::new();
     let identity = ServerIdentity { unix_epoch_nanos: unix_nanos(), ..seat.identity };
-    let shard = Shard::new(id, &limits, &seat.access, identity, seat.hash_seed, seat.random_seed);
+    let mut shard = Shard::new(id, &limits, &seat.access, identity, seat.hash_seed, seat.random_seed);
     // Made here, on the pinned thread: its memory is touched first, and so placed, by this core.
-    let built = build_ring(&limits, seat.huge_pages).and_then(|ring| {
+    let built = build_ring(&limits, seat.huge_pages).and_then(|mut ring| {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
-        let (mesh, listeners, orders, shared) = (seat.mesh, seat.listeners, seat.orders, seat.shared);
-        let verifier = seat.verifier;
-        let (wait, nats_connections_max) = (seat.wait, limits.nats_connections_max);
-        let parts = Parts {
+        let huge = memory.0 == RegionBacking::HugePages;
+        shard.counters_mut().set(Counter::MemoryHugePages, u64::from(huge));
+        ring.listen_to(&seat.mesh.beds[usize::from(id)].doorbell)?;
+        let (dialects, listeners) = seat.listeners.into_iter().unzip();
+        let parts = Parts::<Linux> {
+            platform: Linux::new(clock),
             shard,
-            ring,
-            mesh,
-            listeners,
-            orders,
-            verifier,
-            shared,
-            wait,
-            nats_connections_max,
-            clock,
+            ring: LinuxRing::new(ring, listeners),
+            mesh: seat.mesh,
+            offload: seat.verifier,
+            dialects,
+            orders: seat.orders,
+            shared: seat.shared,
+            wait: seat.wait,
+            nats_connections_max: limits.nats_connections_max,
         };
         Ok((ShardLoop::new(parts)?, memory))
     });
@@ -304,13 +307,13 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
 #[derive(Debug)]
 struct Inquirer {
     orders: Arc<Orders>,
-    sleepers: Arc<Vec<Sleeper>>,
+    beds: Beds<Doorbell>,
 }
 
 impl Inquire for Inquirer {
     fn ask(&self, shard: ShardId, inquiry: Inquiry) {
         self.orders.ask(shard, inquiry);
-        self.sleepers[usize::from(shard)].doorbell.ring();
+        self.beds[usize::from(shard)].doorbell.ring();
     }
 }
 

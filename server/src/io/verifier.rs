@@ -1,10 +1,12 @@
 //! Checks proofs of identity on a thread of their own: a password hash takes milliseconds by design,
 //! and no client may wait for another one's.
 
-use super::mesh::Sleeper;
+use super::mesh::Beds;
+use super::platform::Offload;
 use crate::access::Verification;
 use crate::shard::{ConnectionId, ShardId};
 use nkeys::KeyPair;
+use ringbolt_ring::Doorbell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,17 +32,17 @@ pub struct Verifier {
 }
 
 /// Starts the thread. It ends with the last shard.
-pub fn start(sleepers: &Arc<Vec<Sleeper>>) -> io::Result<Vec<Verifier>> {
+pub fn start(beds: &Beds<Doorbell>) -> io::Result<Vec<Verifier>> {
     let (requests, waiting) = mpsc::sync_channel::<Request>(WAITING_MAX);
     let mut answers = Vec::new();
     let mut verifiers = Vec::new();
-    for shard in 0..sleepers.len() as ShardId {
+    for shard in 0..beds.len() as ShardId {
         let (outcome, outcomes) = mpsc::channel();
         let ready = Arc::new(AtomicBool::new(false));
         answers.push((outcome, Arc::clone(&ready)));
         verifiers.push(Verifier { shard, requests: requests.clone(), outcomes, ready });
     }
-    let sleepers = Arc::clone(sleepers);
+    let beds = Arc::clone(beds);
     std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
         for request in waiting {
             let proven = is_proven(&request.verification);
@@ -48,24 +50,22 @@ pub fn start(sleepers: &Arc<Vec<Sleeper>>) -> io::Result<Vec<Verifier>> {
             // A shard that has stopped asks no more.
             let _ = outcome.send((request.id, proven));
             ready.store(true, Ordering::Release);
-            sleepers[usize::from(request.shard)].wake();
+            beds[usize::from(request.shard)].wake();
         }
     })?;
     Ok(verifiers)
 }
 
-impl Verifier {
-    /// Hands a proof over. Returns whether it was taken.
-    pub fn ask(&self, id: ConnectionId, verification: Verification) -> bool {
+impl Offload for Verifier {
+    fn ask(&self, id: ConnectionId, verification: Verification) -> bool {
         self.requests.try_send(Request { shard: self.shard, id, verification }).is_ok()
     }
 
-    pub fn is_ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The next outcome.
-    pub fn outcome(&self) -> Option<(ConnectionId, bool)> {
+    fn outcome(&self) -> Option<(ConnectionId, bool)> {
         self.ready.store(false, Ordering::Relaxed);
         let outcome = self.outcomes.try_recv().ok()?;
         // There may be more.

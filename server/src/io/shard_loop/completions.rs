@@ -2,11 +2,11 @@
 
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
+use crate::io::platform::{Platform, Ring};
 use crate::shard::delivery::Segment;
 use crate::shard::metrics::Counter;
 use crate::shard::{Departure, Dialect, Event, Nanos, Opening};
-use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, ReceivedBuffer, Slot};
-use std::hash::BuildHasher;
+use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// Vectors of chunks kept for the next sends.
 const IDLE_CHUNKS_MAX: usize = 256;
 
-impl ShardLoop {
+impl<P: Platform> ShardLoop<P> {
     pub(super) fn completions(&mut self, now: Nanos) -> io::Result<bool> {
         let mut worked = false;
         while let Some(completion) = self.ring.next() {
@@ -70,7 +70,7 @@ impl ShardLoop {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         let id = connection.id;
         connection.counted = dialect == Dialect::Nats;
-        let nonce = self.nonce();
+        let nonce = self.platform.nonce();
         let refused = dialect == Dialect::Nats && !self.count_in();
         self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, refused }))?;
         self.arm(slot)
@@ -82,21 +82,19 @@ impl ShardLoop {
         before < self.nats_connections_max
     }
 
-    /// A number nobody can guess: two keyed hashes (SipHash) of a count.
-    fn nonce(&mut self) -> u128 {
-        self.nonces += 1;
-        let half = |side: u8| u128::from(self.nonce_key.hash_one((self.nonces, side)));
-        half(0) << 64 | half(1)
-    }
-
-    fn received(&mut self, now: Nanos, slot: Slot, outcome: ReceiveOutcome) -> io::Result<()> {
+    fn received(
+        &mut self,
+        now: Nanos,
+        slot: Slot,
+        outcome: ReceiveOutcome<<P::Ring as Ring>::Buffer>,
+    ) -> io::Result<()> {
         match outcome {
             ReceiveOutcome::Data { buffer, armed } => self.data(now, slot, buffer, armed),
             ReceiveOutcome::BuffersExhausted => {
                 self.shard.counters_mut().add(Counter::ReceiveBufferExhausted, 1);
                 if let Some(connection) = self.connections.at(slot) {
                     connection.receiving = Receiving::Idle;
-                    self.starved.push(slot);
+                    self.starved.push(connection.id);
                 }
                 Ok(())
             }
@@ -113,7 +111,13 @@ impl ShardLoop {
     }
 
     #[inline]
-    fn data(&mut self, now: Nanos, slot: Slot, buffer: ReceivedBuffer, armed: bool) -> io::Result<()> {
+    fn data(
+        &mut self,
+        now: Nanos,
+        slot: Slot,
+        buffer: <P::Ring as Ring>::Buffer,
+        armed: bool,
+    ) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else {
             self.ring.recycle(buffer);
             return Ok(());

@@ -2,13 +2,14 @@
 
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
+use crate::io::platform::{Mesh, Offload, Platform, Ring};
 use crate::shard::delivery::Segment;
 use crate::shard::metrics::Counter;
 use crate::shard::{Close, ConnectionId, Event, Nanos};
 use ringbolt_ring::{Chunk, Slot};
 use std::io;
 
-impl ShardLoop {
+impl<P: Platform> ShardLoop<P> {
     pub(super) fn handle(&mut self, now: Nanos, event: Event<'_>) -> io::Result<()> {
         self.shard.handle(now, event, &mut self.effects);
         self.apply(now)
@@ -36,11 +37,11 @@ impl ShardLoop {
             let (id, close) = self.effects.close[place];
             match close {
                 Close::Flush => self.flush_then_close(now, id)?,
-                Close::Now => self.shut_down(now, Slot(id.slot))?,
+                Close::Now => self.cut(now, id)?,
             }
         }
         for (id, verification) in self.effects.verify.drain(..) {
-            if !self.verifier.ask(id, verification) {
+            if !self.offload.ask(id, verification) {
                 self.unproven.push(id);
             }
         }
@@ -62,8 +63,10 @@ impl ShardLoop {
 
     /// Receives that found no buffer; all of this turn's are back by now.
     pub(super) fn rearm_starved(&mut self) -> io::Result<()> {
-        while let Some(slot) = self.starved.pop() {
-            self.arm(slot)?;
+        while let Some(id) = self.starved.pop() {
+            if self.connections.get(id).is_some() {
+                self.arm(Slot(id.slot))?;
+            }
         }
         Ok(())
     }
@@ -73,19 +76,20 @@ impl ShardLoop {
             return Ok(());
         }
         for shard in std::mem::take(&mut self.links) {
+            self.mesh.send_stuck(shard);
             let mut sent = false;
             while self.mesh.has_room(shard) {
                 let Some(batch) = self.shard.take_batch(shard) else { break };
                 self.mesh.send(shard, batch);
                 sent = true;
             }
-            if sent && self.mesh.sleepers[usize::from(shard)].wake() {
+            if sent && self.mesh.wake(shard) {
                 self.shard.counters_mut().add(Counter::Doorbells, 1);
             }
             if self.mesh.has_room(shard) {
                 self.handle(now, Event::MeshRoom(shard))?;
             } else {
-                // Full: tried again next turn. The other shard is awake, or the ring would be empty.
+                // Full: tried again next turn, and before this shard sleeps it asks to be told of room.
                 self.links.push(shard);
             }
         }

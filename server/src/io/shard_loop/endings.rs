@@ -2,6 +2,7 @@
 
 use super::super::connection::Ending;
 use super::ShardLoop;
+use crate::io::platform::{Platform, Ring};
 use crate::shard::{ConnectionId, Nanos};
 use ringbolt_ring::Slot;
 use std::io;
@@ -12,7 +13,7 @@ const FLUSH_NANOS_MAX: u64 = 5_000_000_000;
 /// connection, and the peer could lose the frame that tells it why.
 const LINGER_NANOS_MAX: u64 = 1_000_000_000;
 
-impl ShardLoop {
+impl<P: Platform> ShardLoop<P> {
     pub(super) fn flush_then_close(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
         let Some(connection) = self.connections.get(id) else { return Ok(()) };
         if connection.ending != Ending::No {
@@ -23,6 +24,13 @@ impl ShardLoop {
         let slot = Slot(id.slot);
         self.arm(slot)?;
         self.advance_ending(now, slot)
+    }
+
+    pub(super) fn cut(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
+        if self.connections.get(id).is_none() {
+            return Ok(());
+        }
+        self.shut_down(now, Slot(id.slot))
     }
 
     /// Shuts both sides; what the kernel holds ends soon, and then the socket is closed.

@@ -13,19 +13,15 @@ pub use orders::{Changed, Inquiry, Orders};
 
 use orders::Obeyed;
 
-use super::clock::Clock;
 use super::connection::Connections;
-use super::mesh::MeshEnds;
 use super::metrics::SharedCounters;
-use super::verifier::Verifier;
+use super::platform::{Mesh, Offload, Platform, Ring};
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use crate::shard::metrics::Counter;
 use crate::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
-use ringbolt_ring::{Chunk, RegionBacking, Ring, Slot, Wait};
-use std::hash::RandomState;
+use ringbolt_ring::{Chunk, Wait};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,30 +32,28 @@ const PUBLISH_NANOS: u64 = 10_000_000;
 const BATCHES_A_TURN: usize = 64;
 
 /// Everything a shard's loop is made of.
-pub struct ShardLoop {
+pub struct ShardLoop<P: Platform> {
+    platform: P,
     shard: Shard,
-    ring: Ring,
+    ring: P::Ring,
     connections: Connections,
-    mesh: MeshEnds,
+    mesh: P::Mesh,
+    offload: P::Offload,
     /// Emptied when draining.
     listeners: Vec<Accepting>,
     /// What the connections of each listener speak.
     dialects: Vec<Dialect>,
     orders: Arc<Orders>,
-    verifier: Verifier,
     /// Connections whose proof nobody had time for.
     unproven: Vec<ConnectionId>,
-    nonce_key: RandomState,
-    nonces: u64,
     nats_connections_max: usize,
     shared: Arc<SharedCounters>,
-    clock: Clock,
     waiter: Waiter,
     effects: Effects,
     /// Connections to send to, links to take from, receives to arm again: at the end of the turn.
     send: Vec<ConnectionId>,
     links: Vec<ShardId>,
-    starved: Vec<Slot>,
+    starved: Vec<ConnectionId>,
     /// Connections that are flushing or lingering, looked at every tick.
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
@@ -68,70 +62,61 @@ pub struct ShardLoop {
     published_at: Nanos,
     obeyed: Obeyed,
     drained: bool,
+    asleep: bool,
 }
 
 /// A listener of this shard.
 struct Accepting {
-    listener: OwnedFd,
     /// The ring accepts from it now.
     accepting: bool,
 }
 
-/// What a loop is started with.
-pub struct Parts {
+/// What a loop is started with. The ring knows the listeners by their places in `dialects`.
+pub struct Parts<P: Platform> {
+    pub platform: P,
     pub shard: Shard,
-    pub ring: Ring,
-    pub mesh: MeshEnds,
-    pub listeners: Vec<(Dialect, OwnedFd)>,
+    pub ring: P::Ring,
+    pub mesh: P::Mesh,
+    pub offload: P::Offload,
+    pub dialects: Vec<Dialect>,
     pub orders: Arc<Orders>,
-    pub verifier: Verifier,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
     pub nats_connections_max: usize,
-    pub clock: Clock,
 }
 
-impl ShardLoop {
-    pub fn new(parts: Parts) -> io::Result<ShardLoop> {
-        let Parts {
-            mut shard,
-            mut ring,
-            mesh,
-            listeners,
-            orders,
-            verifier,
-            shared,
-            wait,
-            nats_connections_max,
-            clock,
-        } = parts;
-        ring.listen_to(&mesh.sleepers[usize::from(shard.id())].doorbell)?;
-        for (number, (_, listener)) in listeners.iter().enumerate() {
-            ring.accept(number as u32, listener.as_fd())?;
+/// What a loop did last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// It looks again at once.
+    Awake,
+    /// It waited on its ring.
+    Slept,
+    /// It is over; so many connections were still open.
+    Over(usize),
+}
+
+impl<P: Platform> ShardLoop<P> {
+    pub fn new(parts: Parts<P>) -> io::Result<ShardLoop<P>> {
+        let Parts { platform, mut shard, mut ring, mesh, offload, dialects, .. } = parts;
+        for listener in 0..dialects.len() as u32 {
+            ring.accept(listener)?;
         }
-        let counters = shard.counters_mut();
-        counters.set(Counter::ReceiveBuffers, u64::from(ring.buffers_total()));
-        let huge = ring.buffers_backing() == RegionBacking::HugePages;
-        counters.set(Counter::MemoryHugePages, u64::from(huge));
+        shard.counters_mut().set(Counter::ReceiveBuffers, u64::from(ring.buffers_total()));
         Ok(ShardLoop {
+            platform,
             shard,
             ring,
             connections: Connections::default(),
             mesh,
-            dialects: listeners.iter().map(|&(dialect, _)| dialect).collect(),
-            listeners: listeners
-                .into_iter()
-                .map(|(_, listener)| Accepting { listener, accepting: true })
-                .collect(),
-            orders,
-            verifier,
+            offload,
+            listeners: dialects.iter().map(|_| Accepting { accepting: true }).collect(),
+            dialects,
+            orders: parts.orders,
             unproven: Vec::new(),
-            nonce_key: RandomState::new(),
-            nonces: 0,
-            nats_connections_max,
-            shared,
-            clock,
-            waiter: Waiter::new(wait),
+            nats_connections_max: parts.nats_connections_max,
+            shared: parts.shared,
+            waiter: Waiter::new(parts.wait),
             effects: Effects::default(),
             send: Vec::new(),
             links: Vec::new(),
@@ -143,43 +128,57 @@ impl ShardLoop {
             published_at: Nanos(0),
             obeyed: Obeyed::default(),
             drained: false,
+            asleep: false,
         })
     }
 
     /// Runs until drained or told to stop. Returns the connections that were still open then.
     pub fn run(mut self) -> io::Result<usize> {
         loop {
-            let started = self.clock.now();
-            let worked = self.turn(started)?;
-            if self.drained || self.orders.stop.load(Ordering::Relaxed) {
-                self.publish_counters();
-                return Ok(self.connections.len());
-            }
-            let ended = self.clock.now();
-            if worked {
-                self.waiter.worked();
-                let counters = self.shard.counters_mut();
-                counters.observe_turn(ended.since(started));
-                counters.add(Counter::Turns, 1);
-                if ended.since(self.published_at) >= PUBLISH_NANOS {
-                    self.published_at = ended;
-                    self.publish_counters();
-                }
-                self.ring.turn(Wait::Poll)?;
-            } else if self.waiter.should_sleep(ended) {
-                self.sleep(ended)?;
-            } else {
-                self.shard.counters_mut().add(Counter::Spins, 1);
-                std::hint::spin_loop();
-                self.ring.turn(Wait::Poll)?;
+            if let Step::Over(left_open) = self.step()? {
+                return Ok(left_open);
             }
         }
     }
 
+    /// One turn, and the wait after it if there was nothing to do.
+    pub fn step(&mut self) -> io::Result<Step> {
+        if std::mem::take(&mut self.asleep) {
+            self.mesh.get_up();
+        }
+        let started = self.platform.now();
+        let worked = self.turn(started)?;
+        if self.drained || self.orders.stop.load(Ordering::Relaxed) {
+            self.publish_counters();
+            return Ok(Step::Over(self.connections.len()));
+        }
+        let ended = self.platform.now();
+        if worked {
+            self.waiter.worked();
+            let counters = self.shard.counters_mut();
+            counters.observe_turn(ended.since(started));
+            counters.add(Counter::Turns, 1);
+            if ended.since(self.published_at) >= PUBLISH_NANOS {
+                self.published_at = ended;
+                self.publish_counters();
+            }
+            self.ring.turn(Wait::Poll)?;
+        } else if self.waiter.should_sleep(ended) {
+            return self.sleep(ended);
+        } else {
+            self.shard.counters_mut().add(Counter::Spins, 1);
+            std::hint::spin_loop();
+            self.ring.turn(Wait::Poll)?;
+        }
+        Ok(Step::Awake)
+    }
+
     /// One turn over everything that is there. Returns whether there was anything.
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
+        // What another shard was told before it sent a batch is told here before the batch is taken.
         let mut worked = self.completions(now)?;
         worked |= self.inbound(now)?;
+        self.obey(now)?;
         self.verified(now)?;
         if now.since(self.ticked_at) >= TICK_NANOS {
             self.ticked_at = now;
@@ -188,7 +187,6 @@ impl ShardLoop {
             self.accept_again()?;
             self.publish_counters();
         }
-        self.obey(now)?;
         self.rearm_starved()?;
         self.send_links(now)?;
         self.send_outboxes(now)?;
@@ -198,9 +196,15 @@ impl ShardLoop {
     fn inbound(&mut self, now: Nanos) -> io::Result<bool> {
         let mut worked = false;
         for from in 0..self.mesh.shards() {
-            for _ in 0..BATCHES_A_TURN {
-                let Some(batch) = self.mesh.receive(from) else { break };
+            let mut taken = 0;
+            while taken < BATCHES_A_TURN
+                && let Some(batch) = self.mesh.receive(from)
+            {
                 self.handle(now, Event::Mesh(from, &batch))?;
+                taken += 1;
+            }
+            if taken > 0 {
+                self.mesh.tell_of_room(from);
                 worked = true;
             }
         }
@@ -211,28 +215,43 @@ impl ShardLoop {
         while let Some(id) = self.unproven.pop() {
             self.handle(now, Event::Verified(id, false))?;
         }
-        if self.verifier.is_ready() {
-            while let Some((id, proven)) = self.verifier.outcome() {
+        if self.offload.is_ready() {
+            while let Some((id, proven)) = self.offload.outcome() {
                 self.handle(now, Event::Verified(id, proven))?;
             }
         }
         Ok(())
     }
 
-    fn sleep(&mut self, now: Nanos) -> io::Result<()> {
+    fn sleep(&mut self, now: Nanos) -> io::Result<Step> {
         self.publish_counters();
         let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at)).max(1);
-        let own = usize::from(self.shard.id());
-        self.mesh.sleepers[own].lie_down();
-        let ordered = self.orders.news_since(&self.obeyed);
-        if self.mesh.has_inbound() || self.verifier.is_ready() || ordered {
-            self.mesh.sleepers[own].get_up();
-            return Ok(());
+        self.mesh.lie_down();
+        self.asleep = true;
+        if self.has_work() {
+            return Ok(Step::Awake);
         }
         self.shard.counters_mut().add(Counter::Waits, 1);
         self.ring.turn(Wait::Block(Some(Duration::from_nanos(until_tick))))?;
-        self.mesh.sleepers[own].get_up();
-        Ok(())
+        Ok(Step::Slept)
+    }
+
+    /// Whether there is work that no completion will tell of: a shard with work must not sleep.
+    pub fn has_work(&mut self) -> bool {
+        let ordered = self.orders.news_since(&self.obeyed);
+        let waits =
+            self.mesh.has_inbound() || self.offload.is_ready() || !self.unproven.is_empty() || ordered;
+        waits || self.links.iter().any(|&shard| self.mesh.would_move(shard))
+    }
+
+    /// The pure half, for the simulator to look at.
+    pub fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// Connections that are not closed.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
     }
 
     fn publish_counters(&mut self) {
@@ -246,7 +265,7 @@ impl ShardLoop {
     fn accept_again(&mut self) -> io::Result<()> {
         for (number, listener) in self.listeners.iter_mut().enumerate() {
             if !listener.accepting {
-                self.ring.accept(number as u32, listener.listener.as_fd())?;
+                self.ring.accept(number as u32)?;
                 listener.accepting = true;
             }
         }

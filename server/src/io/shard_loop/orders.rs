@@ -2,6 +2,7 @@
 
 use super::ShardLoop;
 use crate::access::Access;
+use crate::io::platform::{Platform, Ring};
 use crate::limits::Limits;
 use crate::shard::report::ConnectionReport;
 use crate::shard::work::letters::LetterReport;
@@ -85,7 +86,7 @@ impl Orders {
     }
 }
 
-impl ShardLoop {
+impl<P: Platform> ShardLoop<P> {
     /// Carries out what was ordered since the last turn.
     pub(super) fn obey(&mut self, now: Nanos) -> io::Result<()> {
         if !self.orders.news_since(&self.obeyed) {
@@ -149,11 +150,8 @@ impl ShardLoop {
     }
 
     fn stop_accepting(&mut self) -> io::Result<()> {
-        // Closing a listener refuses what waits in its backlog.
-        for (number, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
-            if listener.accepting {
-                self.ring.cancel_accept(number as u32)?;
-            }
+        for number in 0..std::mem::take(&mut self.listeners).len() {
+            self.ring.close_listener(number as u32)?;
         }
         Ok(())
     }
