@@ -96,7 +96,8 @@ impl<P: Platform> ShardLoop<P> {
                     connection.receiving = Receiving::Idle;
                     self.starved.push(connection.id);
                 }
-                Ok(())
+                // It may have been the last the kernel held of one that ends.
+                self.advance_ending(now, slot)
             }
             ReceiveOutcome::Cancelled => {
                 if let Some(connection) = self.connections.at(slot) {
