@@ -76,8 +76,7 @@ impl<P: Platform> ShardLoop<P> {
             return Ok(());
         }
         for shard in std::mem::take(&mut self.links) {
-            self.mesh.send_stuck(shard);
-            let mut sent = false;
+            let mut sent = self.mesh.send_stuck(shard);
             while self.mesh.has_room(shard) {
                 let Some(batch) = self.shard.take_batch(shard) else { break };
                 self.mesh.send(shard, batch);

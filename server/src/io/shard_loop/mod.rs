@@ -226,6 +226,9 @@ impl<P: Platform> ShardLoop<P> {
     fn sleep(&mut self, now: Nanos) -> io::Result<Step> {
         self.publish_counters();
         let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at)).max(1);
+        for &shard in &self.links {
+            self.mesh.ask_for_room(shard);
+        }
         self.mesh.lie_down();
         self.asleep = true;
         if self.has_work() {
