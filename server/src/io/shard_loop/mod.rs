@@ -176,9 +176,9 @@ impl<P: Platform> ShardLoop<P> {
     /// One turn over everything that is there. Returns whether there was anything.
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
         // What another shard was told before it sent a batch is told here before the batch is taken.
+        self.obey(now)?;
         let mut worked = self.completions(now)?;
         worked |= self.inbound(now)?;
-        self.obey(now)?;
         self.verified(now)?;
         if now.since(self.ticked_at) >= TICK_NANOS {
             self.ticked_at = now;
