@@ -42,6 +42,8 @@ impl<P: Platform> ShardLoop<P> {
     fn accepted(&mut self, now: Nanos, listener: u32, outcome: AcceptOutcome) -> io::Result<()> {
         match outcome {
             AcceptOutcome::Connection(slot) => {
+                // The kernel may give a slot out again before it reports that the close is done.
+                self.closed(now, slot)?;
                 self.connections.open(slot);
                 match self.dialects[listener as usize] {
                     Dialect::Native => self.announce(now, slot, Dialect::Native, None),
@@ -186,6 +188,9 @@ impl<P: Platform> ShardLoop<P> {
     }
 
     fn closed(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
+        if self.connections.at(slot).is_none_or(|connection| connection.ending != Ending::Closing) {
+            return Ok(());
+        }
         let Some(connection) = self.connections.remove(slot) else { return Ok(()) };
         if connection.counted {
             self.orders.nats_connections.fetch_sub(1, Ordering::Relaxed);
