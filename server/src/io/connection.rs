@@ -38,6 +38,8 @@ pub struct Connection {
     pub sending: bool,
     pub ending: Ending,
     pub departure: Departure,
+    /// The turn in which it last received something.
+    pub fed_in: u64,
     /// It is among the NATS clients of all shards.
     pub counted: bool,
 }
@@ -51,6 +53,7 @@ impl Connection {
             sending: false,
             ending: Ending::No,
             departure: Departure::Ordinary,
+            fed_in: 0,
             counted: false,
         }
     }

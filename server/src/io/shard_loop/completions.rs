@@ -96,7 +96,11 @@ impl<P: Platform> ShardLoop<P> {
                 self.shard.counters_mut().add(Counter::ReceiveBufferExhausted, 1);
                 if let Some(connection) = self.connections.at(slot) {
                     connection.receiving = Receiving::Idle;
-                    self.starved.push(connection.id);
+                    if connection.fed_in == self.turns {
+                        self.starved_but_fed.push(connection.id);
+                    } else {
+                        self.starved.push_back(connection.id);
+                    }
                 }
                 // It may have been the last the kernel held of one that ends.
                 self.advance_ending(now, slot)
@@ -125,6 +129,7 @@ impl<P: Platform> ShardLoop<P> {
             self.ring.recycle(buffer);
             return Ok(());
         };
+        connection.fed_in = self.turns;
         if !armed {
             connection.receiving = Receiving::Idle;
         }

@@ -63,7 +63,8 @@ impl<P: Platform> ShardLoop<P> {
 
     /// Receives that found no buffer; all of this turn's are back by now.
     pub(super) fn rearm_starved(&mut self) -> io::Result<()> {
-        while let Some(id) = self.starved.pop() {
+        self.starved.extend(self.starved_but_fed.drain(..));
+        while let Some(id) = self.starved.pop_front() {
             if self.connections.get(id).is_some() {
                 self.arm(Slot(id.slot))?;
             }

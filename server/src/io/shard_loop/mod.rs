@@ -21,6 +21,7 @@ use crate::config::WaitMode;
 use crate::shard::metrics::Counter;
 use crate::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use ringbolt_ring::{Chunk, Wait};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +54,11 @@ pub struct ShardLoop<P: Platform> {
     /// Connections to send to, links to take from, receives to arm again: at the end of the turn.
     send: Vec<ConnectionId>,
     links: Vec<ShardId>,
-    starved: Vec<ConnectionId>,
+    /// Who found no buffer; those that wait longest come first, and after them who received something in the
+    /// same turn and wanted more.
+    starved: VecDeque<ConnectionId>,
+    starved_but_fed: Vec<ConnectionId>,
+    turns: u64,
     /// Connections that are flushing or lingering, looked at every tick.
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
@@ -120,7 +125,9 @@ impl<P: Platform> ShardLoop<P> {
             effects: Effects::default(),
             send: Vec::new(),
             links: Vec::new(),
-            starved: Vec::new(),
+            starved: VecDeque::new(),
+            starved_but_fed: Vec::new(),
+            turns: 0,
             ending: Vec::new(),
             idle_chunks: Vec::new(),
             segments: Vec::new(),
@@ -175,6 +182,7 @@ impl<P: Platform> ShardLoop<P> {
 
     /// One turn over everything that is there. Returns whether there was anything.
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
+        self.turns += 1;
         // What another shard was told before it sent a batch is told here before the batch is taken.
         self.obey(now)?;
         let mut worked = self.completions(now)?;
