@@ -30,7 +30,8 @@ const SERVER_LAYERS: &[(&str, &[&str])] = &[
     ("moment", &[]),
     ("shard", &["access", "limits", "moment"]),
     ("io", &["access", "config", "limits", "shard"]),
-    ("sim", &["access", "config", "limits", "shard"]),
+    // It runs the loops of the edge over a platform of its own.
+    ("sim", &["access", "config", "io", "limits", "shard"]),
     ("cli", &["access", "config", "limits", "io"]),
 ];
 
@@ -47,8 +48,8 @@ const PACKAGE_LAYERS: &[(&str, &[&str])] = &[
 /// Where a path may be named at all: folders, then what only they may name.
 const CONFINED: &[(&[&str], &[&str])] = &[
     (&["server/src/io/"], &["glommio", "socket2", "prometheus_client", "rtrb", "signal_hook"]),
-    // The settings ask it how long a path to a socket may be.
-    (&["server/src/io/", "server/src/config/"], &["ringbolt_ring"]),
+    // The settings ask it how long a path to a socket may be; the simulator speaks in its completions.
+    (&["server/src/io/", "server/src/config/", "server/src/sim/edge/"], &["ringbolt_ring"]),
     (&["server/ring/"], &["io_uring"]),
 ];
 

@@ -1,8 +1,9 @@
 //! How a thread that sleeps is told of what was put where it will look.
 //!
-//! The owner stores `sleeping`, fences, looks once more at everything that could wake it, and only then waits.
-//! Who puts something there fences after it and loads `sleeping`. Whichever fence comes first, either the owner
-//! sees what was put there or the other sees that it sleeps. `server/tests/sleeper.rs` walks through every order.
+//! The owner stores `sleeping`, fences, looks once more at everything that could wake it, and only then
+//! waits. Who puts something there fences after it and loads `sleeping`. Whichever fence comes first,
+//! either the owner sees what was put there or the other sees that it sleeps. `server/tests/sleeper.rs`
+//! walks through every order.
 
 use super::atomic::{AtomicBool, Ordering, fence};
 

@@ -134,7 +134,7 @@ impl SimClient {
         std::mem::take(&mut self.written)
     }
 
-    pub(super) fn read(&mut self, bytes: &[u8]) {
+    pub fn read(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
         let limits = DecodeLimits { body_bytes_max: FRAME_BODY_BYTES_CEILING };
         let mut taken = 0;

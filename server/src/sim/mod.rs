@@ -3,6 +3,9 @@
 //! Everything the edge would do happens here in steps that the caller chooses, in any order a kernel could
 //! choose, so that a run can be repeated from its seed.
 
+pub mod edge;
+pub mod nats_client;
+
 mod client;
 
 pub use client::{Received, SimClient};

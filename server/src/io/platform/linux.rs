@@ -94,7 +94,8 @@ impl Ring for LinuxRing {
     }
 
     fn close_listener(&mut self, listener: u32) -> io::Result<()> {
-        // Closing refuses what waits in the backlog; the accept under way holds the socket until it is cancelled.
+        // Closing refuses what waits in the backlog; the accept under way holds the socket until it is
+        // cancelled.
         self.listeners[listener as usize] = None;
         self.ring.cancel_accept(listener)
     }

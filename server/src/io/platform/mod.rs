@@ -79,7 +79,8 @@ pub trait Mesh {
     /// Batches of `from` were taken: if it asked for room, it is woken.
     fn tell_of_room(&self, from: ShardId);
 
-    /// Announces that this shard is about to sleep. The caller looks once more at everything that could wake it.
+    /// Announces that this shard is about to sleep. The caller looks once more at everything that could
+    /// wake it.
     fn lie_down(&self);
     fn get_up(&self);
 }

@@ -1,0 +1,591 @@
+//! One run: a server of a random shape, clients that come, act and go, and the steps of their kernels.
+
+use super::client::{Client, Nature, News, Speaker};
+use super::hostile;
+use super::oracle::{self, Published, Subscription};
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::access::{Access, Credential, GLOBAL_ACCOUNT, Secret, User, Verification};
+use ringbolt_server::config::WaitMode;
+use ringbolt_server::limits::Limits;
+use ringbolt_server::shard::Dialect;
+use ringbolt_server::shard::metrics::Counter;
+use ringbolt_server::shard::random::Random;
+use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
+use ringbolt_server::sim::nats_client::NatsClient;
+use ringbolt_server::sim::{SimClient, small_limits};
+
+const STEPS: u32 = 2500;
+const CLIENTS_MAX: usize = 40;
+const SUBJECTS: [&str; 6] = ["a", "a.b", "a.c", "b.b", "b.c.d", "z"];
+const PATTERNS: [&str; 9] = ["a", "a.b", "b.b", "z", "*", "a.*", "*.b", "b.>", ">"];
+const GROUPS: [&str; 2] = ["g", "h"];
+/// The users of runs with accounts, by account; the first is everybody's who names none.
+const USERS: [Option<&str>; 3] = [None, Some("a"), Some("b")];
+const LATECOMER: &str = "c";
+const MILLISECOND: u64 = 1_000_000;
+
+/// What the runs came to, to see that they reach what they are for.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Outcome {
+    deliveries: u64,
+    exhausted: u64,
+    refused: u64,
+    waits: u64,
+    doorbells: u64,
+    pauses: u64,
+    cut: u64,
+    drained: u64,
+    reloads: u64,
+}
+
+impl Outcome {
+    pub fn add(&mut self, other: &Outcome) {
+        self.deliveries += other.deliveries;
+        self.exhausted += other.exhausted;
+        self.refused += other.refused;
+        self.waits += other.waits;
+        self.doorbells += other.doorbells;
+        self.pauses += other.pauses;
+        self.cut += other.cut;
+        self.drained += other.drained;
+        self.reloads += other.reloads;
+    }
+
+    pub fn is_thorough(&self) -> bool {
+        let all = [self.deliveries, self.exhausted, self.refused, self.waits, self.doorbells, self.pauses];
+        all.iter().chain(&[self.cut, self.drained, self.reloads]).all(|&count| count > 100)
+    }
+}
+
+pub struct Run {
+    server: Server,
+    limits: Limits,
+    access: Access,
+    random: Random,
+    step: u32,
+    clients: Vec<Client>,
+    subscriptions: Vec<Subscription>,
+    published: Vec<Published>,
+    /// Outboxes are narrow: nobody counts as one who keeps up.
+    tight: bool,
+    /// Clients need not read now.
+    slow_ones_stand: bool,
+    ending: bool,
+    sabotage: Option<Sabotage>,
+    outcome: Outcome,
+    tells: bool,
+}
+
+impl Run {
+    pub fn new(seed: u64, several_shards: bool) -> Run {
+        let mut random = Random::new(seed);
+        let shards = usize::from(several_shards) + 1 + random.below(3) as usize;
+        // In narrow outboxes nobody can keep up with whatever order the kernel chooses.
+        let tight = random.below(6) == 0;
+        let buffers = [1, 2, 4, 8][random.below(4) as usize];
+        let limits = Limits {
+            outbox_bytes_max: if tight { 8 << 10 } else { 512 << 10 },
+            subscriptions_max: 8,
+            receive_buffers: buffers,
+            receive_buffer_bytes: [64, 512, 4096][random.below(3) as usize],
+            // What was received before a publisher was held back must fit.
+            mesh_pending_bytes_max: 64 << 10,
+            mesh_ring_batches: 1 + random.below(3) as usize,
+            mesh_batch_bytes: [64, 1024][random.below(2) as usize],
+            ..small_limits(shards)
+        };
+        let access = if random.below(2) == 0 { Access::default() } else { accounts() };
+        let wait = if random.below(3) == 0 { WaitMode::Balanced } else { WaitMode::Efficient };
+        let slots = 3 + random.below(10) as usize;
+        let shape = Shape { limits: limits.clone(), access: access.clone(), wait, slots, seed };
+        let tells = std::env::var_os("RINGBOLT_SEED").is_some();
+        let run = Run {
+            server: Server::new(&shape),
+            limits,
+            access,
+            random,
+            step: 0,
+            clients: Vec::new(),
+            subscriptions: Vec::new(),
+            published: Vec::new(),
+            tight,
+            slow_ones_stand: true,
+            ending: false,
+            sabotage: None,
+            outcome: Outcome::default(),
+            tells,
+        };
+        run.tell(|| format!("{shards} shards, {buffers} buffers, {slots} slots, {wait:?}"));
+        run
+    }
+
+    /// Things go wrong now and then once the run is under way.
+    pub fn sabotage(&mut self, sabotage: Sabotage) {
+        self.sabotage = Some(sabotage);
+    }
+
+    fn tell(&self, words: impl FnOnce() -> String) {
+        if self.tells {
+            println!("{:5}  {}", self.step, words());
+        }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.random.below(bound as u32) as usize
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    pub fn play(mut self) -> Result<Outcome, String> {
+        let ends_early = self.random.below(4) == 0;
+        let end = if ends_early { 500 + self.random.below(STEPS - 500) } else { STEPS };
+        for _ in 0..STEPS {
+            self.step += 1;
+            if self.step == end && ends_early {
+                self.end_the_server();
+            }
+            if self.step > STEPS / 2
+                && self.step.is_multiple_of(100)
+                && let Some(sabotage) = self.sabotage
+            {
+                self.server.sabotage(sabotage);
+            }
+            self.take_a_step()?;
+            if let Some(shard) = self.server.sleeps_on_work() {
+                return Err(format!("step {}: shard {shard} sleeps although it has work", self.step));
+            }
+        }
+        self.finish()?;
+        Ok(self.outcome)
+    }
+
+    fn take_a_step(&mut self) -> Result<(), String> {
+        let shard = self.below(self.server.shards());
+        match self.below(100) {
+            0..18 => self.someone_acts(),
+            18..44 => self.kernel_moves(shard),
+            44..72 => drop(self.server.run(shard)),
+            72..82 => {
+                if !self.clients.is_empty() {
+                    let client = self.below(self.clients.len());
+                    let bytes = 1 + self.below(3000);
+                    self.read(client, bytes)?;
+                }
+            }
+            82..86 => drop(self.server.hear_bell(shard)),
+            86..89 => drop(self.server.verify(shard, is_proven)),
+            89..97 => {
+                let nanos = u64::from(self.random.below(200_000));
+                self.server.pass(nanos);
+            }
+            97..99 => {
+                let nanos = u64::from(self.random.below(40)) * MILLISECOND;
+                self.server.pass(nanos);
+            }
+            _ => self.reload(),
+        }
+        Ok(())
+    }
+
+    fn kernel_moves(&mut self, shard: usize) {
+        let moves = self.server.moves(shard);
+        if moves.is_empty() {
+            return;
+        }
+        let taken = moves[self.below(moves.len())];
+        let whim = match self.below(10) {
+            0 => Whim::Contrary,
+            1..4 => Whim::Short(1 + self.below(60)),
+            _ => Whim::Plain,
+        };
+        self.server.take(shard, taken, whim);
+    }
+
+    fn someone_acts(&mut self) {
+        let few = self.clients.iter().filter(|client| !client.gone).count() < 10;
+        if self.clients.len() < CLIENTS_MAX && few && self.below(4) == 0 || self.clients.is_empty() {
+            return self.connect();
+        }
+        let number = self.below(self.clients.len());
+        let client = &self.clients[number];
+        if client.gone || !client.ready && client.nature != Nature::Hostile {
+            return;
+        }
+        match (client.nature, self.below(12)) {
+            (Nature::Hostile, 0) | (Nature::Mortal, 0) => self.leave(number),
+            (Nature::Hostile, _) => {
+                let words = hostile::words(&mut self.random);
+                self.tell(|| format!("client {number} says {:?}", String::from_utf8_lossy(&words)));
+                self.clients[number].garbage(&words);
+                self.write(number);
+            }
+            (_, 0..4) => self.subscribe(number),
+            (_, 4) => self.unsubscribe(number),
+            _ => self.publish(number),
+        }
+    }
+
+    fn connect(&mut self) {
+        let shard = self.below(self.server.shards()) as u16;
+        let native = self.random.below(2) == 0;
+        let account =
+            if native || !self.access.required() { 0 } else { self.below(self.access.accounts.len()) };
+        let user = match account {
+            0 => None,
+            known if known < USERS.len() => USERS[known],
+            _ => Some(LATECOMER),
+        };
+        let policies = [SlowConsumer::Default, SlowConsumer::DropOldest, SlowConsumer::PausePublisher];
+        let nature = match self.below(10) {
+            0..6 if !self.tight => Nature::Healthy,
+            0..7 => Nature::Slow(self.one_of(&policies)),
+            7..9 => Nature::Mortal,
+            _ => Nature::Hostile,
+        };
+        let dialect = if native { Dialect::Native } else { Dialect::Nats };
+        let wire = self.server.connect(shard, dialect);
+        let speaker = match native {
+            true => Speaker::Native(SimClient::default()),
+            false => Speaker::Nats(NatsClient::default()),
+        };
+        let number = self.clients.len();
+        self.tell(|| {
+            format!("client {number}, {nature:?}, connects to shard {shard} as {user:?}, {dialect:?}")
+        });
+        self.clients.push(Client::new(wire, speaker, nature, account, user));
+        if nature != Nature::Hostile || self.below(2) == 0 {
+            self.clients[number].hello();
+        }
+        self.write(number);
+    }
+
+    fn write(&mut self, client: usize) {
+        let bytes = self.clients[client].take_written();
+        let mut network = self.server.network.borrow_mut();
+        let wire = self.clients[client].wire;
+        if !self.clients[client].gone && !network.wires[wire].server_ended {
+            network.write(wire, &bytes);
+        }
+    }
+
+    fn subscribe(&mut self, client: usize) {
+        let id = self.clients[client].next_subscription;
+        if id > self.limits.subscriptions_max as u32 {
+            return;
+        }
+        self.clients[client].next_subscription += 1;
+        let pattern = self.one_of(&PATTERNS);
+        let group = (self.below(3) == 0).then(|| self.one_of(&GROUPS));
+        self.tell(|| format!("client {client} subscribes to {pattern} {group:?} as {id}"));
+        self.clients[client].subscribe(id, pattern, group);
+        self.write(client);
+        let account = self.clients[client].account;
+        let (confirmed, ended, given) = (None, false, Vec::new());
+        self.subscriptions.push(Subscription {
+            client,
+            id,
+            account,
+            pattern,
+            group,
+            confirmed,
+            ended,
+            given,
+        });
+    }
+
+    fn unsubscribe(&mut self, client: usize) {
+        let own = |subscription: &&mut Subscription| subscription.client == client && !subscription.ended;
+        let Some(subscription) = self.subscriptions.iter_mut().find(own) else { return };
+        subscription.ended = true;
+        let id = subscription.id;
+        self.tell(|| format!("client {client} ends subscription {id}"));
+        self.clients[client].unsubscribe(id);
+        self.write(client);
+    }
+
+    fn publish(&mut self, client: usize) {
+        let wire = self.clients[client].wire;
+        // What is written but never received would only be memory.
+        if self.server.network.borrow().unreceived(wire) > 8 << 10 {
+            return;
+        }
+        let subject = self.one_of(&SUBJECTS);
+        // Several at once make a run.
+        for _ in 0..1 + self.below(3) {
+            let number = self.published.len() as u32;
+            let mut payload = number.to_le_bytes().to_vec();
+            payload.resize(5 + self.below(700), 0);
+            self.tell(|| format!("client {client} publishes {number} to {subject}, {} bytes", payload.len()));
+            self.clients[client].publish(subject, &payload);
+            let (account, step) = (self.clients[client].account, self.step);
+            let mark = self.clients[client].marks + 1;
+            let accepted = false;
+            self.published.push(Published { publisher: client, account, subject, step, mark, accepted });
+        }
+        if self.below(3) == 0 {
+            self.clients[client].mark();
+        }
+        self.write(client);
+    }
+
+    fn leave(&mut self, client: usize) {
+        let wire = self.clients[client].wire;
+        match self.below(3) {
+            0 => self.server.network.borrow_mut().finish(wire),
+            1 => self.server.network.borrow_mut().reset(wire),
+            _ => {
+                self.clients[client].garbage(&[0x55; 40]);
+                self.write(client);
+                self.server.network.borrow_mut().finish(wire);
+            }
+        }
+        self.tell(|| format!("client {client} leaves"));
+        self.forget(client);
+    }
+
+    /// Nothing is owed to a client any more.
+    fn forget(&mut self, client: usize) {
+        self.clients[client].gone = true;
+        let own = self.subscriptions.iter_mut().filter(|subscription| subscription.client == client);
+        own.for_each(|subscription| subscription.ended = true);
+    }
+
+    fn reload(&mut self) {
+        if self.below(3) > 0 {
+            return;
+        }
+        if self.access.required() && self.access.accounts.len() == USERS.len() {
+            self.tell(|| "an account is added".to_owned());
+            self.access.accounts.push("C".to_owned());
+            self.access.users.push(user(LATECOMER, self.access.accounts.len() - 1, false));
+        } else {
+            self.tell(|| "settings are read again".to_owned());
+        }
+        self.outcome.reloads += 1;
+        self.server.change(self.access.clone(), self.limits.clone());
+    }
+
+    fn end_the_server(&mut self) {
+        self.ending = true;
+        if self.below(2) == 0 {
+            self.tell(|| "the server drains".to_owned());
+            self.server.drain();
+        } else {
+            self.tell(|| "the server is a lame duck".to_owned());
+            self.server.lame_duck();
+        }
+    }
+
+    fn read(&mut self, client: usize, bytes_max: usize) -> Result<(), String> {
+        let stands = self.slow_ones_stand && matches!(self.clients[client].nature, Nature::Slow(_));
+        let wire = self.clients[client].wire;
+        if stands && self.clients[client].ready {
+            return Ok(());
+        }
+        let bytes = self.server.network.borrow_mut().read(wire, bytes_max);
+        for news in self.clients[client].read(&bytes) {
+            self.take_in(client, news)?;
+        }
+        self.write(client);
+        Ok(())
+    }
+
+    fn take_in(&mut self, client: usize, news: News) -> Result<(), String> {
+        if self.clients[client].nature == Nature::Hostile {
+            return Ok(());
+        }
+        self.tell(|| format!("client {client} hears {news:?}"));
+        match news {
+            News::Ready => self.clients[client].ready = true,
+            News::InForce(ids) => {
+                for subscription in &mut self.subscriptions {
+                    if subscription.client == client && ids.contains(&subscription.id) {
+                        subscription.confirmed = Some(self.step);
+                    }
+                }
+            }
+            News::Marked(mark) => {
+                self.clients[client].marked = self.clients[client].marked.max(mark);
+                for message in &mut self.published {
+                    let promised = message.publisher == client && message.mark <= mark;
+                    // What is accepted as the server ends may still be refused.
+                    message.accepted |= promised && !self.ending;
+                }
+            }
+            News::Delivery { subscription, payload } => {
+                self.outcome.deliveries += 1;
+                oracle::note(&mut self.subscriptions, client, subscription, &payload, &self.published)?;
+            }
+            News::Ended => {
+                self.tell(|| format!("client {client} is told to go"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every step there is until nothing moves, again and again while so much time passes.
+    fn settle(&mut self, millis: u64, each: u64) -> Result<(), String> {
+        for _ in 0..millis.div_ceil(each) {
+            let mut rounds = 0;
+            while self.settle_now()? {
+                rounds += 1;
+                if rounds > 20_000 {
+                    return Err("it never comes to rest".to_owned());
+                }
+            }
+            if let Some(shard) = self.server.sleeps_on_work() {
+                return Err(format!("shard {shard} sleeps although it has work"));
+            }
+            self.server.pass(each * MILLISECOND);
+        }
+        Ok(())
+    }
+
+    fn settle_now(&mut self) -> Result<bool, String> {
+        let mut moved = false;
+        for shard in 0..self.server.shards() {
+            while let Some(&first) = self.server.moves(shard).first() {
+                self.server.take(shard, first, Whim::Plain);
+                moved = true;
+            }
+            moved |= self.server.hear_bell(shard);
+            moved |= self.server.verify(shard, is_proven);
+            moved |= self.server.run(shard);
+        }
+        self.server.pass(1_000);
+        for client in 0..self.clients.len() {
+            self.read(client, usize::MAX)?;
+        }
+        Ok(moved)
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.settle(300, 50)?;
+        self.slow_ones_stand = false;
+        let staying: Vec<usize> =
+            (0..self.clients.len()).filter(|&client| !self.clients[client].gone).collect();
+        for &client in &staying {
+            if self.clients[client].nature != Nature::Hostile {
+                self.clients[client].mark();
+                self.write(client);
+            }
+        }
+        self.settle(500, 50)?;
+        if !self.ending {
+            for &client in &staying {
+                self.check_healthy(client)?;
+            }
+        }
+        let judged = oracle::judge(&self.clients, &self.subscriptions, &self.published);
+        judged.map_err(|error| format!("{error} ({:?})", self.drops()))?;
+        self.count();
+        if self.ending {
+            self.settle(15_000, 250)?;
+            let (over, left_open) = self.server.over();
+            if (over, left_open) != (self.server.shards(), 0) {
+                return Err(format!("{over} shards ended, and cut {left_open} connections"));
+            }
+            self.outcome.drained += 1;
+            return Ok(());
+        }
+        self.everyone_leaves()
+    }
+
+    fn check_healthy(&mut self, number: usize) -> Result<(), String> {
+        let client = &self.clients[number];
+        if client.nature != Nature::Healthy {
+            return Ok(());
+        }
+        if self.server.network.borrow().wires[client.wire].server_ended {
+            return Err(format!("client {number} was cut although it kept up"));
+        }
+        // Who found no slot waits to be accepted.
+        if client.ready && client.marked < client.marks {
+            return Err(format!("client {number} was not answered: {} of {}", client.marked, client.marks));
+        }
+        Ok(())
+    }
+
+    fn everyone_leaves(&mut self) -> Result<(), String> {
+        for client in 0..self.clients.len() {
+            if !self.clients[client].gone {
+                self.leave(client);
+            }
+        }
+        self.settle(8_000, 100)?;
+        let connections = self.server.connections();
+        let sockets: usize =
+            self.server.network.borrow().kernels.iter().map(|kernel| kernel.open_sockets()).sum();
+        if (connections, sockets) != (0, 0) {
+            return Err(format!("{connections} connections and {sockets} sockets are left behind"));
+        }
+        if !self.server.network.borrow().kernels.iter().all(|kernel| kernel.buffers_are_back()) {
+            return Err("a receive buffer was not given back".to_owned());
+        }
+        let gauges = [
+            Counter::Connections,
+            Counter::Subscriptions,
+            Counter::OutboxBytes,
+            Counter::InternedSubjects,
+            Counter::PublishersPaused,
+            Counter::MeshPendingBytes,
+        ];
+        for gauge in gauges {
+            let left = self.server.count(gauge);
+            if left > 0 {
+                return Err(format!("{gauge:?} is {left} after everyone left"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server says it dropped.
+    fn drops(&mut self) -> Vec<(Counter, u64)> {
+        let named = |counter: &&Counter| format!("{counter:?}").starts_with("Drops");
+        let counters = Counter::ALL.iter().filter(named);
+        counters
+            .map(|&counter| (counter, self.server.count(counter)))
+            .filter(|&(_, count)| count > 0)
+            .collect()
+    }
+
+    fn count(&mut self) {
+        let server = &mut self.server;
+        self.outcome.exhausted = server.count(Counter::ReceiveBufferExhausted);
+        self.outcome.refused = server.count(Counter::ConnectionsRefused);
+        self.outcome.waits = server.count(Counter::Waits);
+        self.outcome.doorbells = server.count(Counter::Doorbells);
+        self.outcome.pauses = server.count(Counter::PublisherPauses);
+        self.outcome.cut = server.count(Counter::ConnectionsClosedSlowConsumer);
+    }
+}
+
+/// Three accounts with a user each; that of the second has a hashed password, and who names none is a guest.
+fn accounts() -> Access {
+    let mut guest = user("guest", 0, false);
+    guest.credential = Credential::Password(Secret::Plain("guest".to_owned()));
+    Access {
+        accounts: vec![GLOBAL_ACCOUNT.to_owned(), "A".to_owned(), "B".to_owned()],
+        users: vec![guest, user("a", 1, false), user("b", 2, true)],
+        no_auth_user: Some(0),
+        links: Vec::new(),
+    }
+}
+
+fn user(name: &str, account: usize, hashed: bool) -> User {
+    let secret = format!("{name}-secret");
+    let secret = if hashed { Secret::Bcrypt(secret) } else { Secret::Plain(secret) };
+    User {
+        name: name.to_owned(),
+        credential: Credential::Password(secret),
+        account: account as u16,
+        permissions: None,
+    }
+}
+
+/// The simulated hash of a password is the password.
+fn is_proven(verification: &Verification) -> bool {
+    matches!(verification, Verification::Bcrypt { hash, secret } if hash == secret)
+}

@@ -1,0 +1,86 @@
+//! Faults that were mended, put back one by one: each must be found by the test that is named for it.
+//!
+//! A patch that no longer applies fails the first test here. With `RINGBOLT_FAULTS=1` the second builds the
+//! server with each fault in turn and runs its finder, some seconds each.
+
+mod patch;
+
+use patch::Patch;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A fault, as the name of its patch; and the test target and test that find it.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("ending-forgotten-without-buffers", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    ("late-close-takes-the-next-connection", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    ("sleeps-on-a-full-link", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    ("slot-taken-before-its-close-is-reported", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    ("stuck-batch-wakes-nobody", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    ("the-fed-go-first-for-buffers", "edge_simulation", "senders_without_a_buffer_are_served_in_turn"),
+    ("youngest-first-for-buffers", "edge_simulation", "senders_without_a_buffer_are_served_in_turn"),
+];
+
+const PATCHES: &str = "server/tests/fault_finders/patches";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the server is in the workspace").to_owned()
+}
+
+fn read(name: &str) -> Patch {
+    let path = root().join(PATCHES).join(name).with_extension("patch");
+    Patch::parse(&std::fs::read_to_string(path).expect("a patch for every fault"))
+}
+
+#[test]
+fn every_fault_can_be_put_back_and_has_its_row() {
+    let document = std::fs::read_to_string(root().join("docs/TESTING.md")).expect("it is there");
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(root().join(PATCHES)).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        names.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
+    }
+    names.sort();
+    let known: Vec<&str> = FAULTS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names, known, "each patch has its row here, in order");
+    for (name, target, test) in FAULTS {
+        read(name).applied_to(&root()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let row = format!("| `{name}` | `{target}`: `{test}` |");
+        assert!(document.contains(&row), "docs/TESTING.md lacks the row\n{row}");
+    }
+}
+
+#[test]
+fn every_fault_is_found() {
+    if std::env::var_os("RINGBOLT_FAULTS").is_none() {
+        println!("not run: RINGBOLT_FAULTS=1 builds the server with each fault, which takes minutes");
+        return;
+    }
+    // A copy of the tree beside the compiled dependencies, which it shares.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+    let target_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    let _ = std::fs::remove_dir_all(&folder);
+    patch::copy_tree(&root(), &folder);
+    let mut missed = Vec::new();
+    for (name, target, test) in FAULTS {
+        let patch = read(name);
+        let files = patch.applied_to(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let before = patch::write(&folder, &files);
+        let cargo = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO"));
+            command.args(["test", "--package", "ringbolt-server", "--test", target]).args(arguments);
+            command.current_dir(&folder).env("CARGO_TARGET_DIR", target_folder);
+            command.output().expect("cargo runs")
+        };
+        let built = cargo(&["--no-run"]);
+        assert!(built.status.success(), "{name}:\n{}", String::from_utf8_lossy(&built.stderr));
+        let ran = cargo(&[test]);
+        let found = String::from_utf8_lossy(&ran.stdout).contains(&format!("{test} ... FAILED"));
+        println!("{name}: {}", if found { "found" } else { "missed" });
+        if !found {
+            missed.push(*name);
+        }
+        patch::write(&folder, &before);
+    }
+    std::fs::remove_dir_all(&folder).expect("the copy is ours");
+    assert!(missed.is_empty(), "nobody finds {missed:?}");
+}
