@@ -2,6 +2,7 @@
 
 mod agents;
 mod capacity;
+mod churn;
 mod client;
 mod cross_shard;
 mod dead_letters;
