@@ -1,6 +1,6 @@
 //! One connection as its shard knows it: stage, unfinished frame, outbox, subscriptions, subjects.
 
-use super::delivery::Outbox;
+use super::delivery::{Outbox, Subscription};
 use super::event::Dialect;
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::nats::NatsSession;
@@ -108,6 +108,20 @@ impl Session {
         let mut keys: Vec<u32> = native.chain(nats).copied().collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// One of its subscriptions is gone: that of this key, and no other.
+    pub fn forget_subscription(&mut self, subscription: &Subscription, key: u32) {
+        if let Some(map) = &mut self.subscriptions
+            && map.get(&subscription.client_id) == Some(&key)
+        {
+            map.remove(&subscription.client_id);
+        }
+        if let Some(nats) = &mut self.nats
+            && nats.subscriptions.get(subscription.sid()) == Some(&key)
+        {
+            nats.subscriptions.remove(subscription.sid());
+        }
     }
 
     /// Keys of all its subscriptions, which it forgets.

@@ -52,8 +52,10 @@ pub struct Subscription {
     pub account: AccountId,
     /// A native client's number for it.
     pub client_id: u32,
-    /// A NATS client's id for it, as its deliveries say it; empty for a native client.
+    /// What a NATS client's deliveries say of it; empty for a native client.
     pub line: Box<[u8]>,
+    /// Length of the NATS client's id for it, which stands before the last blank of `line`.
+    pub sid_bytes: u32,
     /// A wildcard that may not take everything it matches.
     pub filter: Option<Rc<Permissions>>,
     /// No wildcard: every delivery has the pattern as its subject.
@@ -151,6 +153,11 @@ impl Delivery {
             unix_epoch_nanos,
             limits,
         }
+    }
+
+    /// A connection's subscription, by the key it has for it; `None` if what has that key is not its own.
+    pub fn own_subscription(&mut self, slot: u32, key: u32) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(key as usize).filter(|subscription| subscription.slot == slot)
     }
 
     /// Puts one message into one outbox. Returns whether it was taken.

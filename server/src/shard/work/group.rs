@@ -196,6 +196,12 @@ impl Group {
         self.members.iter_mut().find(|member| member.subscription == subscription)
     }
 
+    /// The member that was given a message, if it is one still. The key of one that left may be another's by
+    /// now: what it holds tells them apart.
+    pub fn holder(&mut self, subscription: u32, id: TaskId) -> Option<&mut Member> {
+        self.member(subscription).filter(|member| member.held.contains(&id))
+    }
+
     pub fn put(&mut self, id: TaskId, task: &Task) {
         self.waiting_count += usize::from(self.waiting[task.lane() as usize].insert(place_of(id, task)));
     }

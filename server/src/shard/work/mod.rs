@@ -252,7 +252,7 @@ impl Book {
         };
         if verb == Verb::Ack {
             if let State::InFlight { subscription, .. } = task.state
-                && let Some(member) = self.groups[task.group as usize].member(subscription)
+                && let Some(member) = self.groups[task.group as usize].holder(subscription, id)
                 && member.connection == connection
             {
                 member.load.acknowledged_after(now.since(task.delivered));
@@ -360,7 +360,7 @@ impl Book {
             let key = task.group;
             let group = &mut self.groups[key as usize];
             let watched = group.options.breaker;
-            let member = group.member(subscription).filter(|_| watched);
+            let member = group.holder(subscription, id).filter(|_| watched);
             if member.is_some_and(|member| member.breaker.failed(now)) {
                 self.turn(key, subscription);
             }

@@ -1,0 +1,4 @@
+//! What clients may bring in, and what nothing they say can do: to the server, and to each other.
+
+mod play;
+mod subscriptions;
