@@ -5,6 +5,7 @@
 
 use super::delivery::Message;
 use super::publish::FanOut;
+use super::reserved::SERVICE_REPLIES;
 use super::{AccountId, Effects, Shard};
 use crate::access::{Link, LinkKind};
 use ringbolt_protocol::subject::Subject;
@@ -12,8 +13,6 @@ use std::hash::Hasher;
 
 /// Links that follow one another; accounts may be linked in a circle.
 const DEPTH_MAX: usize = 4;
-/// How the reply subjects of services begin; clients may publish to them, and ask for none.
-const REPLY_PREFIX: &str = "_R_.";
 
 /// Links by the account they begin in.
 #[derive(Debug, Default)]
@@ -51,12 +50,12 @@ impl Links {
     fn reply_of(&self, account: AccountId, reply: &[u8]) -> Option<String> {
         let reply = std::str::from_utf8(reply).ok()?;
         let seal = self.seal(account, reply);
-        Some(format!("{REPLY_PREFIX}{seal:016x}.{}.{reply}", account.0))
+        Some(format!("{SERVICE_REPLIES}{seal:016x}.{}.{reply}", account.0))
     }
 
     /// The account and subject that an answer is for.
     fn answered<'s>(&self, subject: &'s str) -> Option<(AccountId, &'s str)> {
-        let mut parts = subject.strip_prefix(REPLY_PREFIX)?.splitn(3, '.');
+        let mut parts = subject.strip_prefix(SERVICE_REPLIES)?.splitn(3, '.');
         let seal = u64::from_str_radix(parts.next()?, 16).ok()?;
         let account = AccountId(parts.next()?.parse().ok()?);
         let reply = parts.next()?;

@@ -26,6 +26,7 @@ mod links;
 mod publish;
 mod receive;
 mod requests;
+mod reserved;
 mod runs;
 mod subscriptions;
 

@@ -6,6 +6,7 @@ use super::mesh::Record;
 use super::mesh::batch::{MeshPayload, MeshPublish};
 use super::metrics::Counter;
 use super::random::Random;
+use super::reserved;
 use super::router::subjects::SubjectId;
 use super::router::{GroupRoute, Route, Target};
 use super::session::Stage;
@@ -187,8 +188,13 @@ impl Shard {
         if payload_bytes > self.delivery.limits.payload_bytes_max {
             return Err((RefusalCode::PayloadTooLarge, "the payload exceeds payload_bytes_max"));
         }
-        if publish.reply.is_some_and(|reply| Subject::new(reply).is_err()) {
-            return Err((RefusalCode::InvalidSubject, "the reply subject is not a subject"));
+        if let Some(reply) = publish.reply {
+            if Subject::new(reply).is_err() {
+                return Err((RefusalCode::InvalidSubject, "the reply subject is not a subject"));
+            }
+            if reserved::refuses_reply(reply) {
+                return Err((RefusalCode::InvalidSubject, "the reply subject is not for answers"));
+            }
         }
         match publish.subject {
             SubjectRef::Interned(number) => session
@@ -197,6 +203,9 @@ impl Shard {
                 .and_then(|interned| interned.subject(number))
                 .ok_or((RefusalCode::UnknownInternedSubject, "no INTERN gave this number a subject")),
             SubjectRef::Literal(text) => match Subject::new(text) {
+                Ok(_) if reserved::refuses(text) => {
+                    Err((RefusalCode::InvalidSubject, "the subject is not for clients to publish to"))
+                }
                 Ok(subject) => Ok(self.spaces[0].subjects.resolve(subject)),
                 Err(_) => Err((RefusalCode::InvalidSubject, "the subject is not valid")),
             },

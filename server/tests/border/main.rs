@@ -1,4 +1,5 @@
 //! What clients may bring in, and what nothing they say can do: to the server, and to each other.
 
+mod acknowledgements;
 mod play;
 mod subscriptions;
