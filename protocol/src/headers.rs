@@ -42,6 +42,11 @@ pub const ACCEPTED: &str = "Ringbolt-Accepted";
 pub const DELIVERED: &str = "Ringbolt-Delivered";
 pub const ERROR: &str = "Ringbolt-Error";
 
+/// Headers that the server alone writes: what a client says in them is taken out.
+const OWNED: [&str; 9] = [DELIVERIES, REPLY, SUBJECT, REASON, CLASS, ACCEPTED, DELIVERED, ERROR, GATHERED];
+/// How each of them begins.
+const OWNED_PREFIX: &[u8] = b"ringbolt-";
+
 const PRIORITIES: [(&str, Priority); 5] = [
     ("normal", Priority::Normal),
     ("critical", Priority::Critical),
@@ -61,6 +66,31 @@ pub fn find<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
         Some(value.trim_ascii())
     })
+}
+
+/// The block without the headers that the server alone writes, if it has some. They are known in capitals or
+/// not, and behind whatever some reader takes for the end of a line.
+pub fn without_owned(block: &[u8]) -> Option<Vec<u8>> {
+    let mut words = block.windows(OWNED_PREFIX.len());
+    if !words.any(|word| word.eq_ignore_ascii_case(OWNED_PREFIX)) {
+        return None;
+    }
+    let ends_line = |byte: &u8| matches!(byte, b'\n' | 0x0b..=0x0d | 0x1c..=0x1e);
+    let mut kept = Vec::with_capacity(block.len());
+    let (mut takes_out, mut cut) = (false, b'\n');
+    for line in block.split_inclusive(ends_line) {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default().trim_ascii();
+        let owned = OWNED.iter().any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()));
+        // A header goes with the lines that continue it, and with the whole of its end.
+        let follows = matches!(line.first(), Some(b' ' | b'\t')) || line == b"\n" && cut == b'\r';
+        takes_out = owned || takes_out && follows;
+        if takes_out {
+            cut = *line.last().unwrap_or(&b'\n');
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    (kept.len() < block.len()).then_some(kept)
 }
 
 /// What the server's own headers say. What they do not say, or wrongly, is as if it were not there.
@@ -143,6 +173,33 @@ mod tests {
         assert_eq!(read(&block), (flags, 42));
         assert_eq!(find(&block, "Trace"), Some(&b"a b"[..]));
         assert_eq!(find(&block, "Tra"), None);
+    }
+
+    #[test]
+    fn what_only_the_server_writes_is_taken_out_however_it_is_hidden() {
+        let block = |lines: &str| format!("NATS/1.0\r\n{lines}\r\n").into_bytes();
+        for hidden in [
+            "Ringbolt-Reply: a\r\n",
+            "ringbolt-reply:a\r\n",
+            "RINGBOLT-REPLY : a\r\n",
+            " Ringbolt-Reply: a\r\n",
+            "Ringbolt-Reply: a\r\n\tb\r\n c\r\n",
+            "Ringbolt-Reply: a\rRingbolt-Error: b\r\n",
+            "Ringbolt-Reply\r\n",
+            "Ringbolt-Gathered: 1\nRingbolt-Deliveries: 1\n",
+        ] {
+            for (before, behind) in
+                [("", ""), ("A: b\r\n", "C: d\r\n"), ("A: b\r\n", "Ringbolt-Gather: 2\r\n")]
+            {
+                let cleaned = without_owned(&block(&format!("{before}{hidden}{behind}")));
+                assert_eq!(cleaned, Some(block(&format!("{before}{behind}"))), "{hidden:?}");
+            }
+        }
+        let cleaned = without_owned(b"NATS/1.0\r\nA: b\rRingbolt-Reply: c\r\n\r\n");
+        assert_eq!(cleaned.as_deref(), Some(&b"NATS/1.0\r\nA: b\r\r\n"[..]), "a bare return hides nothing");
+        for own in ["", "A: Ringbolt-Reply: b\r\n", "Ringbolt-Deadline: x\r\n", "Ringbolt-Replying: b\r\n"] {
+            assert_eq!(without_owned(&block(own)), None, "{own:?}");
+        }
     }
 
     #[test]

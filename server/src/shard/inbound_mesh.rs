@@ -76,6 +76,7 @@ impl Shard {
             subject_id,
             reply: publish.reply,
             header_bytes: publish.header_bytes,
+            deliveries: publish.deliveries,
             payload: publish.payload,
         };
         let mut fan_out = FanOut {

@@ -46,8 +46,11 @@ impl Shard {
                 return self.refuse_publish(id, publish, refused, effects);
             }
         };
-        let taken = self.route(id, subject_id, publish, backing, effects)
-            || publish.header_bytes > 0 && self.bury_unroutable(id, subject_id, publish, effects);
+        let taken = if publish.header_bytes > 0 {
+            self.route_with_headers(id, subject_id, publish, backing, effects)
+        } else {
+            self.route(id, subject_id, publish, backing, effects)
+        };
         if !taken {
             self.no_responders(id, publish, effects);
         }
@@ -73,7 +76,30 @@ impl Shard {
         self.route_within(id, account, subject_id, publish, backing, effects)
     }
 
-    /// Likewise, where there are headers to heed, links between accounts, or requests to look after.
+    /// Likewise, of a publish with headers, without those that the server alone writes. If nobody takes it,
+    /// it may become a dead letter.
+    #[cold]
+    pub(super) fn route_with_headers(
+        &mut self,
+        id: ConnectionId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        let (block, rest) = publish.payload.split_at(publish.header_bytes as usize);
+        let Some(mut payload) = headers::without_owned(block) else {
+            return self.route(id, subject_id, publish, backing, effects)
+                || self.bury_unroutable(id, subject_id, publish, effects);
+        };
+        let header_bytes = payload.len() as u32;
+        payload.extend_from_slice(rest);
+        let cleaned = Publish { header_bytes, payload: &payload, ..*publish };
+        self.route(id, subject_id, &cleaned, None, effects)
+            || self.bury_unroutable(id, subject_id, &cleaned, effects)
+    }
+
+    /// Delivers a publish where there are headers to heed, links between accounts, or requests to look after.
     #[cold]
     #[inline(never)]
     fn route_with_care(
@@ -264,6 +290,7 @@ pub(super) fn message_of<'m>(
         subject_id,
         reply: publish.reply,
         header_bytes: publish.header_bytes,
+        deliveries: 0,
         payload: match shared {
             Some(bytes) => MeshPayload::Shared(bytes),
             None => MeshPayload::Copied(publish.payload),
@@ -439,6 +466,7 @@ impl FanOut<'_> {
             subject: message.subject,
             reply: message.reply,
             header_bytes: message.header_bytes,
+            deliveries: message.deliveries,
             group,
             payload: message.payload,
         });

@@ -147,6 +147,7 @@ impl Shard {
             subject_id,
             reply: None,
             header_bytes: 0,
+            deliveries: 0,
             payload: MeshPayload::Copied(&[]),
         };
         let (delivery, random) = (&mut self.delivery, &mut self.random);

@@ -2,4 +2,5 @@
 
 mod acknowledgements;
 mod play;
+mod server_headers;
 mod subscriptions;

@@ -82,6 +82,8 @@ pub struct Message<'a> {
     pub subject_id: SubjectId,
     pub reply: Option<&'a [u8]>,
     pub header_bytes: u32,
+    /// How often a group that acknowledges has delivered it before it came here.
+    pub deliveries: u16,
     pub payload: MeshPayload<'a>,
 }
 

@@ -37,6 +37,8 @@ pub struct MeshPublish<'a> {
     pub subject: &'a str,
     pub reply: Option<&'a [u8]>,
     pub header_bytes: u32,
+    /// How often it was delivered by a shard that hands it over.
+    pub deliveries: u16,
     /// To one member of this queue group there.
     pub group: Option<&'a str>,
     pub payload: MeshPayload<'a>,
@@ -105,7 +107,7 @@ const GROUP: u8 = 4;
 const SHARED: u8 = 8;
 
 /// What a publish has of fixed length.
-const HEAD_BYTES: usize = 44;
+const HEAD_BYTES: usize = 46;
 
 impl MeshBatch {
     pub fn push(&mut self, record: &Record<'_>) {
@@ -164,6 +166,7 @@ impl MeshBatch {
         head[24..32].copy_from_slice(&publish.correlation_id.to_le_bytes());
         head[32..40].copy_from_slice(&publish.subject_hash.to_le_bytes());
         head[40..44].copy_from_slice(&publish.header_bytes.to_le_bytes());
+        head[44..46].copy_from_slice(&publish.deliveries.to_le_bytes());
         self.bytes.extend_from_slice(&head);
         self.put(publish.subject.as_bytes());
         if let Some(reply) = publish.reply {
@@ -258,6 +261,7 @@ impl<'a> Reader<'a> {
             account: AccountId(u16_at(6)),
             publisher_shard: u16_at(4),
             header_bytes: u32_at(40),
+            deliveries: u16_at(44),
             publisher: ConnectionId { slot: u32_at(8), generation: u32_at(12) },
             timestamp_nanos: u64_at(16),
             correlation_id: u64_at(24),
@@ -312,6 +316,7 @@ mod tests {
                 account: AccountId(300),
                 flags: 0x43,
                 header_bytes: 70_000,
+                deliveries: 500,
                 plain: group.is_none(),
                 hops: 1,
                 publisher_shard: 3,

@@ -60,10 +60,7 @@ impl Shard {
         }
         // A subject with an empty token is nobody's, not even of those who want everything.
         let taken = match subject {
-            Some(subject) => {
-                self.nats_route(id, subject, publish, backing, effects)
-                    || publish.header_bytes > 0 && self.bury_unroutable(id, subject, publish, effects)
-            }
+            Some(subject) => self.nats_route(id, subject, publish, backing, effects),
             None => false,
         };
         if !taken && publish.reply.is_some() {
@@ -102,7 +99,8 @@ impl Shard {
             return self.route(id, subject, publish, backing, effects);
         }
         let (flags, correlation_id) = headers::read(&publish.payload[..publish.header_bytes as usize]);
-        self.route(id, subject, &Publish { flags, correlation_id, ..*publish }, backing, effects)
+        let publish = Publish { flags, correlation_id, ..*publish };
+        self.route_with_headers(id, subject, &publish, backing, effects)
     }
 
     /// Tells the publisher of a request that nobody took it, if it asked for that and would hear it.

@@ -94,8 +94,7 @@ impl Shard {
             let Some(letter) = self.delivery.book.letters.take(number) else { continue };
             let (block, rest) = letter.task.parts();
             // What made it die, or would have it taken for the first of its kind, is left out.
-            let left_out =
-                [headers::DEADLINE, headers::DELIVERIES, headers::MESSAGE_ID].map(|name| (name, &b""[..]));
+            let left_out = [headers::DEADLINE, headers::MESSAGE_ID].map(|name| (name, &b""[..]));
             let mut payload = Vec::new();
             if !block.is_empty() {
                 headers::with(block, &left_out, &mut payload);

@@ -36,6 +36,7 @@ pub(in crate::shard) const EMPTY: Message<'static> = Message {
     subject_id: SubjectId::NONE,
     reply: None,
     header_bytes: 0,
+    deliveries: 0,
     payload: MeshPayload::Copied(b""),
 };
 
@@ -128,12 +129,21 @@ impl Delivery {
         session.is_some_and(|session| session.outbox.queued_bytes() + weight(task) <= most)
     }
 
+    /// What a message is delivered with as it was published.
+    fn payload_of<'t>(&self, task: &'t Task) -> MeshPayload<'t> {
+        if task.payload.len() >= self.limits.shared_payload_bytes_min {
+            MeshPayload::Shared(&task.payload)
+        } else {
+            MeshPayload::Copied(&task.payload)
+        }
+    }
+
     fn deliver_task(&mut self, id: TaskId, task: &Task, target: Target, effects: &mut Effects) -> bool {
         let (name, waiting) = match self.book.groups.get(task.group as usize) {
             Some(group) => (&group.name, group.waiting()),
             None => return false,
         };
-        let deliveries = task.attempts + 1;
+        let deliveries = task.attempts.saturating_add(1);
         let reply = reply_subject(name, deliveries, id, task.timestamp_nanos, waiting);
         let again = deliveries > 1;
         let mut with_headers = Vec::new();
@@ -147,10 +157,8 @@ impl Delivery {
             let header_bytes = with_headers.len();
             with_headers.extend_from_slice(rest);
             (MeshPayload::Copied(&with_headers), header_bytes as u32)
-        } else if task.payload.len() >= self.limits.shared_payload_bytes_min {
-            (MeshPayload::Shared(&task.payload), task.header_bytes)
         } else {
-            (MeshPayload::Copied(&task.payload), task.header_bytes)
+            (self.payload_of(task), task.header_bytes)
         };
         let message = Message { reply: Some(reply.as_bytes()), ..task.message(payload, header_bytes) };
         // It takes memory already: delivered, it will take none.
@@ -300,17 +308,8 @@ impl Shard {
         let (_, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let group = route.groups.iter().find(|group| &*group.name == name && !group.remote.is_empty());
         let taken = group.is_some_and(|group| {
-            let (block, rest) = task.parts();
-            let (count, mut payload) = (task.attempts.to_string(), Vec::new());
-            let counted = task.attempts > 0;
-            if counted {
-                headers::with(block, &[(headers::DELIVERIES, count.as_bytes())], &mut payload);
-            } else {
-                payload.extend_from_slice(block);
-            }
-            let header_bytes = payload.len() as u32;
-            payload.extend_from_slice(rest);
-            let message = task.message(MeshPayload::Copied(&payload), header_bytes);
+            let message = task.message(self.delivery.payload_of(&task), task.header_bytes);
+            let message = Message { deliveries: task.attempts, ..message };
             let (delivery, random) = (&mut self.delivery, &mut self.random);
             FanOut { delivery, random, subject_hash, hops: 0 }.local_member(group, 0, &message, effects)
         });

@@ -8,7 +8,6 @@ use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::router::subjects::SubjectId;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
-use ringbolt_protocol::headers;
 use smallvec::SmallVec;
 
 /// Counted up, never used again: an acknowledgement of a message that is done finds nothing.
@@ -61,12 +60,10 @@ impl Task {
             MeshPayload::Shared(bytes) => bytes.clone(),
         };
         let block = &payload[..message.header_bytes as usize];
-        let attempts = headers::find(block, headers::DELIVERIES)
-            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         Task {
             group,
             state: State::Waiting,
-            attempts: attempts.unwrap_or(0),
+            attempts: message.deliveries,
             tried: SmallVec::new(),
             accepted: now,
             delivered: now,
@@ -106,6 +103,7 @@ impl Task {
             subject_id: SubjectId::NONE,
             reply: self.reply.as_deref(),
             header_bytes,
+            deliveries: 0,
             payload,
         }
     }
