@@ -5,7 +5,7 @@
 
 use super::delivery::Message;
 use super::publish::FanOut;
-use super::reserved::SERVICE_REPLIES;
+use super::reserved::{self, SERVICE_REPLIES};
 use super::{AccountId, Effects, Shard};
 use crate::access::{Link, LinkKind};
 use ringbolt_protocol::subject::Subject;
@@ -80,12 +80,21 @@ impl Shard {
             return false;
         }
         let mut taken = false;
-        if let Some((account, reply)) = self.links.answered(message.subject) {
+        // Between accounts no subject becomes one of the server's own that was none.
+        let speaks_as_server = |subject: &str| {
+            reserved::is_servers(subject.as_bytes()) && !reserved::is_servers(message.subject.as_bytes())
+        };
+        if let Some((account, reply)) = self.links.answered(message.subject)
+            && !speaks_as_server(reply)
+        {
             taken |= self.route_in(account, reply, message.reply, message, depth, effects);
         }
         for place in 0..self.links.by_account[usize::from(message.account.0)].len() {
             let link = &self.links.by_account[usize::from(message.account.0)][place];
             let Some(subject) = link.map(message.subject) else { continue };
+            if speaks_as_server(&subject) {
+                continue;
+            }
             let (to, kind) = (AccountId(link.to), link.kind);
             let reply = match (kind, message.reply) {
                 (LinkKind::Service, Some(reply)) => self.links.reply_of(message.account, reply),

@@ -2,6 +2,10 @@
 
 /// Kept by nats-server for itself: nobody publishes to them.
 const KEPT: [&[u8]; 2] = [b"_GR_.", b"$GR."];
+/// Where dead letters go: behind it the reason and the subject the message had.
+pub const DEAD_LETTERS: &str = "$DLQ.";
+/// Where the server says what happens.
+const EVENTS: &str = "$EVENTS.";
 /// Where acknowledgements are said. Who is asked something must not say one by answering.
 pub const ACKNOWLEDGEMENTS: &[u8] = b"$JS.ACK.";
 /// How the reply subjects of services begin; clients may publish to them, and ask for none.
@@ -10,12 +14,17 @@ pub const SERVICE_REPLIES: &str = "_R_.";
 /// Whether publishing to a subject is refused.
 #[inline]
 pub fn refuses(subject: &[u8]) -> bool {
-    matches!(subject, [b'_' | b'$', b'G', ..]) && is_refused(subject)
+    matches!(subject, [b'_', b'G', ..] | [b'$', b'G' | b'D' | b'E', ..]) && is_refused(subject)
 }
 
 #[cold]
 fn is_refused(subject: &[u8]) -> bool {
-    KEPT.iter().any(|kept| is_below(subject, kept))
+    KEPT.iter().any(|kept| is_below(subject, kept)) || is_servers(subject)
+}
+
+/// Whether the server alone publishes to a subject.
+pub fn is_servers(subject: &[u8]) -> bool {
+    is_below(subject, DEAD_LETTERS.as_bytes()) || is_below(subject, EVENTS.as_bytes())
 }
 
 /// Whether asking for answers at a subject is refused.

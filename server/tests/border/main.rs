@@ -3,4 +3,5 @@
 mod acknowledgements;
 mod play;
 mod server_headers;
+mod server_subjects;
 mod subscriptions;

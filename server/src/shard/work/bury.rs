@@ -10,6 +10,7 @@ use crate::shard::identity::{ConnectionId, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::publish::message_of;
+use crate::shard::reserved::DEAD_LETTERS;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Publish;
@@ -17,8 +18,6 @@ use ringbolt_protocol::headers;
 use serde_json::json;
 use smallvec::SmallVec;
 
-/// Where dead letters go: behind it the reason and the subject the message had.
-pub const DEAD_LETTERS: &str = "$DLQ.";
 /// Where it is told that a message fails whoever takes it.
 pub const POISON: &str = "$EVENTS.poison";
 

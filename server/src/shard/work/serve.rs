@@ -10,6 +10,7 @@ use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::publish::FanOut;
 use crate::shard::random::Random;
+use crate::shard::reserved;
 use crate::shard::router::Target;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
@@ -201,7 +202,7 @@ impl Shard {
         let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
         delivery.counters.add(counter, 1);
         // Who has nothing to acknowledge may not have the server write to a subject of his choice.
-        if let Some(reply) = reply.filter(|_| known) {
+        if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
             let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
             delivery.book.confirm.push((account, reply.into(), String::new()));
             delivery.book.unsettled = true;
