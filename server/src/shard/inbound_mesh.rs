@@ -34,6 +34,9 @@ impl Shard {
                 }
                 Record::Pause { publisher } => self.delivery.hold_back(publisher, effects),
                 Record::Resume { publisher } => self.delivery.let_go(publisher, effects),
+                Record::Answer { client, account, reply, words } => {
+                    self.answer_at(client, account, reply, words, effects);
+                }
                 Record::Fence => self.fence(from, effects),
             }
         }

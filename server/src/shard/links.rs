@@ -54,7 +54,7 @@ impl Links {
     }
 
     /// The account and subject that an answer is for.
-    fn answered<'s>(&self, subject: &'s str) -> Option<(AccountId, &'s str)> {
+    pub(super) fn answered<'s>(&self, subject: &'s str) -> Option<(AccountId, &'s str)> {
         let mut parts = subject.strip_prefix(SERVICE_REPLIES)?.splitn(3, '.');
         let seal = u64::from_str_radix(parts.next()?, 16).ok()?;
         let account = AccountId(parts.next()?.parse().ok()?);

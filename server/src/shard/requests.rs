@@ -16,7 +16,6 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::command::Publish;
 use ringbolt_protocol::headers;
-use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
@@ -239,14 +238,8 @@ impl Shard {
             if self.delivery.sessions.get(id).is_none() {
                 continue;
             }
-            let space = &mut self.spaces[usize::from(account.0)];
-            let subject_id = space.subjects.resolve(Subject::trusted(&reply));
-            let (subject, _, route) = space.subjects.route(subject_id, &space.router);
-            let end =
-                Message { account, correlation_id, subject, subject_id, header_bytes, payload, ..EMPTY };
-            for &target in route.plain.iter().filter(|target| target.slot == id.slot) {
-                self.delivery.deliver(target, &end, effects);
-            }
+            let end = Message { account, correlation_id, header_bytes, payload, ..EMPTY };
+            self.tell(id, &reply, &end, effects);
         }
     }
 }

@@ -80,6 +80,13 @@ pub enum Record<'a> {
     Resume {
         publisher: ConnectionId,
     },
+    /// What the server answers a client of the receiver, where it asked for it.
+    Answer {
+        client: ConnectionId,
+        account: AccountId,
+        reply: &'a [u8],
+        words: &'a [u8],
+    },
     /// The sender accepts no more messages: none follows.
     Fence,
 }
@@ -100,6 +107,7 @@ const IN_FORCE: u8 = 3;
 const PAUSE: u8 = 4;
 const RESUME: u8 = 5;
 const FENCE: u8 = 6;
+const ANSWER: u8 = 7;
 
 const PLAIN: u8 = 1;
 const REPLY: u8 = 2;
@@ -128,6 +136,12 @@ impl MeshBatch {
             }
             Record::Pause { publisher } => self.push_connection(PAUSE, publisher),
             Record::Resume { publisher } => self.push_connection(RESUME, publisher),
+            Record::Answer { client, account, reply, words } => {
+                self.push_connection(ANSWER, client);
+                self.bytes.extend_from_slice(&account.0.to_le_bytes());
+                self.put(reply);
+                self.put(words);
+            }
             Record::Fence => self.bytes.push(FENCE),
         }
     }
@@ -229,6 +243,12 @@ impl<'a> Reader<'a> {
                 self.take(1);
                 let publisher = ConnectionId { slot: self.u32(), generation: self.u32() };
                 if kind == PAUSE { Record::Pause { publisher } } else { Record::Resume { publisher } }
+            }
+            ANSWER => {
+                self.take(1);
+                let client = ConnectionId { slot: self.u32(), generation: self.u32() };
+                let account = AccountId(self.u16());
+                Record::Answer { client, account, reply: self.short(), words: self.short() }
             }
             FENCE => {
                 self.take(1);
@@ -352,6 +372,7 @@ mod tests {
             Record::Pause { publisher: connection },
             publish(MeshPayload::Copied(b""), None, None),
             Record::Resume { publisher: connection },
+            Record::Answer { client: connection, account: AccountId(3), reply: b"in.1", words: b"done" },
             Record::Fence,
         ];
         let mut batch = MeshBatch::default();

@@ -165,6 +165,13 @@ impl Shard {
         }
     }
 
+    /// Whether a client may publish to a subject now. A native one may everywhere.
+    pub(in crate::shard) fn may_publish(&self, id: ConnectionId, subject: &str) -> bool {
+        let nats = self.delivery.sessions.get(id).and_then(|session| session.nats.as_ref());
+        let permissions = nats.and_then(|nats| nats.permissions.as_ref());
+        permissions.is_none_or(|permissions| permissions.may_publish(subject))
+    }
+
     /// What a subscription is refused for, or the permissions its deliveries are checked by.
     pub(super) fn subscription_permissions(&self, id: ConnectionId) -> Option<Rc<Permissions>> {
         self.delivery.sessions.get(id)?.nats.as_ref()?.permissions.clone()

@@ -93,6 +93,15 @@ struct Turned {
     state: &'static str,
 }
 
+/// Who asked to be told something, where, and what it is told.
+#[derive(Debug)]
+struct Confirmation {
+    client: ConnectionId,
+    account: AccountId,
+    reply: Box<[u8]>,
+    words: String,
+}
+
 /// All groups of a shard and their messages.
 #[derive(Debug)]
 pub struct Book {
@@ -106,8 +115,8 @@ pub struct Book {
     dead: Vec<(Death, Task)>,
     /// Groups that may have something to deliver.
     ready: Vec<u32>,
-    /// Confirmations that were asked for: where to, and what they say.
-    confirm: Vec<(AccountId, Box<[u8]>, String)>,
+    /// Confirmations that clients of this shard asked for.
+    confirm: Vec<Confirmation>,
     seen: Seen,
     /// Messages that died.
     letters: Letters,

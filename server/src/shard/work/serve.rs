@@ -3,9 +3,10 @@
 
 use super::acknowledgement::{self, Verb, reply_subject};
 use super::task::Task;
-use super::{Death, TaskId, Turned, own_name, weight};
+use super::{Confirmation, Death, TaskId, Turned, own_name, weight};
 use crate::shard::delivery::{Delivery, Message};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
+use crate::shard::mesh::Record;
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::publish::FanOut;
@@ -57,12 +58,12 @@ impl Delivery {
         let known = id.as_ref().and_then(|id| self.book.seen.find(group, id, self.now));
         if let Some(first) = known {
             self.counters.add(Counter::Duplicates, 1);
-            self.confirm(message, confirm, Some(first), true);
+            self.confirm(message, confirm, Some(first), true, effects);
             return true;
         }
         if self.emergency.sheds(task.lane()) {
             self.counters.add(Counter::DropsEmergency, 1);
-            self.confirm(message, confirm, None, false);
+            self.confirm(message, confirm, None, false, effects);
             return false;
         }
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
@@ -70,20 +71,22 @@ impl Delivery {
         if let (Some(id), Some(number)) = (id, kept) {
             self.book.seen.note(group, &id, number, self.now);
         }
-        self.confirm(message, confirm, kept, false);
+        self.confirm(message, confirm, kept, false, effects);
         self.serve(group, effects);
         kept.is_some()
     }
 
-    /// Tells a publisher who asked for it what became of its message, as JetStream does.
+    /// Tells a publisher who asked for it what became of its message, as JetStream does. Its own shard does,
+    /// which knows what it may.
     fn confirm(
         &mut self,
         message: &Message<'_>,
         to: Option<Box<[u8]>>,
         kept: Option<TaskId>,
         duplicate: bool,
+        effects: &mut Effects,
     ) {
-        let Some(to) = to else { return };
+        let Some(reply) = to else { return };
         let words = match kept {
             Some(number) if duplicate => json!({ "stream": "ringbolt", "seq": number, "duplicate": true }),
             Some(number) => json!({ "stream": "ringbolt", "seq": number }),
@@ -91,7 +94,13 @@ impl Delivery {
                 json!({ "error": { "code": 503, "err_code": 10077, "description": "there is no room" } })
             }
         };
-        self.book.confirm.push((message.account, to, words.to_string()));
+        let (words, account) = (words.to_string(), message.account);
+        let PublisherId { shard, connection: client } = message.publisher;
+        if shard != self.own {
+            let words = words.as_bytes();
+            return self.push(shard, &Record::Answer { client, account, reply: &reply, words }, effects);
+        }
+        self.book.confirm.push(Confirmation { client, account, reply, words });
         self.book.unsettled = true;
     }
 
@@ -201,10 +210,11 @@ impl Shard {
         let known = delivery.book.settle(task, id, (verb, words), delivery.now, &mut self.random);
         let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
         delivery.counters.add(counter, 1);
-        // Who has nothing to acknowledge may not have the server write to a subject of his choice.
+        // Who has nothing to acknowledge is not answered.
         if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
             let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-            delivery.book.confirm.push((account, reply.into(), String::new()));
+            let (reply, words) = (reply.into(), String::new());
+            delivery.book.confirm.push(Confirmation { client: id, account, reply, words });
             delivery.book.unsettled = true;
         }
         true
@@ -235,9 +245,9 @@ impl Shard {
             for turned in std::mem::take(&mut self.delivery.book.turned) {
                 self.tell_of_breaker(&turned, effects);
             }
-            for (account, reply, words) in std::mem::take(&mut self.delivery.book.confirm) {
-                let message = Message { account, payload: MeshPayload::Copied(words.as_bytes()), ..EMPTY };
-                self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
+            for confirmation in std::mem::take(&mut self.delivery.book.confirm) {
+                let Confirmation { client, account, reply, words } = confirmation;
+                self.answer_at(client, account, &reply, words.as_bytes(), effects);
             }
         }
         if std::mem::take(&mut self.delivery.book.look_for_stranded) {
@@ -293,6 +303,50 @@ impl Shard {
     ) -> bool {
         let message = Message { publisher: PublisherId { shard: self.id, connection: NOBODY }, ..*message };
         self.route_in(message.account, subject, message.reply, &message, 0, effects)
+    }
+
+    /// Publishes an answer to a client of this shard at the reply subject that it named, as far as it might
+    /// publish there itself. Where it may not, it alone is answered. `account` is the one of the reply
+    /// subject: through services, the answer finds its way back.
+    pub(in crate::shard) fn answer_at(
+        &mut self,
+        client: ConnectionId,
+        account: AccountId,
+        reply: &[u8],
+        words: &[u8],
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.delivery.sessions.get(client) else { return };
+        let Ok(mut subject) = std::str::from_utf8(reply) else { return };
+        let (own, mut account) = (session.account, account);
+        while account != own {
+            let Some(before) = self.links.answered(subject) else { return };
+            (account, subject) = before;
+        }
+        let message = Message { account, payload: MeshPayload::Copied(words), ..EMPTY };
+        if self.may_publish(client, subject) {
+            self.say(subject, &message, effects);
+        } else {
+            self.tell(client, subject, &message, effects);
+        }
+    }
+
+    /// Delivers what the server says to the plain subscriptions of one client alone.
+    pub(in crate::shard) fn tell(
+        &mut self,
+        client: ConnectionId,
+        subject: &str,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        let Ok(subject) = Subject::relaxed(subject.as_bytes()) else { return };
+        let space = &mut self.spaces[usize::from(message.account.0)];
+        let subject_id = space.subjects.resolve(subject);
+        let (subject, _, route) = space.subjects.route(subject_id, &space.router);
+        let message = Message { subject, subject_id, ..*message };
+        for &target in route.plain.iter().filter(|target| target.slot == client.slot) {
+            self.delivery.deliver(target, &message, effects);
+        }
     }
 
     /// Messages that no member of this shard can have go to a shard with members, if there is one.
