@@ -6,6 +6,7 @@
 
 use crate::command::{Compression, Flags, Priority};
 use crate::decimal;
+use std::borrow::Cow;
 
 /// How a block begins.
 pub const VERSION_LINE: &[u8] = b"NATS/1.0\r\n";
@@ -137,14 +138,27 @@ pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>)
     }
 }
 
+/// Appends a header. Its value may be anybody's words: they are one line.
+pub fn put(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(one_line(&String::from_utf8_lossy(value)).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Text with a blank in the place of each control character, and of whatever else some reader takes for the
+/// end of a line.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let ends_line = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if text.contains(ends_line) { Cow::Owned(text.replace(ends_line, " ")) } else { Cow::Borrowed(text) }
+}
+
 /// Appends a block with these headers in front of those of `block`, which may be empty; what `block` has
 /// of the same names goes. One without a value is only taken out.
 pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
     out.extend_from_slice(VERSION_LINE);
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        put(name, value, out);
     }
     let replaced = |line: &[u8]| {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
@@ -200,6 +214,17 @@ mod tests {
         for own in ["", "A: Ringbolt-Reply: b\r\n", "Ringbolt-Deadline: x\r\n", "Ringbolt-Replying: b\r\n"] {
             assert_eq!(without_owned(&block(own)), None, "{own:?}");
         }
+    }
+
+    #[test]
+    fn whatever_a_value_holds_it_is_one_line() {
+        let mut lines = Vec::new();
+        put(ERROR, b"a\rb\nc\x0bd\x0ce\0f\x7fg\xffh\ti", &mut lines);
+        put(ERROR, "a\u{85}b\u{2028}c\u{2029}d\u{1c}\u{e9}".as_bytes(), &mut lines);
+        assert_eq!(
+            String::from_utf8_lossy(&lines),
+            "Ringbolt-Error: a b c d e f g\u{fffd}h i\r\nRingbolt-Error: a b c d \u{e9}\r\n"
+        );
     }
 
     #[test]

@@ -229,6 +229,21 @@ fn answers_have_the_bytes_clients_expect() {
 }
 
 #[test]
+fn an_error_is_one_line_and_quotes_what_it_repeats() {
+    let mut out = Vec::new();
+    encode::error(&mut out, "a\r\nPING\r\n");
+    assert_eq!(text(&out), "-ERR 'a  PING  '\r\n");
+    for (words, quoted) in [
+        (&b"a.b"[..], "\"a.b\""),
+        (b"\"\\'", "\"\\\"\\\\'\""),
+        (b"\x07\x08\t\n\x0b\x0c\r\0\x7f\xff", "\"\\a\\b\\t\\n\\v\\f\\r\\x00\\x7f\\xff\""),
+        ("é\u{85}\u{a0}\u{2028}\u{200b}".as_bytes(), "\"é\\u0085\\u00a0\\u2028\\u200b\""),
+    ] {
+        assert_eq!(encode::quoted(words), quoted);
+    }
+}
+
+#[test]
 fn an_outbox_of_answers_and_messages_can_be_walked() {
     let mut out = b"+OK\r\nMSG a 1 2\r\nhi\r\n".to_vec();
     let frames = [(false, 5), (true, 15), (true, 30), (false, 6)];

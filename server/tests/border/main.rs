@@ -7,3 +7,4 @@ mod rights;
 mod server_headers;
 mod server_subjects;
 mod subscriptions;
+mod texts;

@@ -8,6 +8,7 @@ use crate::shard::space::Space;
 use crate::shard::{AccountId, ConnectionId, Effects, Nanos, Shard};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ringbolt_protocol::nats::encode::quoted;
 use ringbolt_protocol::subject::Pattern;
 use std::rc::Rc;
 
@@ -179,8 +180,7 @@ impl Shard {
 
     pub(super) fn refuse_publish_to(&mut self, id: ConnectionId, subject: &[u8], effects: &mut Effects) {
         self.delivery.counters.add(Counter::PermissionViolations, 1);
-        let subject = String::from_utf8_lossy(subject);
-        self.nats_error(id, &format!("Permissions Violation for Publish to \"{subject}\""), effects);
+        self.nats_error(id, &format!("Permissions Violation for Publish to {}", quoted(subject)), effects);
     }
 
     pub(super) fn refuse_subscription_to(
@@ -191,10 +191,9 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.delivery.counters.add(Counter::PermissionViolations, 1);
-        let pattern = String::from_utf8_lossy(pattern);
-        let mut message = format!("Permissions Violation for Subscription to \"{pattern}\"");
+        let mut message = format!("Permissions Violation for Subscription to {}", quoted(pattern));
         if let Some(group) = group {
-            message += &format!(" using queue \"{}\"", String::from_utf8_lossy(group));
+            message += &format!(" using queue {}", quoted(group));
         }
         self.nats_error(id, &message, effects);
     }

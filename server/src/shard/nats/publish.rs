@@ -121,7 +121,9 @@ impl Shard {
         let Some(own) = route.plain.iter().find(|target| target.slot == id.slot) else { return };
         let subscription = &self.delivery.subscriptions[own.subscription as usize];
         let SubjectRef::Literal(subject) = publish.subject else { return };
-        let block = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
+        let mut block = b"NATS/1.0 503\r\n".to_vec();
+        headers::put("Nats-Subject", subject, &mut block);
+        block.extend_from_slice(encode::CRLF);
         let line = MessageLine {
             subject: reply,
             sid: subscription.sid(),
@@ -141,11 +143,10 @@ impl Shard {
 #[inline]
 fn violation(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
     if reserved::refuses(subject) {
-        let subject = String::from_utf8_lossy(subject);
-        return Some(format!("Permissions Violation for Publish to \"{subject}\""));
+        return Some(format!("Permissions Violation for Publish to {}", encode::quoted(subject)));
     }
-    let reply = String::from_utf8_lossy(reply.filter(|reply| reserved::refuses_reply(reply))?);
-    Some(format!("Permissions Violation for Publish with Reply of \"{reply}\""))
+    let reply = encode::quoted(reply.filter(|reply| reserved::refuses_reply(reply))?);
+    Some(format!("Permissions Violation for Publish with Reply of {reply}"))
 }
 
 /// Whether no token is a wildcard.

@@ -26,6 +26,7 @@ use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use letters::Letters;
+use ringbolt_protocol::headers;
 use seen::Seen;
 use slab::Slab;
 use std::collections::BTreeSet;
@@ -281,7 +282,7 @@ impl Book {
             return true;
         }
         if !words.is_empty() {
-            task.error = Some(words.into());
+            task.error = Some(headers::one_line(words).into());
         }
         match verb {
             Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
