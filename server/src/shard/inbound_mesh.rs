@@ -82,11 +82,13 @@ impl Shard {
             deliveries: publish.deliveries,
             payload: publish.payload,
         };
+        let foreign = route.foreign || self.delivery.is_foreign(publish.reply);
         let mut fan_out = FanOut {
             delivery: &mut self.delivery,
             random: &mut self.random,
             subject_hash,
             hops: publish.hops,
+            foreign,
         };
         match late {
             Some(requester) if publish.plain => fan_out.plain_but(requester, route, &message, effects),

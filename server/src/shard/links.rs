@@ -121,8 +121,9 @@ impl Shard {
         let subject_id = space.subjects.resolve(subject);
         let (text, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let there = Message { account, subject: text, subject_id, reply, ..*message };
-        let mut fan_out =
-            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        let foreign = route.foreign || self.delivery.is_foreign(reply);
+        let (delivery, random) = (&mut self.delivery, &mut self.random);
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         let mut taken = !route.is_empty() && fan_out.everyone(route, &there, effects);
         if self.links.concern(account) {
             let there = Message { account, subject: subject.as_str(), subject_id, reply, ..*message };

@@ -148,8 +148,12 @@ impl Shard {
         let shared = shared(publish.payload, backing, self.delivery.limits.shared_payload_bytes_min);
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, subject_id), publish, shared.as_ref());
-        let mut fan_out =
-            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        // The reply subject of a native client was looked at when it came.
+        let unseen =
+            publish.reply.filter(|_| self.delivery.sessions.at(id.slot).is_some_and(|of| of.nats.is_some()));
+        let foreign = route.foreign || self.delivery.is_foreign(unseen);
+        let (delivery, random) = (&mut self.delivery, &mut self.random);
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         fan_out.everyone(route, &message, effects)
     }
 
@@ -167,8 +171,9 @@ impl Shard {
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, subject_id), publish, None);
+        let foreign = route.foreign || self.delivery.is_foreign(message.reply);
         let (delivery, random) = (&mut self.delivery, &mut self.random);
-        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0 };
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         fan_out.plain_but(requester, route, &message, effects);
         fan_out.elsewhere(route, &message, effects);
         true
@@ -304,6 +309,8 @@ pub(super) struct FanOut<'s> {
     pub random: &'s mut Random,
     pub subject_hash: u64,
     pub hops: u8,
+    /// The message is beyond what native clients are promised of subjects: they do not get it.
+    pub foreign: bool,
 }
 
 impl FanOut<'_> {
@@ -338,8 +345,23 @@ impl FanOut<'_> {
         effects: &mut Effects,
     ) {
         for &target in route.plain.iter().filter(|target| target.slot != connection.slot) {
-            self.delivery.deliver(target, message, effects);
+            if !self.spares(target) {
+                self.delivery.deliver(target, message, effects);
+            }
         }
+    }
+
+    /// Whether a subscription does not get the message because it is beyond what its client was promised.
+    #[inline]
+    fn spares(&mut self, target: Target) -> bool {
+        self.foreign && self.spares_native(target)
+    }
+
+    #[cold]
+    fn spares_native(&mut self, target: Target) -> bool {
+        let spared = self.delivery.is_native(target);
+        self.delivery.counters.add(Counter::DropsNativeLimits, u64::from(spared));
+        spared
     }
 
     /// The messages of a run to every plain subscription and every shard that has some; the route has no
@@ -359,9 +381,21 @@ impl FanOut<'_> {
         if message.header_bytes > 0 && self.is_expired(message) {
             return true;
         }
+        if self.foreign {
+            return self.plain_foreign(route, message, effects);
+        }
         let mut taken = false;
         for &target in &route.plain {
             taken |= self.delivery.deliver(target, message, effects);
+        }
+        taken
+    }
+
+    #[cold]
+    fn plain_foreign(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let mut taken = false;
+        for &target in &route.plain {
+            taken |= !self.spares(target) && self.delivery.deliver(target, message, effects);
         }
         taken
     }
@@ -430,7 +464,7 @@ impl FanOut<'_> {
             if let Some(work) = self.delivery.subscriptions[target.subscription as usize].work {
                 return self.delivery.work_off(work, message, effects);
             }
-            if self.delivery.deliver(target, message, effects) {
+            if !self.spares(target) && self.delivery.deliver(target, message, effects) {
                 return true;
             }
         }

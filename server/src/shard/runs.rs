@@ -151,7 +151,7 @@ impl Shard {
             payload: MeshPayload::Copied(&[]),
         };
         let (delivery, random) = (&mut self.delivery, &mut self.random);
-        FanOut { delivery, random, subject_hash, hops: 0 }.run(route, run, &common, effects);
+        FanOut { delivery, random, subject_hash, hops: 0, foreign: false }.run(route, run, &common, effects);
         true
     }
 }

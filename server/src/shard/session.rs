@@ -179,6 +179,8 @@ impl Interned {
 pub struct Sessions {
     slots: Vec<Option<Box<Session>>>,
     count: usize,
+    /// Those of them that speak the native dialect.
+    natives: usize,
 }
 
 impl Sessions {
@@ -188,12 +190,14 @@ impl Sessions {
             self.slots.resize_with(slot + 1, || None);
         }
         assert!(self.slots[slot].is_none(), "the edge re-used a slot before it reported the close");
+        self.natives += usize::from(session.nats.is_none());
         self.slots[slot] = Some(Box::new(session));
         self.count += 1;
     }
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Session>> {
-        self.get(id)?;
+        let native = self.get(id)?.nats.is_none();
+        self.natives -= usize::from(native);
         self.count -= 1;
         self.slots[id.slot as usize].take()
     }
@@ -211,6 +215,12 @@ impl Sessions {
     #[inline]
     pub fn at(&mut self, slot: u32) -> Option<&mut Session> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Whether any connection speaks the native dialect.
+    #[inline]
+    pub fn has_natives(&self) -> bool {
+        self.natives > 0
     }
 
     pub fn len(&self) -> usize {

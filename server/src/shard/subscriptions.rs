@@ -105,7 +105,8 @@ impl Shard {
             group: group.map(Into::into),
         }) as u32;
         if let (Some(options), Some(name)) = (work, group) {
-            let group = self.delivery.book.join(account, name, options, pattern.as_str(), (key, id));
+            let member = (key, id, sid.is_empty());
+            let group = self.delivery.book.join(account, name, options, pattern.as_str(), member);
             self.delivery.subscriptions[key as usize].work = Some(group);
         }
         let target = Target { subscription: key, slot: id.slot };

@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod play;
+mod promises;
 mod replies;
 mod rights;
 mod server_headers;

@@ -34,6 +34,7 @@ use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
 use ringbolt_protocol::native::encode;
 use ringbolt_protocol::nats::Span;
+use ringbolt_protocol::subject::Subject;
 use run::Encoded;
 use slab::Slab;
 use slow_consumer::Admission;
@@ -160,6 +161,17 @@ impl Delivery {
     /// A connection's subscription, by the key it has for it; `None` if what has that key is not its own.
     pub fn own_subscription(&mut self, slot: u32, key: u32) -> Option<&mut Subscription> {
         self.subscriptions.get_mut(key as usize).filter(|subscription| subscription.slot == slot)
+    }
+
+    /// Whether a reply subject is beyond what native clients are promised, if there are some here.
+    #[inline]
+    pub fn is_foreign(&self, reply: Option<&[u8]>) -> bool {
+        reply.is_some_and(|reply| self.sessions.has_natives() && Subject::new(reply).is_err())
+    }
+
+    /// Whether a native client gets the deliveries of a subscription.
+    pub fn is_native(&self, target: Target) -> bool {
+        self.subscriptions.get(target.subscription as usize).is_some_and(|to| to.line.is_empty())
     }
 
     /// Puts one message into one outbox. Returns whether it was taken.

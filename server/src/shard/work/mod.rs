@@ -171,7 +171,7 @@ impl Book {
         name: &str,
         options: WorkOptions,
         pattern: &str,
-        (subscription, connection): (u32, ConnectionId),
+        (subscription, connection, native): (u32, ConnectionId, bool),
     ) -> u32 {
         let name: Box<str> = name.into();
         let groups = &mut self.groups;
@@ -182,9 +182,16 @@ impl Book {
         if group.members.is_empty() {
             group.options = options;
         }
-        group.join(subscription, connection, pattern);
+        group.join(subscription, connection, pattern, native);
         self.wake(key);
         key
+    }
+
+    /// Whether a group has a member that wants a message.
+    #[cold]
+    fn may_be_given(&self, group: u32, task: &Task) -> bool {
+        let group = self.groups.get(group as usize);
+        group.is_some_and(|group| group.members.iter().any(|member| member.wants(task)))
     }
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may

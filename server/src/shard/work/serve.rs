@@ -51,6 +51,10 @@ impl Delivery {
         effects: &mut Effects,
     ) -> bool {
         let mut task = Task::of(message, group, self.now, self.unix_epoch_nanos);
+        if task.foreign && !self.book.may_be_given(group, &task) {
+            self.counters.add(Counter::DropsNativeLimits, 1);
+            return false;
+        }
         let header = |name| headers::find(task.parts().0, name);
         let id: Option<Box<[u8]>> = header(headers::MESSAGE_ID).map(Into::into);
         let confirms = header(headers::EXPECTED_STREAM) == Some(headers::CONFIRMING);
@@ -366,7 +370,9 @@ impl Shard {
             let message = task.message(self.delivery.payload_of(&task), task.header_bytes);
             let message = Message { deliveries: task.attempts, ..message };
             let (delivery, random) = (&mut self.delivery, &mut self.random);
-            FanOut { delivery, random, subject_hash, hops: 0 }.local_member(group, 0, &message, effects)
+            let foreign = task.foreign;
+            FanOut { delivery, random, subject_hash, hops: 0, foreign }
+                .local_member(group, 0, &message, effects)
         });
         self.delivery.book.tasks.insert(id, task);
         if taken {
