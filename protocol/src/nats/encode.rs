@@ -81,7 +81,8 @@ pub fn quoted(text: &[u8]) -> String {
 /// Blanks other than the usual one, controls, and marks that change how text is laid out.
 fn is_unseen(letter: char) -> bool {
     letter != ' ' && (letter.is_control() || letter.is_whitespace())
-        || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 pub fn info(out: &mut Vec<u8>, info: &Info<'_>) {

@@ -233,9 +233,7 @@ pub fn user(name: &str, account: u16, publish: &[&str], subscribe: &[&str]) -> U
 
 /// How that user connects.
 pub fn connect_as(name: &str) -> String {
-    format!(
-        "CONNECT {{\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"user\":\"{name}\",\"pass\":\"x\"}}\r\n"
-    )
+    CONNECT.replace('}', &format!(",\"user\":\"{name}\",\"pass\":\"x\"}}"))
 }
 
 /// A publish with headers.

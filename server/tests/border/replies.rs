@@ -17,7 +17,8 @@ fn a_reply_subject_that_is_none_is_not_routed() {
             play.nats(0, "SUB job g;ack 1\r\n");
             let client =
                 play.nats(0, &format!("SUB > 1\r\n{}", hpub("job", reply, &format!("{header}\r\n"), "?")));
-            (play.hear(listener), play.hear(client));
+            play.hear(listener);
+            play.hear(client);
             for publisher in [client, listener] {
                 play.say(publisher, format!("PUB {reply} 1\r\nx\r\n").as_bytes());
             }
