@@ -1,6 +1,6 @@
 //! A subscription is known by one id, byte for byte, and ends once.
 
-use crate::play::{Play, connect_as, user};
+use crate::play::{Play, connect_as, hpub, reply_in, user};
 use ringbolt_server::access::Access;
 use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::small_limits;
@@ -81,4 +81,21 @@ fn what_a_member_left_behind_is_not_held_against_who_comes_to_its_place() {
     (0..15).for_each(|_| play.pass(100_000_000));
     assert_eq!(play.count(Counter::BreakerChanges), 0, "the second has failed nothing");
     assert_eq!(play.hear(second).matches("MSG job").count(), 4);
+}
+
+#[test]
+fn an_id_that_one_group_has_seen_is_new_to_the_next_in_its_place() {
+    for numbered in ["1", "2"] {
+        let mut play = Play::new(1);
+        let first = play.nats(0, "SUB job g;ack 1\r\n");
+        play.nats(0, &hpub("job", "", "Nats-Msg-Id: 7\r\n", "do"));
+        let reply = reply_in(&play.hear(first));
+        play.say(first, format!("PUB {reply} 0\r\n\r\nUNSUB 1\r\n").as_bytes());
+        // At the same place in the table.
+        let second = play.nats(0, &format!("SUB other.{numbered} h;ack 1\r\n"));
+        let ask = hpub(&format!("other.{numbered}"), "", "Nats-Msg-Id: 7\r\n", "do");
+        play.nats(0, &ask.repeat(2));
+        assert_eq!(play.hear(second).matches("$JS.ACK.").count(), 1, "of the two that are the same");
+        assert_eq!(play.count(Counter::Duplicates), 1);
+    }
 }

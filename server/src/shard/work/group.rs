@@ -73,6 +73,8 @@ pub struct Given {
 /// See the module.
 #[derive(Debug)]
 pub struct Group {
+    /// Counted up, never used again: its key is another group's once it is over.
+    pub number: u64,
     pub account: AccountId,
     pub name: Box<str>,
     pub options: WorkOptions,
@@ -100,8 +102,9 @@ pub struct Group {
 
 impl Group {
     /// `pattern` is that of the first member.
-    pub fn new(account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
+    pub fn new(number: u64, account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
         Group {
+            number,
             account,
             name: name.into(),
             options,

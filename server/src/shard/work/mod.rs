@@ -107,6 +107,8 @@ struct Confirmation {
 #[derive(Debug)]
 pub struct Book {
     groups: Slab<Group>,
+    /// Groups there have been so far.
+    groups_made: u64,
     names: HashMap<(AccountId, Box<str>), u32, FixedState>,
     tasks: Tasks,
     wheel: Wheel,
@@ -136,6 +138,7 @@ impl Default for Book {
         let state = FixedState::with_seed(0);
         Book {
             groups: Slab::new(),
+            groups_made: 0,
             names: HashMap::with_hasher(state.clone()),
             tasks: HashMap::with_hasher(state),
             wheel: Wheel::default(),
@@ -174,9 +177,10 @@ impl Book {
         (subscription, connection, native): (u32, ConnectionId, bool),
     ) -> u32 {
         let name: Box<str> = name.into();
-        let groups = &mut self.groups;
+        let (groups, made) = (&mut self.groups, &mut self.groups_made);
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
-            groups.insert(Group::new(*account, name, options.clone(), pattern)) as u32
+            *made += 1;
+            groups.insert(Group::new(*made, *account, name, options.clone(), pattern)) as u32
         });
         let group = &mut self.groups[key as usize];
         if group.members.is_empty() {

@@ -59,7 +59,8 @@ impl Delivery {
         let id: Option<Box<[u8]>> = header(headers::MESSAGE_ID).map(Into::into);
         let confirms = header(headers::EXPECTED_STREAM) == Some(headers::CONFIRMING);
         let confirm = task.reply.take_if(|_| confirms);
-        let known = id.as_ref().and_then(|id| self.book.seen.find(group, id, self.now));
+        let number = self.book.groups.get(group as usize).map_or(0, |group| group.number);
+        let known = id.as_ref().and_then(|id| self.book.seen.find(number, id, self.now));
         if let Some(first) = known {
             self.counters.add(Counter::Duplicates, 1);
             self.confirm(message, confirm, Some(first), true, effects);
@@ -72,8 +73,8 @@ impl Delivery {
         }
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
         self.counters.add(Counter::DropsWorkFull, shed);
-        if let (Some(id), Some(number)) = (id, kept) {
-            self.book.seen.note(group, &id, number, self.now);
+        if let (Some(id), Some(message)) = (id, kept) {
+            self.book.seen.note(number, &id, message, self.now);
         }
         self.confirm(message, confirm, kept, false, effects);
         self.serve(group, effects);
