@@ -149,9 +149,8 @@ impl Shard {
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, subject_id), publish, shared.as_ref());
         // The reply subject of a native client was looked at when it came.
-        let unseen =
-            publish.reply.filter(|_| self.delivery.sessions.at(id.slot).is_some_and(|of| of.nats.is_some()));
-        let foreign = route.foreign || self.delivery.is_foreign(unseen);
+        let foreign =
+            route.foreign || publish.reply.is_some() && self.delivery.is_foreign_of(id, publish.reply);
         let (delivery, random) = (&mut self.delivery, &mut self.random);
         let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         fan_out.everyone(route, &message, effects)

@@ -169,6 +169,12 @@ impl Delivery {
         reply.is_some_and(|reply| self.sessions.has_natives() && Subject::new(reply).is_err())
     }
 
+    /// Likewise, of what a client of this shard publishes.
+    pub fn is_foreign_of(&self, publisher: ConnectionId, reply: Option<&[u8]>) -> bool {
+        let speaks_nats = |session: &Session| session.nats.is_some();
+        self.is_foreign(reply.filter(|_| self.sessions.get(publisher).is_some_and(speaks_nats)))
+    }
+
     /// Whether a native client gets the deliveries of a subscription.
     pub fn is_native(&self, target: Target) -> bool {
         self.subscriptions.get(target.subscription as usize).is_some_and(|to| to.line.is_empty())

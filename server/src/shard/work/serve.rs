@@ -102,6 +102,10 @@ impl Delivery {
         let (words, account) = (words.to_string(), message.account);
         let PublisherId { shard, connection: client } = message.publisher;
         if shard != self.own {
+            if self.links[usize::from(shard)].pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
+                // As for a message: nobody can be held back for it.
+                return self.counters.add(Counter::DropsMeshFull, 1);
+            }
             let words = words.as_bytes();
             return self.push(shard, &Record::Answer { client, account, reply: &reply, words }, effects);
         }
