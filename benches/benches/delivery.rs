@@ -5,10 +5,10 @@
 //! ```
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringbolt_server::limits::Shares;
-use ringbolt_server::shard::lanes::{LANES, Scheduler};
-use ringbolt_server::shard::random::Random;
-use ringbolt_server::shard::work::balance::{Balance, Choice, Load, Ring};
+use ringbolt_shard::lanes::{LANES, Scheduler};
+use ringbolt_shard::limits::Shares;
+use ringbolt_shard::random::Random;
+use ringbolt_shard::work::balance::{Balance, Choice, Load, Ring};
 use std::hint::black_box;
 
 fn balances() -> [(&'static str, Balance); 5] {

@@ -15,7 +15,7 @@ use self::core::Core;
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::batch::BatchWriter;
 use ringbolt_protocol::native::encode;
-use ringbolt_server::shard::ConnectionId;
+use ringbolt_shard::ConnectionId;
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 

@@ -2,8 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::shard::router::subjects::Subjects;
-use ringbolt_server::shard::router::{Route, Router, Target};
+use ringbolt_shard::router::subjects::Subjects;
+use ringbolt_shard::router::{Route, Router, Target};
 use std::hint::black_box;
 
 const SUBJECTS: u32 = 1000;

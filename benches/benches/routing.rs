@@ -6,8 +6,8 @@
 
 use hdrhistogram::Histogram;
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::shard::router::subjects::Subjects;
-use ringbolt_server::shard::router::{Router, Target};
+use ringbolt_shard::router::subjects::Subjects;
+use ringbolt_shard::router::{Router, Target};
 use std::hint::black_box;
 use std::time::Instant;
 

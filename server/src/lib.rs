@@ -1,12 +1,8 @@
-//! The ringbolt server: a pure shard core behind a thin io_uring edge.
+//! The ringbolt server: the edge around the pure shards of `ringbolt_shard`, settings and the command line.
 //!
-//! Dependencies point one way: `limits ← shard ← {io, sim}`; only `io` knows sockets, threads and clocks.
+//! Dependencies point one way: `config ← io ← {cli, sim}`; only `io` knows sockets, threads and clocks.
 
-pub mod access;
 pub mod cli;
 pub mod config;
 pub mod io;
-pub mod limits;
-pub mod moment;
-pub mod shard;
 pub mod sim;

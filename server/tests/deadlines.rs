@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use ringbolt_protocol::command::{Compression, Flags, Priority};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::limits::Shares;
-use ringbolt_server::shard::delivery::{BufferPool, Outbox};
-use ringbolt_server::shard::lanes::Lane;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::{ConnectionId, Dialect, Nanos, PublisherId};
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::delivery::{BufferPool, Outbox};
+use ringbolt_shard::lanes::Lane;
+use ringbolt_shard::limits::Shares;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{ConnectionId, Dialect, Nanos, PublisherId};
 use std::collections::BTreeSet;
 
 const SECOND: u64 = 1_000_000_000;

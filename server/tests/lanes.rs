@@ -7,10 +7,10 @@ use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::native::control::{Control, Pong, encode_control};
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
 use ringbolt_protocol::native::encode;
-use ringbolt_server::limits::Shares;
-use ringbolt_server::shard::delivery::{BufferPool, Outbox};
-use ringbolt_server::shard::lanes::{LANES, Lane, Scheduler, Watch};
-use ringbolt_server::shard::{ConnectionId, Dialect, Nanos, PublisherId};
+use ringbolt_shard::delivery::{BufferPool, Outbox};
+use ringbolt_shard::lanes::{LANES, Lane, Scheduler, Watch};
+use ringbolt_shard::limits::Shares;
+use ringbolt_shard::{ConnectionId, Dialect, Nanos, PublisherId};
 use std::collections::VecDeque;
 
 const SEGMENT_BYTES: usize = 256;

@@ -6,7 +6,7 @@
 use ringbolt_server::config::settings::SETTINGS;
 use ringbolt_server::config::{Config, Sources};
 use ringbolt_server::io::metrics::ShardCollector;
-use ringbolt_server::shard::metrics::{Counter, Kind};
+use ringbolt_shard::metrics::{Counter, Kind};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 

@@ -2,10 +2,10 @@
 
 use ringbolt_protocol::command::{Compression, Flags, Priority};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::limits::{Limits, SlowConsumerPolicy};
-use ringbolt_server::shard::TICK_NANOS;
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::TICK_NANOS;
+use ringbolt_shard::limits::{Limits, SlowConsumerPolicy};
+use ringbolt_shard::metrics::Counter;
 use std::collections::BTreeSet;
 
 const PRIORITIES: [Priority; 5] =

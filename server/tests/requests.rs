@@ -1,8 +1,8 @@
 //! Requests whose replies the server looks after: deadlines, and gathering.
 
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::metrics::Counter;
 use std::collections::BTreeSet;
 
 const SECOND: u64 = 1_000_000_000;

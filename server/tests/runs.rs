@@ -7,11 +7,11 @@ use ringbolt_protocol::native::batch::BatchWriter;
 use ringbolt_protocol::native::control::{Control, Hello, SlowConsumer};
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
 use ringbolt_protocol::native::encode;
-use ringbolt_server::access::Access;
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 
 /// A shard and its connections, with everything each of them was sent.
 struct Play {

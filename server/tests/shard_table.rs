@@ -2,9 +2,9 @@
 
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::{CloseCode, RefusalCode, SlowConsumer};
-use ringbolt_server::limits::{Limits, SlowConsumerPolicy};
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::limits::{Limits, SlowConsumerPolicy};
+use ringbolt_shard::metrics::Counter;
 use std::collections::BTreeSet;
 
 const SECOND: u64 = 1_000_000_000;

@@ -5,11 +5,11 @@
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::delivery::slow_consumer::hard_limit_bytes;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::random::Random;
 use ringbolt_server::sim::{Received, Sabotage, World, small_limits};
+use ringbolt_shard::delivery::slow_consumer::hard_limit_bytes;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEEDS: u64 = 3000;

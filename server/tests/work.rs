@@ -2,11 +2,11 @@
 
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::lanes::SLACK_HEADS;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::{Nanos, TICK_NANOS};
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::lanes::SLACK_HEADS;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{Nanos, TICK_NANOS};
 use std::collections::BTreeSet;
 
 /// One shard, a producer, and what it published to `job`.

@@ -5,11 +5,11 @@
 
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::TICK_NANOS;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::random::Random;
 use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::TICK_NANOS;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEEDS: u64 = 1000;

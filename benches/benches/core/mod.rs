@@ -1,11 +1,11 @@
 //! A shard without sockets, which several benchmarks begin with.
 
 use ringbolt_protocol::native::control::{Control, Hello, SlowConsumer};
-use ringbolt_server::access::Access;
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::delivery::Segment;
-use ringbolt_server::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_shard::access::Access;
+use ringbolt_shard::delivery::Segment;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
 
 /// A shard and what its caller keeps from event to event.
 pub struct Core {

@@ -6,8 +6,8 @@ mod nats;
 use crate::config::settings::{SETTINGS, Setting};
 use crate::config::{Config, ConfigError, Origin, Sources};
 use crate::io::{Changed, Reload, Reloaded, host_check, log, runtime};
-use crate::limits::{Limits, RELOADABLE};
 use clap::{Arg, ArgMatches, Command};
+use ringbolt_shard::limits::{Limits, RELOADABLE};
 use std::path::Path;
 use std::process::ExitCode;
 

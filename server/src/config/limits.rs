@@ -1,8 +1,8 @@
 //! Bounds derived from the settings: what no single setting can know is checked here.
 
 use super::{Config, ConfigError};
-use crate::limits::{Limits, SHARDS_MAX};
 use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
+use ringbolt_shard::limits::{Limits, SHARDS_MAX};
 
 /// Entries of a shard's submission queue: a turn that needs more submits in several calls.
 const RING_ENTRIES: u32 = 1024;

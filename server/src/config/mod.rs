@@ -13,9 +13,9 @@ pub use cores::parse_cores;
 pub use parse::allowed_cores;
 pub use sources::{Origin, Sources};
 
-use crate::access::Access;
-use crate::limits::{Shares, SlowConsumerPolicy};
 use parse::Reader;
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::{Shares, SlowConsumerPolicy};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub enum WaitMode {
     Efficient,
 }
 
-/// Checked settings, ready to derive [`Limits`](crate::limits::Limits) from.
+/// Checked settings, ready to derive [`Limits`](ringbolt_shard::limits::Limits) from.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Cores to pin shards to, one a shard.

@@ -2,8 +2,8 @@
 
 use super::cores::parse_cores;
 use super::{Config, ConfigError, Sources};
-use crate::limits::{LANES, Shares, SlowConsumerPolicy};
 use ringbolt_protocol::subject::Pattern;
+use ringbolt_shard::limits::{LANES, Shares, SlowConsumerPolicy};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;

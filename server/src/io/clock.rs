@@ -1,6 +1,6 @@
 //! The one place that reads the clock of the data plane.
 
-use crate::shard::Nanos;
+use ringbolt_shard::Nanos;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic nanoseconds since this clock was made.

@@ -1,7 +1,7 @@
 //! A connection as the edge sees it: which operations the kernel holds, and how far its end has come.
 
-use crate::shard::{ConnectionId, Departure, Nanos};
 use ringbolt_ring::Slot;
+use ringbolt_shard::{ConnectionId, Departure, Nanos};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Receiving {

@@ -5,7 +5,7 @@ use super::log;
 use super::runtime::{RunError, ShardThread, failed};
 use super::shard_loop::{Changed, Orders};
 use crate::config::Config;
-use crate::limits::Limits;
+use ringbolt_shard::limits::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::Ordering;

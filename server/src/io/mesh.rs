@@ -3,10 +3,10 @@
 
 use super::platform::Mesh;
 use super::sleeper::{Request, Sleeper};
-use crate::limits::Limits;
-use crate::shard::ShardId;
-use crate::shard::mesh::MeshBatch;
 use ringbolt_ring::Doorbell;
+use ringbolt_shard::ShardId;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::mesh::MeshBatch;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::io;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! Counters as the admin thread sees them: each shard copies its own out now and then, and nothing a
 //! reader does touches the shard.
 
-use crate::shard::metrics::{Counter, Counters, Kind, TURN_BUCKETS, TurnHistogram};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use ringbolt_shard::metrics::{Counter, Counters, Kind, TURN_BUCKETS, TurnHistogram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

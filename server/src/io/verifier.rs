@@ -3,10 +3,10 @@
 
 use super::mesh::Beds;
 use super::platform::Offload;
-use crate::access::Verification;
-use crate::shard::{ConnectionId, ShardId};
 use nkeys::KeyPair;
 use ringbolt_ring::Doorbell;
+use ringbolt_shard::access::Verification;
+use ringbolt_shard::{ConnectionId, ShardId};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! How a shard waits when it has nothing to do.
 
 use crate::config::WaitMode;
-use crate::shard::Nanos;
+use ringbolt_shard::Nanos;
 
 /// The longest `balanced` spins for one piece of work: about what a sleep costs where it costs most, on a
 /// virtual machine (docs/decisions/0008-waiting.md). Longer, and CPU would no longer follow load.

@@ -10,12 +10,12 @@ mod client;
 
 pub use client::{Received, SimClient};
 
-use crate::access::Access;
-use crate::limits::{Limits, Shares, SlowConsumerPolicy};
-use crate::shard::delivery::Segment;
-use crate::shard::mesh::MeshBatch;
-use crate::shard::metrics::Counter;
-use crate::shard::{
+use ringbolt_shard::access::Access;
+use ringbolt_shard::delivery::Segment;
+use ringbolt_shard::limits::{Limits, Shares, SlowConsumerPolicy};
+use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{
     Close, ConnectionId, Departure, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId,
 };
 use std::collections::{BTreeSet, VecDeque};

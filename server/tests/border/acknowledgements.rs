@@ -3,7 +3,7 @@
 use crate::play::{Play, hpub, reply_in};
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::shard::metrics::Counter;
+use ringbolt_shard::metrics::Counter;
 
 /// A worker that has one message in hand and answers requests, and what acknowledges that message.
 fn busy_worker(play: &mut Play) -> (usize, String) {

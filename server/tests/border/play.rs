@@ -3,13 +3,13 @@
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::Control;
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
-use ringbolt_server::access::{Access, Credential, Permissions, Rule, Rules, Secret, User};
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::metrics::Counter;
-use ringbolt_server::shard::{
+use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_shard::access::{Access, Credential, Permissions, Rule, Rules, Secret, User};
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{
     Close, ConnectionId, Departure, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId,
 };
-use ringbolt_server::sim::{SimClient, small_limits};
 
 pub const CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";

@@ -2,7 +2,7 @@
 
 use crate::play::{Play, reply_in};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::shard::metrics::Counter;
+use ringbolt_shard::metrics::Counter;
 
 /// Subjects for NATS clients that native ones have no word for.
 fn beyond() -> Vec<String> {

@@ -1,9 +1,9 @@
 //! What the server publishes because a client asked for it, goes where that client might publish itself.
 
 use crate::play::{Play, connect_as, hpub, reply_in, user};
-use ringbolt_server::access::{Access, Link, LinkKind, Mapping, User};
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::small_limits;
+use ringbolt_shard::access::{Access, Link, LinkKind, Mapping, User};
+use ringbolt_shard::metrics::Counter;
 
 const CONFIRM: &str = "Nats-Expected-Stream: ringbolt\r\n";
 

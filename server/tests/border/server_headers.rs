@@ -2,7 +2,7 @@
 
 use crate::play::{Play, hpub, reply_in};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::shard::metrics::Counter;
+use ringbolt_shard::metrics::Counter;
 
 const SECOND: u64 = 1_000_000_000;
 const OWNED: [&str; 9] = [

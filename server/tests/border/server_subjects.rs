@@ -4,9 +4,9 @@ use crate::play::{Play, connect_as, hpub, reply_in, user};
 use ringbolt_protocol::command::{Flags, SubjectRef};
 use ringbolt_protocol::native::batch::BatchWriter;
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::access::{Access, Link, LinkKind, Mapping, User};
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::small_limits;
+use ringbolt_shard::access::{Access, Link, LinkKind, Mapping, User};
+use ringbolt_shard::metrics::Counter;
 
 const KEPT: [&str; 3] = ["$EVENTS.poison", "$EVENTS.breaker.open", "$DLQ.rejected.job"];
 

@@ -1,9 +1,9 @@
 //! A subscription is known by one id, byte for byte, and ends once.
 
 use crate::play::{Play, connect_as, hpub, reply_in, user};
-use ringbolt_server::access::Access;
-use ringbolt_server::shard::metrics::Counter;
 use ringbolt_server::sim::small_limits;
+use ringbolt_shard::access::Access;
+use ringbolt_shard::metrics::Counter;
 
 /// Ids that end or begin with bytes which count as blanks in some places and not in others.
 const ODD_IDS: [&str; 6] = ["1\x0c", "\x0c1", "1\x0b", "\x0c", "1\x0c\x0c", "\u{a0}1\u{a0}"];

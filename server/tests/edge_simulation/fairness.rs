@@ -1,11 +1,11 @@
 //! Who is read from when there are fewer buffers than senders.
 
-use ringbolt_server::access::Access;
 use ringbolt_server::config::WaitMode;
-use ringbolt_server::limits::Limits;
-use ringbolt_server::shard::Dialect;
 use ringbolt_server::sim::edge::{Server, Shape, Whim};
 use ringbolt_server::sim::small_limits;
+use ringbolt_shard::Dialect;
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::Limits;
 
 const SENDERS: usize = 12;
 const BUFFERS: u16 = 2;

@@ -1,6 +1,6 @@
 //! Bytes that no honest client sends: operations out of order, with wrong arguments, cut, repeated, or none.
 
-use ringbolt_server::shard::random::Random;
+use ringbolt_shard::random::Random;
 
 /// Ends the payloads of hostile clients, so that whoever gets one knows.
 pub const MARK: [u8; 4] = [0xff; 4];

@@ -3,7 +3,7 @@
 use super::language::{Entry, Node, Value};
 use super::options::{Context, Unsupported};
 use super::trade::Trade;
-use crate::access::{Access, Credential, Permissions, Responses, Rule, Rules, Secret, User};
+use ringbolt_shard::access::{Access, Credential, Permissions, Responses, Rule, Rules, Secret, User};
 
 /// What nats-server takes for `allow_responses: true`.
 const RESPONSES_DEFAULT: Responses = Responses { messages_max: Some(1), nanos_max: Some(120_000_000_000) };

@@ -1,6 +1,6 @@
 //! The flags of nats-server: one dash or two, `=` or a blank before the value.
 
-use crate::access::{Access, Credential, Secret, User};
+use ringbolt_shard::access::{Access, Credential, Secret, User};
 use std::path::PathBuf;
 
 /// What the command line says.

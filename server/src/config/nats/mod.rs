@@ -1,5 +1,5 @@
 //! Settings in the words of nats-server: `nats.conf` and its flags, turned into ringbolt's own settings
-//! and [`crate::access::Access`].
+//! and [`ringbolt_shard::access::Access`].
 
 mod authorization;
 pub mod flags;

@@ -4,8 +4,8 @@ use super::authorization;
 use super::flags::Flags;
 use super::language::{self, Entry, Node, Place, Surroundings, Value};
 use super::{error, parse_duration, shown};
-use crate::access::Access;
 use crate::config::{ConfigError, Origin};
+use ringbolt_shard::access::Access;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What a file and the flags say, in ringbolt's own settings.

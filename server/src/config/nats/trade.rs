@@ -2,8 +2,8 @@
 
 use super::language::{Entry, Node, Place, Value};
 use super::options::{Context, Unsupported};
-use crate::access::{Access, Link, LinkKind, Mapping};
 use ringbolt_protocol::subject::{Pattern, Subject};
+use ringbolt_shard::access::{Access, Link, LinkKind, Mapping};
 
 /// All accounts' exports and imports, before they are compared.
 #[derive(Default)]

@@ -4,10 +4,10 @@ use super::nats::Query;
 use super::server::{ask, silent};
 use super::{AdminState, Answer, JSON, TEXT};
 use crate::io::shard_loop::Inquiry;
-use crate::shard::ShardId;
-use crate::shard::work::letters::LetterReport;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ringbolt_shard::ShardId;
+use ringbolt_shard::work::letters::LetterReport;
 use serde_json::{Value, json};
 use std::sync::mpsc::Sender;
 

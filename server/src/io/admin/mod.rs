@@ -15,9 +15,9 @@ pub use server::{AdminHandle, spawn};
 
 use super::metrics::{ShardCollector, SharedCounters};
 use super::shard_loop::Inquiry;
-use crate::shard::ShardId;
 use prometheus_client::registry::Registry;
 use pulse::Pulse;
+use ringbolt_shard::ShardId;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,10 +2,10 @@
 //! same names of fields.
 
 use super::AdminState;
-use crate::shard::Dialect;
-use crate::shard::metrics::{Counter, Counters};
-use crate::shard::report::ConnectionReport;
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;
+use ringbolt_shard::Dialect;
+use ringbolt_shard::metrics::{Counter, Counters};
+use ringbolt_shard::report::ConnectionReport;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 

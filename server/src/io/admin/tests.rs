@@ -3,7 +3,7 @@
 use super::pulse::{Pulse, SILENCE_MAX};
 use super::{AdminHandle, AdminState, ServerFacts, spawn};
 use crate::io::metrics::SharedCounters;
-use crate::shard::metrics::{Counter, Counters};
+use ringbolt_shard::metrics::{Counter, Counters};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -5,10 +5,10 @@ mod linux;
 
 pub use linux::{Linux, LinuxRing};
 
-use crate::access::Verification;
-use crate::shard::mesh::MeshBatch;
-use crate::shard::{ConnectionId, Nanos, ShardId};
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
+use ringbolt_shard::access::Verification;
+use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::io;
 
 pub trait Platform {

@@ -3,10 +3,10 @@
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
 use crate::io::platform::{Platform, Ring};
-use crate::shard::delivery::Segment;
-use crate::shard::metrics::Counter;
-use crate::shard::{Departure, Dialect, Event, Nanos, Opening};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
+use ringbolt_shard::delivery::Segment;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

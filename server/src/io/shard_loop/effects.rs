@@ -3,10 +3,10 @@
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
 use crate::io::platform::{Mesh, Offload, Platform, Ring};
-use crate::shard::delivery::Segment;
-use crate::shard::metrics::Counter;
-use crate::shard::{Close, ConnectionId, Event, Nanos};
 use ringbolt_ring::{Chunk, Slot};
+use ringbolt_shard::delivery::Segment;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{Close, ConnectionId, Event, Nanos};
 use std::io;
 
 impl<P: Platform> ShardLoop<P> {

@@ -3,8 +3,8 @@
 use super::super::connection::Ending;
 use super::ShardLoop;
 use crate::io::platform::{Platform, Ring};
-use crate::shard::{ConnectionId, Nanos};
 use ringbolt_ring::Slot;
+use ringbolt_shard::{ConnectionId, Nanos};
 use std::io;
 
 /// A peer gets this long to read what its outbox still held.

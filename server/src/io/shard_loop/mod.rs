@@ -18,9 +18,9 @@ use super::metrics::SharedCounters;
 use super::platform::{Mesh, Offload, Platform, Ring};
 use super::wait::Waiter;
 use crate::config::WaitMode;
-use crate::shard::metrics::Counter;
-use crate::shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use ringbolt_ring::{Chunk, Wait};
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct ShardLoop<P: Platform> {
     /// Connections that are flushing or lingering, looked at every tick.
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
-    segments: Vec<crate::shard::delivery::Segment>,
+    segments: Vec<ringbolt_shard::delivery::Segment>,
     ticked_at: Nanos,
     published_at: Nanos,
     obeyed: Obeyed,

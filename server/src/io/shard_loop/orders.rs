@@ -1,12 +1,12 @@
 //! What the other threads tell a shard, and what it does then.
 
 use super::ShardLoop;
-use crate::access::Access;
 use crate::io::platform::{Platform, Ring};
-use crate::limits::Limits;
-use crate::shard::report::ConnectionReport;
-use crate::shard::work::letters::LetterReport;
-use crate::shard::{Event, Nanos, ShardId};
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::report::ConnectionReport;
+use ringbolt_shard::work::letters::LetterReport;
+use ringbolt_shard::{Event, Nanos, ShardId};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;

@@ -10,14 +10,14 @@ mod platform;
 pub use network::{Kernel, Move, Network, Whim, Wire};
 pub use platform::{SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
-use crate::access::{Access, Verification};
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
 use crate::io::platform::Offload;
 use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
-use crate::limits::Limits;
-use crate::shard::metrics::Counter;
-use crate::shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId};
+use ringbolt_shard::access::{Access, Verification};
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;

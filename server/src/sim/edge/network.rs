@@ -1,8 +1,8 @@
 //! Sockets, listeners and operations as a kernel has them, in simulated time. Every step that a kernel takes
 //! by itself is a [`Move`], and the caller chooses which comes next.
 
-use crate::shard::{Nanos, ShardId};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
+use ringbolt_shard::{Nanos, ShardId};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;

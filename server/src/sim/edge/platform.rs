@@ -2,12 +2,12 @@
 
 use super::Sabotage;
 use super::network::{Buffer, Kernel, Network, Sides};
-use crate::access::Verification;
 use crate::io::mesh::{Bell, MeshEnds};
 use crate::io::platform::{Mesh, Offload, Platform, Ring};
-use crate::shard::mesh::MeshBatch;
-use crate::shard::{ConnectionId, Nanos, ShardId};
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
+use ringbolt_shard::access::Verification;
+use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;

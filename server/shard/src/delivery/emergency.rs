@@ -1,0 +1,111 @@
+//! When the memory of a shard runs short: the least important lanes are shed first, and taken again once
+//! there is clearly room.
+
+use crate::lanes::{LANES, Lane};
+
+/// At this share of the memory the first lane is shed, in percent; at each step more, the next.
+const FIRST_PERCENT: usize = 80;
+const STEP_PERCENT: usize = 5;
+/// A lane is taken again this far below where it was shed.
+const BACK_PERCENT: usize = 20;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Emergency {
+    bytes_max: usize,
+    /// Lanes that are shed, the least important first.
+    level: usize,
+    /// Beyond these the level changes.
+    lower: usize,
+    upper: usize,
+    span: usize,
+}
+
+impl Emergency {
+    pub fn new(bytes_max: usize) -> Emergency {
+        let mut emergency = Emergency { bytes_max, level: 0, lower: 0, upper: 0, span: 0 };
+        emergency.bound();
+        emergency
+    }
+
+    pub fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.bound();
+    }
+
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    pub fn sheds(&self, lane: Lane) -> bool {
+        lane as usize + self.level >= LANES
+    }
+
+    /// Whether so many bytes change anything.
+    #[inline]
+    pub fn turns_at(&self, bytes: usize) -> bool {
+        // One comparison: below the lower bound the difference is enormous.
+        bytes.wrapping_sub(self.lower) >= self.span
+    }
+
+    /// Takes the level that so many bytes ask for.
+    #[cold]
+    pub fn turn(&mut self, bytes: usize) {
+        while bytes >= self.upper {
+            self.level += 1;
+            self.bound();
+        }
+        while bytes < self.lower {
+            self.level -= 1;
+            self.bound();
+        }
+    }
+
+    fn bound(&mut self) {
+        let share = |percent: usize| self.bytes_max / 100 * percent;
+        let shed_at = |level: usize| FIRST_PERCENT + STEP_PERCENT * (level - 1);
+        self.upper = if self.level == LANES { usize::MAX } else { share(shed_at(self.level + 1)) };
+        self.lower = if self.level == 0 { 0 } else { share(shed_at(self.level) - BACK_PERCENT) };
+        self.span = self.upper - self.lower;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_shed_by_importance_and_come_back_late() {
+        let mut emergency = Emergency::new(1000);
+        let shed =
+            |emergency: &Emergency| Lane::ALL.into_iter().filter(|&lane| emergency.sheds(lane)).count();
+        for (bytes, lanes) in [
+            (799, 0),
+            (800, 1),
+            (849, 1),
+            (700, 1),
+            (850, 2),
+            (700, 2),
+            (649, 1),
+            (599, 0),
+            (790, 0),
+            (1000, 5),
+            (5000, 5),
+            (781, 4),
+            (0, 0),
+        ] {
+            if emergency.turns_at(bytes) {
+                emergency.turn(bytes);
+            }
+            assert_eq!((emergency.level(), shed(&emergency)), (lanes, lanes), "at {bytes}");
+        }
+        emergency.turn(800);
+        assert!(emergency.sheds(Lane::Background) && !emergency.sheds(Lane::Low));
+        emergency.limit(10_000);
+        assert!(emergency.turns_at(800), "there is more room now");
+    }
+}

@@ -1,0 +1,350 @@
+//! Deliveries of a run: several messages of one subject to one receiver after the other.
+//!
+//! A line or head is made once a receiver, and what two receivers would get alike is made once for both.
+
+use super::{BufferPool, Delivery, Message, Outbox, Segment, Session, Subscription};
+use crate::event::Effects;
+use crate::lanes::Lane;
+use crate::limits::Limits;
+use crate::mesh::batch::MeshPayload;
+use crate::metrics::Counter;
+use crate::router::Target;
+use crate::session::Stage;
+use bytes::Bytes;
+use ringbolt_protocol::command::{Flags, SubjectRef};
+use ringbolt_protocol::limits::HEADER_BYTES;
+use ringbolt_protocol::native::batch::{DeliverBatch, Messages, deliver_batch};
+use ringbolt_protocol::native::header::{FrameType, Header};
+use ringbolt_protocol::nats::{Span, encode};
+use ringbolt_protocol::{decimal, headers, varint};
+
+/// How the messages of a run stand in the publisher's input.
+#[derive(Clone, Copy, Debug)]
+pub enum Form<'a> {
+    /// As a NATS client wrote them: what follows the subject is what a NATS client receives.
+    Nats,
+    /// As PUBLISH frames: time and correlation id stand at each span's start.
+    Native,
+    /// As one PUBLISH_BATCH, whose head they share.
+    Batch(Messages<'a>),
+}
+
+/// Messages of one subject, without replies and headers, as they stand in the publisher's input.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    form: Form<'a>,
+    input: &'a [u8],
+    spans: &'a [Span],
+    pub payload_bytes: usize,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(form: Form<'a>, input: &'a [u8], spans: &'a [Span]) -> Run<'a> {
+        let payload_bytes = spans.iter().map(|span| (span.end - span.payload) as usize).sum();
+        Run { form, input, spans, payload_bytes }
+    }
+
+    pub fn messages(&self) -> u64 {
+        self.spans.len() as u64
+    }
+
+    /// The messages one by one, each with what `common` says of them all.
+    pub fn each<'m>(&self, common: &Message<'m>) -> impl Iterator<Item = Message<'m>> + use<'a, 'm>
+    where
+        'a: 'm,
+    {
+        let (form, input, common) = (self.form, self.input, *common);
+        self.spans.iter().map(move |span| {
+            let message = Message { payload: MeshPayload::Copied(span.payload(input)), ..common };
+            match form {
+                Form::Native => {
+                    let (timestamp_nanos, correlation_id) = stamps(input, *span);
+                    Message { timestamp_nanos, correlation_id, ..message }
+                }
+                Form::Nats | Form::Batch(_) => message,
+            }
+        })
+    }
+
+    /// Whether a NATS client would have to be told more than subject and payload.
+    fn needs_headers(&self, common: &Message<'_>) -> bool {
+        match self.form {
+            Form::Nats => false,
+            Form::Native => {
+                self.each(common).any(|message| headers::needed(message.flags, message.correlation_id))
+            }
+            Form::Batch(_) => headers::needed(common.flags, common.correlation_id),
+        }
+    }
+}
+
+/// Time and correlation id of a PUBLISH frame.
+fn stamps(input: &[u8], span: Span) -> (u64, u64) {
+    let word = |at: usize| {
+        let bytes = input.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    (word(span.start as usize), word(span.start as usize + 8))
+}
+
+/// Deliveries of so many bytes become a segment of their own, one for all receivers, rather than being copied
+/// to one; a send has few segments.
+const COMMON_BYTES_MIN: usize = 4 << 10;
+/// Most bytes of a delivery beside its texts and payload, in any shape.
+const HEAD_BYTES_MAX: usize = 48;
+
+/// How the messages of a run are written for one receiver. Receivers with the same shape get the same bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    /// A line for each, behind the kept one.
+    Lines,
+    /// A DELIVER frame for each, with this subscription and the subject its pattern says.
+    Frames(u32),
+    /// A DELIVER_BATCH frame for all.
+    Batch(u32),
+}
+
+/// Deliveries as bytes, kept for the next receiver that gets the same.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    shape: Option<Shape>,
+    /// What stands before the size of each message, in the shape of lines.
+    line: Vec<u8>,
+    bytes: Vec<u8>,
+    /// `bytes`, once it was worth sharing them.
+    common: Bytes,
+}
+
+impl Encoded {
+    /// Nothing is kept from one run to the next.
+    fn forget(&mut self) {
+        self.shape = None;
+        self.common = Bytes::new();
+    }
+
+    fn fill(&mut self, shape: Shape, subscription: &Subscription, run: &Run<'_>, common: &Message<'_>) {
+        let known = self.shape == Some(shape)
+            && (shape != Shape::Lines || subscription.begins(common.subject, &self.line));
+        if known {
+            return;
+        }
+        self.forget();
+        self.shape = Some(shape);
+        self.bytes.clear();
+        match (shape, run.form) {
+            (Shape::Lines, Form::Nats) => {
+                self.begin(subscription, common);
+                self.lines_as_written(run);
+            }
+            (Shape::Lines, _) => {
+                self.begin(subscription, common);
+                self.lines(run);
+            }
+            (Shape::Batch(id), Form::Batch(messages)) => {
+                let batch = DeliverBatch {
+                    flags: common.flags,
+                    timestamp_nanos: common.timestamp_nanos,
+                    correlation_id: common.correlation_id,
+                    subscription_id: id,
+                    subject: SubjectRef::Interned(0),
+                    messages,
+                };
+                deliver_batch(&mut self.bytes, &batch);
+            }
+            (Shape::Frames(id) | Shape::Batch(id), _) => self.frames(id, run, common),
+        }
+    }
+
+    /// Appends what was encoded to an outbox. Returns its length.
+    fn put(&mut self, outbox: &mut Outbox, last: bool, limits: &Limits, pool: &mut BufferPool) -> usize {
+        let length = self.bytes.len().max(self.common.len());
+        if length < COMMON_BYTES_MIN {
+            outbox.tail(length, limits.outbox_segment_bytes, pool).extend_from_slice(&self.bytes);
+        } else if last && self.common.is_empty() {
+            let frames = std::mem::replace(&mut self.bytes, pool.take());
+            outbox.push(Segment::Copied(frames), pool);
+            self.forget();
+        } else {
+            if self.common.is_empty() {
+                self.common = Bytes::from(std::mem::replace(&mut self.bytes, pool.take()));
+            }
+            outbox.push(Segment::Common(self.common.clone()), pool);
+        }
+        length
+    }
+
+    fn begin(&mut self, subscription: &Subscription, common: &Message<'_>) {
+        self.line.clear();
+        subscription.begin(common.subject, &mut self.line);
+    }
+
+    fn lines_as_written(&mut self, run: &Run<'_>) {
+        let line = Padded::new(&self.line);
+        for span in run.spans {
+            line.put(&self.line, &mut self.bytes);
+            let end = span.end as usize + encode::CRLF.len();
+            put(run.input, span.start as usize..end, &mut self.bytes);
+        }
+    }
+
+    fn lines(&mut self, run: &Run<'_>) {
+        let line = Padded::new(&self.line);
+        for span in run.spans {
+            line.put(&self.line, &mut self.bytes);
+            decimal::put(&mut self.bytes, u64::from(span.end - span.payload));
+            self.bytes.extend_from_slice(encode::CRLF);
+            put(run.input, span.payload as usize..span.end as usize, &mut self.bytes);
+            self.bytes.extend_from_slice(encode::CRLF);
+        }
+    }
+
+    fn frames(&mut self, id: u32, run: &Run<'_>, common: &Message<'_>) {
+        // Subscription, then the subject: number 0 is that of the pattern.
+        let mut ids = [0; STEP_BYTES - HEADER_BYTES];
+        let ids_bytes = varint::length(id) + 1;
+        let mut written = Vec::with_capacity(ids.len());
+        varint::encode(id, &mut written);
+        ids[..written.len()].copy_from_slice(&written);
+        let header = Header {
+            frame_type: FrameType::Deliver,
+            flags: Flags(common.flags.0 | Flags::INTERNED),
+            body_bytes: 0,
+            timestamp_nanos: common.timestamp_nanos,
+            correlation_id: common.correlation_id,
+        };
+        let mut head = [0; STEP_BYTES];
+        head[..HEADER_BYTES].copy_from_slice(&header.encode());
+        head[HEADER_BYTES..].copy_from_slice(&ids);
+        let own_stamps = matches!(run.form, Form::Native);
+        for span in run.spans {
+            let body_bytes = ids_bytes as u32 + (span.end - span.payload);
+            head[4..8].copy_from_slice(&body_bytes.to_le_bytes());
+            if own_stamps {
+                let start = span.start as usize;
+                head[8..HEADER_BYTES].copy_from_slice(&run.input[start..start + HEADER_BYTES - 8]);
+            }
+            let end = self.bytes.len() + HEADER_BYTES + ids_bytes;
+            self.bytes.extend_from_slice(&head);
+            self.bytes.truncate(end);
+            put(run.input, span.payload as usize..span.end as usize, &mut self.bytes);
+        }
+    }
+}
+
+/// Bytes copied whatever there is to copy: a copy of constant length is a few stores, one of unknown
+/// length is a call.
+const STEP_BYTES: usize = 32;
+
+/// A short line with what makes it up to a step.
+struct Padded {
+    bytes: [u8; STEP_BYTES],
+}
+
+impl Padded {
+    fn new(line: &[u8]) -> Padded {
+        let mut bytes = [0; STEP_BYTES];
+        let short = line.len().min(STEP_BYTES);
+        bytes[..short].copy_from_slice(&line[..short]);
+        Padded { bytes }
+    }
+
+    #[inline]
+    fn put(&self, line: &[u8], out: &mut Vec<u8>) {
+        if line.len() > STEP_BYTES {
+            return out.extend_from_slice(line);
+        }
+        let end = out.len() + line.len();
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+}
+
+/// Appends a part of the input.
+#[inline]
+fn put(input: &[u8], part: std::ops::Range<usize>, out: &mut Vec<u8>) {
+    let length = part.len();
+    match input[part.start..].first_chunk::<STEP_BYTES>() {
+        Some(step) if length <= STEP_BYTES => {
+            let end = out.len() + length;
+            out.extend_from_slice(step);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(&input[part]),
+    }
+}
+
+impl Delivery {
+    /// Puts the messages of a run into the outbox of every target.
+    pub fn deliver_run(
+        &mut self,
+        targets: &[Target],
+        run: &Run<'_>,
+        common: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        self.encoded.forget();
+        let Some((last, others)) = targets.split_last() else { return };
+        others.iter().for_each(|&target| self.deliver_run_to(target, false, run, common, effects));
+        self.deliver_run_to(*last, true, run, common, effects);
+    }
+
+    /// `last`: nobody else gets the same, so what was encoded need not be copied.
+    fn deliver_run_to(
+        &mut self,
+        target: Target,
+        last: bool,
+        run: &Run<'_>,
+        common: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let Some(session) = self.sessions.at(target.slot) else { return };
+        let after = subscription.delivered + run.messages();
+        // A long line before each of many small messages may be far more than they are.
+        let line_bytes = subscription.line.len() + common.subject.len() + HEAD_BYTES_MAX;
+        let run_bytes = run.payload_bytes + run.spans.len() * line_bytes;
+        let plain = common.lane() == Lane::Normal
+            && subscription.filter.is_none()
+            && after < subscription.deliveries_max
+            && session.stage != Stage::Closing
+            && !session.watched
+            && run_bytes <= 2 * self.limits.outbox_segment_bytes
+            && session.outbox.queued_bytes() + run_bytes <= self.outbox_room;
+        let shape = if plain { shape(session, subscription, run, common) } else { None };
+        let Some(shape) = shape else {
+            return run.each(common).for_each(|message| {
+                self.deliver(target, &message, effects);
+            });
+        };
+        self.encoded.fill(shape, subscription, run, common);
+        let written = self.encoded.put(&mut session.outbox, last, &self.limits, &mut self.pool);
+        self.outbox_bytes += written;
+        if session.outbox.wrote(written) {
+            effects.send.push(session.id);
+        }
+        session.traffic.messages_out += run.messages();
+        session.traffic.bytes_out += run.payload_bytes as u64;
+        subscription.delivered = after;
+        self.counters.add(Counter::MessagesOut, run.messages());
+    }
+}
+
+/// How a run is written for a receiver; `None`: message by message.
+fn shape(
+    session: &Session,
+    subscription: &Subscription,
+    run: &Run<'_>,
+    common: &Message<'_>,
+) -> Option<Shape> {
+    if !subscription.line.is_empty() {
+        let headers = session.headers && run.needs_headers(common);
+        return (!headers).then_some(Shape::Lines);
+    }
+    let id = subscription.client_id;
+    match run.form {
+        // What a wildcard's subject is called depends on what the connection calls it.
+        _ if !subscription.exact => None,
+        Form::Batch(_) if session.batches => Some(Shape::Batch(id)),
+        _ => Some(Shape::Frames(id)),
+    }
+}

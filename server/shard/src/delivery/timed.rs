@@ -1,0 +1,122 @@
+//! Messages with deadlines that wait in an outbox: the earliest deadline of a lane goes first, and what
+//! nobody wants any more is dropped.
+
+use super::outbox::Segment;
+use super::pool::BufferPool;
+use crate::identity::{Nanos, PublisherId};
+use crate::lanes::{LANES, Lane};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One message: its frame, parts of which may be shared with other receivers.
+#[derive(Debug)]
+struct Late {
+    frame: Frame,
+    bytes: usize,
+    number: u64,
+}
+
+pub type Frame = SmallVec<[Segment; 1]>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Timed {
+    /// By deadline, then by arrival.
+    lanes: [BTreeMap<(Nanos, u64), Late>; LANES],
+    /// Arrivals counted, also by those who do not wait here: what an answer may not overtake.
+    arrivals: u64,
+    waiting: BTreeSet<u64>,
+    /// The latest deadline that waits of a publisher and subject: it keeps its own messages in order.
+    latest: HashMap<(PublisherId, u64), Nanos, FixedState>,
+}
+
+impl Default for Timed {
+    fn default() -> Timed {
+        Timed {
+            lanes: Default::default(),
+            arrivals: 0,
+            waiting: BTreeSet::new(),
+            latest: HashMap::with_hasher(FixedState::with_seed(0)),
+        }
+    }
+}
+
+impl Timed {
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// `stream`: the message's publisher and a hash of its subject and lane.
+    pub fn push(&mut self, lane: Lane, deadline: Nanos, stream: (PublisherId, u64), frame: Frame) {
+        let latest = self.latest.entry(stream).or_insert(deadline);
+        *latest = deadline.max(*latest);
+        self.arrivals += 1;
+        let number = self.arrivals;
+        let bytes = frame.iter().map(|segment| segment.bytes().len()).sum();
+        self.waiting.insert(number);
+        self.lanes[lane as usize].insert((*latest, number), Late { frame, bytes, number });
+    }
+
+    /// What has arrived so far.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Whether all that had arrived then has left.
+    pub fn has_left(&self, arrivals: u64) -> bool {
+        self.waiting.first().is_none_or(|&first| first > arrivals)
+    }
+
+    /// Bytes of the next message of a lane; 0: none waits.
+    pub fn head(&self, lane: usize) -> usize {
+        self.lanes[lane].first_key_value().map_or(0, |(_, late)| late.bytes)
+    }
+
+    /// Takes the next message of a lane. Returns its bytes.
+    pub fn take(&mut self, lane: Lane, into: &mut Vec<Segment>) -> usize {
+        let Some((_, late)) = self.lanes[lane as usize].pop_first() else { return 0 };
+        self.forget(late.number);
+        into.extend(late.frame);
+        late.bytes
+    }
+
+    /// Drops what nobody wants any more. Returns how many messages, and their bytes.
+    pub fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> (u64, usize) {
+        let mut dropped = (0, 0);
+        for lane in 0..LANES {
+            while let Some(first) = self.lanes[lane].first_entry().filter(|first| first.key().0 <= now) {
+                let late = first.remove();
+                dropped = (dropped.0 + 1, dropped.1 + late.bytes);
+                self.drop(late, pool);
+            }
+        }
+        dropped
+    }
+
+    /// Drops the message of a lane that has most time. Returns how many that were, and their bytes.
+    pub fn drop_last(&mut self, lane: Lane, pool: &mut BufferPool) -> (u64, usize) {
+        let Some((_, late)) = self.lanes[lane as usize].pop_last() else { return (0, 0) };
+        let bytes = late.bytes;
+        self.drop(late, pool);
+        (1, bytes)
+    }
+
+    fn drop(&mut self, late: Late, pool: &mut BufferPool) {
+        self.forget(late.number);
+        late.frame.into_iter().for_each(|segment| segment.give_back(pool));
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.waiting.remove(&number);
+        if self.waiting.is_empty() {
+            self.latest.clear();
+        }
+    }
+
+    /// All there is, in no order that matters.
+    pub fn into_segments(self) -> impl Iterator<Item = Segment> {
+        self.lanes.into_iter().flatten().flat_map(|(_, late)| late.frame)
+    }
+}

@@ -1,0 +1,194 @@
+//! The sending end of one link: a queue of batches, bounded in bytes.
+
+use super::batch::{MeshBatch, Record};
+use crate::identity::ConnectionId;
+use crate::lanes::{LANES, Lane, Scheduler};
+use crate::limits::Shares;
+use std::collections::VecDeque;
+
+/// What is pending for one other shard.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// Full batches, and behind them the one being filled.
+    pending: VecDeque<MeshBatch>,
+    /// Batches of the other lanes, while there are some.
+    beside: Option<Box<Beside>>,
+    pending_bytes: usize,
+    /// The edge was told to take a batch and has not come yet.
+    announced: bool,
+    /// Publishers of this shard held back until the link is half empty.
+    pub paused: Vec<ConnectionId>,
+}
+
+/// Messages of other lanes than the normal one; a batch is of one lane.
+#[derive(Debug, Default)]
+struct Beside {
+    queues: [VecDeque<MeshBatch>; LANES],
+    scheduler: Scheduler,
+}
+
+impl Link {
+    /// Appends a record. Returns whether the edge must be told.
+    #[inline]
+    #[must_use = "the edge takes only what it is told of"]
+    pub fn push(&mut self, record: &Record<'_>, batch_bytes: usize) -> bool {
+        let lane = record.lane();
+        if matches!(record, Record::Fence) {
+            self.merge();
+        }
+        let queue = match lane {
+            Lane::Normal => &mut self.pending,
+            _ => &mut self.beside.get_or_insert_default().queues[lane as usize],
+        };
+        let fits = queue.back().is_some_and(|last| last.size_bytes() < batch_bytes);
+        if !fits {
+            queue.push_back(MeshBatch::default());
+        }
+        let batch = queue.back_mut().expect("pushed above");
+        let before = batch.size_bytes();
+        batch.push(record);
+        self.pending_bytes += batch.size_bytes() - before;
+        !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// The next batch, in the order of its lane. The edge answers `Event::MeshRoom` once it is on its way.
+    pub fn take(&mut self, shares: Shares) -> Option<MeshBatch> {
+        let batch = match &mut self.beside {
+            None => self.pending.pop_front()?,
+            Some(beside) => {
+                let batch = beside.take(&mut self.pending, shares)?;
+                if beside.queues.iter().all(VecDeque::is_empty) {
+                    self.beside = None;
+                }
+                batch
+            }
+        };
+        self.pending_bytes -= batch.size_bytes();
+        Some(batch)
+    }
+
+    /// Drops the oldest batch of the least important lane below `lane`. Returns its messages; 0: none.
+    pub fn shed_below(&mut self, lane: Lane) -> u64 {
+        let Some(beside) = &mut self.beside else { return 0 };
+        let lower = Lane::ALL.into_iter().rev().filter(|other| *other > lane && *other != Lane::Normal);
+        for other in lower {
+            if let Some(batch) = beside.queues[other as usize].pop_front() {
+                self.pending_bytes -= batch.size_bytes();
+                return u64::from(batch.messages());
+            }
+        }
+        0
+    }
+
+    /// There is room again. Returns whether more waits, and the edge must be told.
+    #[must_use = "the edge takes only what it is told of"]
+    pub fn room(&mut self) -> bool {
+        self.announced = self.pending_batches() > 0;
+        self.announced
+    }
+
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    pub fn pending_batches(&self) -> usize {
+        let beside = self.beside.iter().flat_map(|beside| &beside.queues);
+        self.pending.len() + beside.map(VecDeque::len).sum::<usize>()
+    }
+
+    /// One queue again, the important first: what comes next must be last.
+    fn merge(&mut self) {
+        let Some(mut beside) = self.beside.take() else { return };
+        beside.queues[Lane::Normal as usize] = std::mem::take(&mut self.pending);
+        self.pending = beside.queues.into_iter().flatten().collect();
+    }
+}
+
+impl Beside {
+    fn take(&mut self, normal: &mut VecDeque<MeshBatch>, shares: Shares) -> Option<MeshBatch> {
+        let lane = self.scheduler.next(&self.heads(normal))?;
+        let queue = if lane == Lane::Normal { &mut *normal } else { &mut self.queues[lane as usize] };
+        let batch = queue.pop_front()?;
+        let waits = self.heads(normal).map(|head| head > 0);
+        self.scheduler.served(lane, batch.size_bytes(), waits, shares);
+        Some(batch)
+    }
+
+    /// Bytes of the batch at the head of every lane.
+    fn heads(&self, normal: &VecDeque<MeshBatch>) -> [usize; LANES] {
+        let head = |queue: &VecDeque<MeshBatch>| queue.front().map_or(0, MeshBatch::size_bytes);
+        std::array::from_fn(|lane| {
+            head(if lane == Lane::Normal as usize { normal } else { &self.queues[lane] })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{MeshPayload, MeshPublish};
+    use super::*;
+    use crate::identity::AccountId;
+
+    #[test]
+    fn batches_leave_in_order_and_the_edge_is_told_once() {
+        let mut link = Link::default();
+        let record = |sequence| Record::InterestInForce { sequence };
+        assert!(link.push(&record(1), 16));
+        assert!((2..=5).all(|sequence| !link.push(&record(sequence), 16)));
+        let mut seen = Vec::new();
+        while let Some(batch) = link.take(Shares::default()) {
+            seen.extend(batch.records().map(|record| match record {
+                Record::InterestInForce { sequence } => sequence,
+                other => panic!("{other:?}"),
+            }));
+        }
+        assert_eq!(seen, [1, 2, 3, 4, 5]);
+        assert_eq!(link.pending_bytes(), 0);
+        assert!(!link.room());
+        assert!(link.push(&record(6), 16), "told again after the room was reported");
+    }
+
+    #[test]
+    fn lanes_overtake_each_other_and_a_fence_is_last() {
+        let mut link = Link::default();
+        let payload = [0; 64];
+        let publish = |lane: u8, number: u64| {
+            Record::Publish(MeshPublish {
+                account: AccountId::GLOBAL,
+                flags: lane,
+                plain: true,
+                hops: 0,
+                publisher_shard: 0,
+                publisher: ConnectionId { slot: 0, generation: 1 },
+                timestamp_nanos: 0,
+                correlation_id: number,
+                subject_hash: 0,
+                subject: "a",
+                reply: None,
+                header_bytes: 0,
+                deliveries: 0,
+                group: None,
+                payload: MeshPayload::Copied(&payload),
+            })
+        };
+        // Lane 4 of the wire is background, 0 normal, 1 critical.
+        for number in 0..3 {
+            for lane in [4, 0, 1] {
+                let _told = link.push(&publish(lane, number), 1);
+            }
+        }
+        let shed = link.shed_below(Lane::Normal);
+        assert_eq!((shed, link.shed_below(Lane::Background)), (1, 0), "only what is less important");
+        assert_eq!(link.take(Shares::default()).map(|batch| batch.messages()), Some(1));
+        let _told = link.push(&Record::Fence, 1);
+        let mut seen = Vec::new();
+        while let Some(batch) = link.take(Shares::default()) {
+            seen.extend(batch.records().map(|record| match record {
+                Record::Publish(publish) => (publish.flags, publish.correlation_id),
+                _ => (u8::MAX, 0),
+            }));
+        }
+        assert_eq!(seen, [(1, 1), (1, 2), (0, 0), (0, 1), (0, 2), (4, 1), (4, 2), (u8::MAX, 0)]);
+        assert_eq!((link.pending_bytes(), link.pending_batches()), (0, 0));
+    }
+}

@@ -1,0 +1,288 @@
+//! The interest in one pattern, and its union over all patterns a subject matches: the route.
+
+use crate::identity::{ShardId, ShardSet};
+use foldhash::quality::FixedState;
+use smallvec::SmallVec;
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+/// One subscription, as routing needs it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Target {
+    /// Key in the shard's table of subscriptions.
+    pub subscription: u32,
+    /// Slot of its connection.
+    pub slot: u32,
+}
+
+/// Few, as most subjects have; two take no more room than the head of a longer list.
+pub type Targets = SmallVec<[Target; 2]>;
+
+/// Interest in one pattern. Nearly always it is one subscription, which stands where the pattern does:
+/// among very many patterns, every pointer followed is a wait for memory.
+#[derive(Debug, Default)]
+pub(super) enum Entry {
+    #[default]
+    Nobody,
+    One(Target),
+    Many(Box<Interest>),
+}
+
+/// Interest of more than one subscription, of groups, or of other shards.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    plain: Targets,
+    remote: ShardSet,
+    groups: Vec<Group>,
+}
+
+/// One queue group of one pattern.
+#[derive(Debug)]
+struct Group {
+    name: Rc<str>,
+    local: Targets,
+    remote: Vec<(ShardId, u32)>,
+}
+
+impl Entry {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Entry::Nobody)
+    }
+
+    pub(super) fn add_local(&mut self, group: Option<&str>, target: Target) -> u32 {
+        if self.is_empty() && group.is_none() {
+            *self = Entry::One(target);
+            return 1;
+        }
+        let targets = self.many().targets(group);
+        debug_assert!(!targets.contains(&target), "a subscription is added once");
+        targets.push(target);
+        targets.len() as u32
+    }
+
+    pub(super) fn remove_local(&mut self, group: Option<&str>, target: Target) -> u32 {
+        let targets = self.many().targets(group);
+        let place = targets.iter().position(|&other| other == target).expect("the subscription was added");
+        // Order of subscription is the order of delivery: no swap_remove.
+        targets.remove(place);
+        let left = targets.len() as u32;
+        self.settle();
+        left
+    }
+
+    pub(super) fn set_remote(&mut self, group: Option<&str>, shard: ShardId, count: u32) {
+        let interest = self.many();
+        match group {
+            None if count > 0 => interest.remote.insert(shard),
+            None => interest.remote.remove(shard),
+            Some(name) => {
+                let remote = &mut interest.group(name).remote;
+                remote.retain(|&(other, _)| other != shard);
+                if count > 0 {
+                    remote.push((shard, count));
+                    remote.sort_unstable();
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn many(&mut self) -> &mut Interest {
+        if let Entry::Nobody | Entry::One(_) = self {
+            let mut interest = Box::<Interest>::default();
+            if let Entry::One(target) = self {
+                interest.plain.push(*target);
+            }
+            *self = Entry::Many(interest);
+        }
+        match self {
+            Entry::Many(interest) => interest,
+            Entry::Nobody | Entry::One(_) => unreachable!("just made many"),
+        }
+    }
+
+    /// Forgets groups without members, and takes the shortest form.
+    fn settle(&mut self) {
+        let Entry::Many(interest) = self else { return };
+        interest.groups.retain(|group| !group.local.is_empty() || !group.remote.is_empty());
+        if interest.remote.is_empty() && interest.groups.is_empty() {
+            match interest.plain[..] {
+                [] => *self = Entry::Nobody,
+                [target] => *self = Entry::One(target),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Interest {
+    fn targets(&mut self, group: Option<&str>) -> &mut Targets {
+        match group {
+            None => &mut self.plain,
+            Some(name) => &mut self.group(name).local,
+        }
+    }
+
+    fn group(&mut self, name: &str) -> &mut Group {
+        let place = self.groups.iter().position(|group| &*group.name == name).unwrap_or_else(|| {
+            self.groups.push(Group { name: name.into(), local: Targets::new(), remote: Vec::new() });
+            self.groups.len() - 1
+        });
+        &mut self.groups[place]
+    }
+}
+
+/// Everyone a message on one subject goes to.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// Every one of these gets a copy.
+    pub plain: Targets,
+    /// Every one of these shards gets a copy for its own plain subscriptions.
+    pub remote: ShardSet,
+    /// One member of each of these gets a copy.
+    pub groups: Vec<GroupRoute>,
+    /// Every connection is in it once at most: whether several messages may go to one receiver before any
+    /// goes to the next.
+    pub by_receiver: bool,
+    /// The subject is beyond what native clients are promised.
+    pub foreign: bool,
+}
+
+/// A queue group over all patterns the subject matches: members of one name are one group.
+#[derive(Debug)]
+pub struct GroupRoute {
+    pub name: Rc<str>,
+    pub local: Targets,
+    pub remote: Vec<(ShardId, u32)>,
+}
+
+impl GroupRoute {
+    /// Members on all shards.
+    pub fn members(&self) -> u32 {
+        self.local.len() as u32 + self.remote.iter().map(|&(_, count)| count).sum::<u32>()
+    }
+
+    /// The shard that a hash belongs to, the same wherever it is asked, each as often as it has members.
+    /// When members come or go, only hashes of their shards move (weighted rendezvous hashing).
+    pub fn home(&self, own: ShardId, hash: u64) -> ShardId {
+        let local = std::iter::once((own, self.local.len() as u32));
+        let score = |(shard, members): (ShardId, u32)| {
+            let number = FixedState::with_seed(u64::from(shard)).hash_one(hash) >> 11;
+            let chance = (number as f64 + 0.5) / (1u64 << 53) as f64;
+            (-f64::from(members) / chance.ln(), shard)
+        };
+        let scores = self.remote.iter().copied().chain(local).map(score);
+        scores
+            .max_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal))
+            .map_or(own, |best| best.1)
+    }
+
+    /// The shard that holds the member `number`, counted behind this shard's own.
+    pub fn remote_shard(&self, number: u32) -> Option<ShardId> {
+        let mut rest = number.checked_sub(self.local.len() as u32)?;
+        for &(shard, count) in &self.remote {
+            if rest < count {
+                return Some(shard);
+            }
+            rest -= count;
+        }
+        None
+    }
+}
+
+impl Route {
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+
+    /// To be called once all entries are merged.
+    pub(super) fn settle(&mut self) {
+        self.groups.iter_mut().for_each(|group| group.remote.sort_unstable());
+        self.by_receiver = self.groups.is_empty()
+            && match &self.plain[..] {
+                [] | [_] => true,
+                targets => {
+                    let mut slots: Vec<u32> = targets.iter().map(|target| target.slot).collect();
+                    slots.sort_unstable();
+                    slots.windows(2).all(|pair| pair[0] != pair[1])
+                }
+            };
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.plain.clear();
+        self.remote = ShardSet::default();
+        self.groups.clear();
+    }
+
+    #[inline]
+    pub(super) fn merge(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Nobody => {}
+            Entry::One(target) => self.plain.push(*target),
+            Entry::Many(interest) => self.merge_many(interest),
+        }
+    }
+
+    fn merge_many(&mut self, interest: &Interest) {
+        self.plain.extend_from_slice(&interest.plain);
+        self.remote = self.remote.union(interest.remote);
+        for group in &interest.groups {
+            let place = self.groups.iter().position(|known| known.name == group.name).unwrap_or_else(|| {
+                let name = Rc::clone(&group.name);
+                self.groups.push(GroupRoute { name, local: Targets::new(), remote: Vec::new() });
+                self.groups.len() - 1
+            });
+            let merged = &mut self.groups[place];
+            merged.local.extend_from_slice(&group.local);
+            for &(shard, count) in &group.remote {
+                match merged.remote.iter_mut().find(|(known, _)| *known == shard) {
+                    Some((_, total)) => *total += count,
+                    None => merged.remote.push((shard, count)),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen_from(own: ShardId, members: &[(ShardId, u32)]) -> GroupRoute {
+        let target = |number| Target { subscription: number, slot: number };
+        let count = members.iter().find(|&&(shard, _)| shard == own).map_or(0, |&(_, count)| count);
+        GroupRoute {
+            name: "g".into(),
+            local: (0..count).map(target).collect(),
+            remote: members.iter().copied().filter(|&(shard, _)| shard != own).collect(),
+        }
+    }
+
+    #[test]
+    fn a_hash_has_the_same_home_wherever_it_is_asked() {
+        let members = [(0, 2u32), (1, 3), (2, 1), (5, 4)];
+        let mut counts = [0; 6];
+        for hash in 0..10_000 {
+            let homes = [0, 1, 2, 3, 5].map(|own| seen_from(own, &members).home(own, hash));
+            assert!(homes.windows(2).all(|pair| pair[0] == pair[1]), "{hash}: {homes:?}");
+            counts[usize::from(homes[0])] += 1;
+        }
+        for (shard, count) in members {
+            let share = f64::from(counts[usize::from(shard)]) / (1000.0 * f64::from(count));
+            assert!((0.9..1.1).contains(&share), "shard {shard} with {count} of 10 members: {counts:?}");
+        }
+        assert_eq!(counts[3] + counts[4], 0, "no members there");
+    }
+
+    #[test]
+    fn only_hashes_of_the_shard_that_loses_a_member_move() {
+        let (before, after) = ([(0, 2u32), (1, 3), (2, 2)], [(0, 2u32), (1, 2), (2, 2)]);
+        let home = |members: &[(ShardId, u32)], hash| seen_from(0, members).home(0, hash);
+        for hash in 0..10_000 {
+            let (was, is) = (home(&before, hash), home(&after, hash));
+            assert!(was == is || was == 1, "{hash} moved from {was} to {is}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The shard's table of subjects: text to a small number, with the route cached beside it.
+//!
+//! The table is bounded. A subject that a connection interned is pinned; the others are evicted by a
+//! clock hand when the table is full. When everything is pinned, a subject is routed through a
+//! scratch entry that is overwritten by the next one.
+
+use super::{Route, Router};
+use compact_str::CompactString;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use ringbolt_protocol::subject::Subject;
+use ringbolt_protocol::swar;
+use std::hash::BuildHasher;
+
+/// Index of a subject in its shard's table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct SubjectId(u32);
+
+impl SubjectId {
+    /// A message that was not looked up.
+    pub const NONE: SubjectId = SCRATCH;
+}
+
+/// The entry every unpinned subject shares when the table is full of pinned ones.
+const SCRATCH: SubjectId = SubjectId(0);
+/// Generation of a route that was never computed.
+const NEVER: u64 = 0;
+
+#[derive(Debug)]
+struct Entry {
+    text: CompactString,
+    hash: u64,
+    route: Route,
+    /// The router's generation when `route` was computed.
+    generation: u64,
+    pins: u32,
+    /// Used since the clock hand last passed.
+    recent: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Subjects {
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    hand: u32,
+    subjects_max: usize,
+    state: FixedState,
+    pub hits: u64,
+    pub misses: u64,
+}
+
+impl Subjects {
+    pub fn new(seed: u64, subjects_max: usize) -> Subjects {
+        let scratch = Entry {
+            text: CompactString::default(),
+            hash: 0,
+            route: Route::default(),
+            generation: NEVER,
+            pins: 1,
+            recent: false,
+        };
+        Subjects {
+            index: HashTable::new(),
+            entries: vec![scratch],
+            hand: 0,
+            subjects_max,
+            state: FixedState::with_seed(seed),
+            hits: 0,
+            misses: 0,
+        }
+    }
+
+    /// The hash every shard of this process agrees on.
+    #[inline]
+    pub fn hash(&self, subject: Subject<'_>) -> u64 {
+        self.state.hash_one(subject.as_bytes())
+    }
+
+    #[inline]
+    pub fn resolve(&mut self, subject: Subject<'_>) -> SubjectId {
+        self.resolve_hashed(subject, self.hash(subject))
+    }
+
+    /// Resolves text that a client calls a subject; `None` if it is none by the rules of NATS. What is in
+    /// the table was looked at when it came there.
+    #[inline]
+    pub fn resolve_relaxed(&mut self, text: &[u8]) -> Option<SubjectId> {
+        let hash = self.state.hash_one(text);
+        if let Some(known) = self.find(hash, text) {
+            return Some(known);
+        }
+        Subject::relaxed(text).ok().map(|subject| self.insert(subject, hash))
+    }
+
+    #[inline]
+    pub fn resolve_hashed(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
+        match self.find(hash, subject.as_bytes()) {
+            Some(known) => known,
+            None => self.insert(subject, hash),
+        }
+    }
+
+    /// A subject that is in the table; this counts as a use.
+    #[inline]
+    fn find(&mut self, hash: u64, text: &[u8]) -> Option<SubjectId> {
+        let entries = &self.entries;
+        let same = |&index: &u32| {
+            let entry = &entries[index as usize];
+            entry.hash == hash && swar::same(entry.text.as_bytes(), text)
+        };
+        let index = *self.index.find(hash, same)?;
+        self.entries[index as usize].recent = true;
+        Some(SubjectId(index))
+    }
+
+    /// Whether a number still stands for that text; a yes counts as a use.
+    #[inline]
+    pub fn is(&mut self, id: SubjectId, text: &[u8]) -> bool {
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else { return false };
+        let same = swar::same(entry.text.as_bytes(), text);
+        entry.recent |= same;
+        same
+    }
+
+    /// Resolves and pins, for as long as a connection has it interned. `None`: the table is full of
+    /// pinned subjects.
+    pub fn pin(&mut self, subject: Subject<'_>) -> Option<SubjectId> {
+        let id = self.resolve(subject);
+        if id == SCRATCH {
+            return None;
+        }
+        self.entries[id.0 as usize].pins += 1;
+        Some(id)
+    }
+
+    pub fn unpin(&mut self, id: SubjectId) {
+        let entry = &mut self.entries[id.0 as usize];
+        assert!(entry.pins > 0 && id != SCRATCH, "unpinned more often than pinned");
+        entry.pins -= 1;
+    }
+
+    /// The route of a subject, computed again if interest changed since.
+    #[inline]
+    pub fn route(&mut self, id: SubjectId, router: &Router) -> (&str, u64, &Route) {
+        let entry = &mut self.entries[id.0 as usize];
+        if entry.generation == router.generation() {
+            self.hits += 1;
+        } else {
+            self.misses += 1;
+            refresh(entry, router);
+        }
+        (&entry.text, entry.hash, &entry.route)
+    }
+
+    /// Forgets the cached route of exactly this subject.
+    pub fn invalidate(&mut self, subject: Subject<'_>) {
+        let hash = self.hash(subject);
+        let entries = &self.entries;
+        let same = |&index: &u32| *entries[index as usize].text == *subject.as_str();
+        if let Some(&index) = self.index.find(hash, same) {
+            self.entries[index as usize].generation = NEVER;
+        }
+        self.entries[0].generation = NEVER;
+    }
+
+    /// Subjects in the table.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    #[cold]
+    fn insert(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
+        let index = if self.index.len() < self.subjects_max {
+            self.entries.push(Entry {
+                text: CompactString::default(),
+                hash: 0,
+                route: Route::default(),
+                generation: NEVER,
+                pins: 0,
+                recent: true,
+            });
+            (self.entries.len() - 1) as u32
+        } else {
+            self.evict()
+        };
+        let entry = &mut self.entries[index as usize];
+        entry.text = subject.as_str().into();
+        entry.hash = hash;
+        entry.generation = NEVER;
+        if index != SCRATCH.0 {
+            entry.recent = true;
+            let entries = &self.entries;
+            self.index.insert_unique(hash, index, |&other| entries[other as usize].hash);
+        }
+        SubjectId(index)
+    }
+
+    /// Frees the next unpinned entry that was not used for a whole round of the hand.
+    fn evict(&mut self) -> u32 {
+        let count = self.entries.len() as u32;
+        // Two rounds clear every `recent`; a bounded look keeps one message from paying for a large
+        // table full of pins.
+        for _ in 0..(2 * count).min(256) {
+            self.hand = if self.hand + 1 >= count { 1 } else { self.hand + 1 };
+            if self.hand >= count {
+                break;
+            }
+            let entry = &mut self.entries[self.hand as usize];
+            if entry.pins > 0 {
+                continue;
+            }
+            if std::mem::take(&mut entry.recent) {
+                continue;
+            }
+            let (hash, hand) = (entry.hash, self.hand);
+            if let Ok(place) = self.index.find_entry(hash, |&index| index == hand) {
+                place.remove();
+            }
+            return hand;
+        }
+        SCRATCH.0
+    }
+}
+
+#[cold]
+fn refresh(entry: &mut Entry, router: &Router) {
+    router.match_into(Subject::trusted(&entry.text), &mut entry.route);
+    entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
+    entry.route.by_receiver &= !entry.route.foreign;
+    entry.generation = router.generation();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::Target;
+    use ringbolt_protocol::subject::Pattern;
+
+    fn subject(text: &str) -> Subject<'_> {
+        Subject::new(text.as_bytes()).expect("a subject")
+    }
+
+    #[test]
+    fn a_subject_keeps_its_number_and_a_pinned_one_survives_a_flood() {
+        let mut subjects = Subjects::new(1, 64);
+        let pinned = subjects.pin(subject("keep.me")).expect("room");
+        for number in 0..10_000 {
+            subjects.resolve(subject(&format!("flood.{number}")));
+            assert!(subjects.len() <= 64);
+        }
+        assert_eq!(subjects.resolve(subject("keep.me")), pinned);
+    }
+
+    #[test]
+    fn a_table_full_of_pins_still_routes_and_refuses_further_pins() {
+        let mut subjects = Subjects::new(1, 4);
+        for number in 0..4 {
+            subjects.pin(subject(&format!("pin.{number}"))).expect("room");
+        }
+        assert_eq!(subjects.pin(subject("one.more")), None);
+        let mut router = Router::new(1);
+        let pattern = Pattern::new(b"other.*").expect("pattern");
+        router.subscribe(pattern, None, Target { subscription: 9, slot: 0 });
+        for text in ["other.a", "else", "other.b"] {
+            let id = subjects.resolve(subject(text));
+            let (name, _, route) = subjects.route(id, &router);
+            assert_eq!(name, text);
+            assert_eq!(route.plain.len(), usize::from(text.starts_with("other")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cached_route_follows_changes_of_interest() {
+        let mut subjects = Subjects::new(1, 16);
+        let mut router = Router::new(1);
+        let id = subjects.resolve(subject("a.b"));
+        assert!(subjects.route(id, &router).2.is_empty());
+        let target = Target { subscription: 1, slot: 1 };
+        let exact = Pattern::new(b"a.b").expect("pattern");
+        router.subscribe(exact, None, target);
+        subjects.invalidate(subject("a.b"));
+        assert_eq!(subjects.route(id, &router).2.plain[..], [target]);
+        let wild = Pattern::new(b"a.*").expect("pattern");
+        router.set_remote(wild, None, 3, 1);
+        assert!(subjects.route(id, &router).2.remote.contains(3));
+        router.unsubscribe(exact, None, target);
+        subjects.invalidate(subject("a.b"));
+        assert!(subjects.route(id, &router).2.plain.is_empty());
+    }
+}

@@ -1,0 +1,511 @@
+//! Messages that must be acknowledged: queue groups whose members settle what they are given.
+//!
+//! A message of such a group is kept by the shard that has the member until it is acknowledged or dead.
+//! All of it is in memory and bounded: a group by `pending`, a member by `inflight`, the shard by
+//! `work_bytes_max`.
+
+pub mod acknowledgement;
+pub mod balance;
+pub mod breaker;
+mod bury;
+mod group;
+pub mod letters;
+pub mod options;
+pub mod seen;
+mod serve;
+mod task;
+mod wheel;
+
+pub use options::{WorkOptions, key_header, own_name, parse_group};
+pub(crate) use serve::EMPTY;
+
+use super::identity::{AccountId, ConnectionId, Nanos};
+use super::random::Random;
+use acknowledgement::Verb;
+use foldhash::fast::FixedState;
+use group::{Given, Group, Tasks};
+use hashbrown::HashMap;
+use letters::Letters;
+use ringbolt_protocol::headers;
+use seen::Seen;
+use slab::Slab;
+use std::collections::BTreeSet;
+use task::{State, Task, TaskId};
+use wheel::Wheel;
+
+/// What a message takes beside its texts, roughly.
+const TASK_BYTES: usize = 320;
+
+/// A member that asks for a longer delay waits this long.
+const DELAY_NANOS_MAX: u64 = 24 * 3_600_000_000_000;
+
+/// Why a message will not be delivered any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Death {
+    /// Delivered as often as it may be.
+    Exhausted,
+    /// Its deadline passed.
+    Expired,
+    /// A member said that it never will be done.
+    Rejected,
+    /// Several members failed it.
+    Poison,
+    /// Nobody wanted it, and its publisher asked to have it kept from being lost.
+    Unroutable,
+}
+
+impl Death {
+    pub fn name(self) -> &'static str {
+        match self {
+            Death::Exhausted => "exhausted",
+            Death::Expired => "expired",
+            Death::Rejected => "rejected",
+            Death::Poison => "poison",
+            Death::Unroutable => "unroutable",
+        }
+    }
+
+    /// What kind of failure it is; `overload`: the last member had no time.
+    pub fn class(self, overload: bool) -> &'static str {
+        match self {
+            Death::Exhausted if !overload => "transient",
+            Death::Exhausted | Death::Expired => "overload",
+            Death::Rejected => "permanent",
+            Death::Poison => "poison",
+            Death::Unroutable => "transient",
+        }
+    }
+}
+
+/// Why a delivery was not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Failure {
+    Nak(Option<u64>),
+    TimedOut,
+    MemberGone,
+}
+
+/// A member whose breaker changed, and how it is now.
+#[derive(Debug)]
+struct Turned {
+    group: u32,
+    connection: ConnectionId,
+    pattern: Box<str>,
+    state: &'static str,
+}
+
+/// Who asked to be told something, where, and what it is told.
+#[derive(Debug)]
+struct Confirmation {
+    client: ConnectionId,
+    account: AccountId,
+    reply: Box<[u8]>,
+    words: String,
+}
+
+/// All groups of a shard and their messages.
+#[derive(Debug)]
+pub struct Book {
+    groups: Slab<Group>,
+    /// Groups there have been so far.
+    groups_made: u64,
+    names: HashMap<(AccountId, Box<str>), u32, FixedState>,
+    tasks: Tasks,
+    wheel: Wheel,
+    next: TaskId,
+    bytes: usize,
+    /// To be made dead letters of after the event.
+    dead: Vec<(Death, Task)>,
+    /// Groups that may have something to deliver.
+    ready: Vec<u32>,
+    /// Confirmations that clients of this shard asked for.
+    confirm: Vec<Confirmation>,
+    seen: Seen,
+    /// Messages that died.
+    letters: Letters,
+    /// Members whose breakers changed.
+    turned: Vec<Turned>,
+    /// Members left, or time passed: some messages may have nobody here who wants them.
+    look_for_stranded: bool,
+    /// Any of these has something.
+    unsettled: bool,
+    /// For choices among members.
+    random: Random,
+}
+
+impl Default for Book {
+    fn default() -> Book {
+        let state = FixedState::with_seed(0);
+        Book {
+            groups: Slab::new(),
+            groups_made: 0,
+            names: HashMap::with_hasher(state.clone()),
+            tasks: HashMap::with_hasher(state),
+            wheel: Wheel::default(),
+            letters: Letters::default(),
+            next: 1,
+            bytes: 0,
+            dead: Vec::new(),
+            ready: Vec::new(),
+            confirm: Vec::new(),
+            seen: Seen::default(),
+            turned: Vec::new(),
+            look_for_stranded: false,
+            unsettled: false,
+            random: Random::new(0),
+        }
+    }
+}
+
+impl Book {
+    fn name_of(&self, group: u32) -> Option<&str> {
+        self.groups.get(group as usize).map(|group| &*group.name)
+    }
+
+    /// Dead letters that are kept, and their bytes.
+    pub fn letters_kept(&self) -> (u64, u64) {
+        (self.letters.count() as u64, self.letters.bytes() as u64)
+    }
+
+    /// A subscription becomes a member; the options of the first are the group's.
+    pub fn join(
+        &mut self,
+        account: AccountId,
+        name: &str,
+        options: WorkOptions,
+        pattern: &str,
+        (subscription, connection, native): (u32, ConnectionId, bool),
+    ) -> u32 {
+        let name: Box<str> = name.into();
+        let (groups, made) = (&mut self.groups, &mut self.groups_made);
+        let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
+            *made += 1;
+            groups.insert(Group::new(*made, *account, name, options.clone(), pattern)) as u32
+        });
+        let group = &mut self.groups[key as usize];
+        if group.members.is_empty() {
+            group.options = options;
+        }
+        group.join(subscription, connection, pattern, native);
+        self.wake(key);
+        key
+    }
+
+    /// Whether a group has a member that wants a message.
+    #[cold]
+    fn may_be_given(&self, group: u32, task: &Task) -> bool {
+        let group = self.groups.get(group as usize);
+        group.is_some_and(|group| group.members.iter().any(|member| member.wants(task)))
+    }
+
+    /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
+    /// still settle that.
+    pub fn leave(&mut self, key: u32, subscription: u32, gone: bool, now: Nanos, random: &mut Random) {
+        let group = &mut self.groups[key as usize];
+        let Some(member) = group.member(subscription) else { return };
+        let held = if gone { member.held.clone() } else { BTreeSet::new() };
+        for id in held {
+            self.fail(id, Failure::MemberGone, now, random);
+        }
+        self.groups[key as usize].leave(subscription);
+        self.look_for_stranded = true;
+        self.wake(key);
+        self.forget_if_over(key);
+    }
+
+    /// A connection ends: others get what it still held of subscriptions that ended before.
+    pub fn connection_gone(&mut self, connection: ConnectionId, now: Nanos, random: &mut Random) {
+        let held = self.groups.iter().flat_map(|(_, group)| group.left_by(connection));
+        for id in held.collect::<Vec<TaskId>>() {
+            self.fail(id, Failure::MemberGone, now, random);
+        }
+    }
+
+    /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
+    /// its number if it is kept, and how many were shed.
+    fn add(&mut self, task: Task, bytes_max: usize) -> (Option<TaskId>, u64) {
+        let (key, lane) = (task.group, task.lane());
+        let bytes = weight(&task);
+        let mut shed = 0;
+        loop {
+            let full = self.groups[key as usize].is_full();
+            if !full && self.bytes + bytes <= bytes_max {
+                break;
+            }
+            // What the shard has no room for, the group gives that takes most of it.
+            let most = if full { None } else { self.largest_but(key).and_then(Group::least) };
+            let own = || self.groups[key as usize].least_below(lane);
+            let Some(id) = most.or_else(own) else { return (None, shed + 1) };
+            self.finish(id);
+            shed += 1;
+        }
+        let id = self.next;
+        self.next += 1;
+        self.bytes += bytes;
+        let group = &mut self.groups[key as usize];
+        group.tasks += 1;
+        group.bytes += bytes;
+        group.put(id, &task);
+        self.wake(key);
+        self.tasks.insert(id, task);
+        (Some(id), shed)
+    }
+
+    /// The group that takes most of the memory, if it is not this one.
+    #[cold]
+    fn largest_but(&self, key: u32) -> Option<&Group> {
+        let (largest, group) = self.groups.iter().max_by_key(|(_, group)| group.bytes)?;
+        (largest != key as usize && group.bytes > self.groups[key as usize].bytes).then_some(group)
+    }
+
+    /// A member says something of a message. Returns whether it had it to settle.
+    fn settle(
+        &mut self,
+        id: TaskId,
+        connection: ConnectionId,
+        (verb, words): (Verb, &str),
+        now: Nanos,
+        random: &mut Random,
+    ) -> bool {
+        // Whoever was given the message may say that it is done, even if another has it by now.
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.tried.contains(&connection)) else {
+            return false;
+        };
+        if verb == Verb::Ack {
+            if let State::InFlight { subscription, .. } = task.state
+                && let Some(member) = self.groups[task.group as usize].holder(subscription, id)
+                && member.connection == connection
+            {
+                member.load.acknowledged_after(now.since(task.delivered));
+                let reported = acknowledgement::load_in(words);
+                member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
+                if member.breaker.succeeded() {
+                    let key = task.group;
+                    self.turn(key, subscription);
+                }
+            }
+            self.finish(id);
+            return true;
+        }
+        let State::InFlight { subscription, connection: holder, timer } = task.state else { return true };
+        let group = &mut self.groups[task.group as usize];
+        if holder != connection {
+            return true;
+        }
+        if !words.is_empty() {
+            task.error = Some(headers::one_line(words).into());
+        }
+        match verb {
+            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
+            Verb::Term => self.die(id, Death::Rejected),
+            Verb::Progress => {
+                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
+                let timer = self.wheel.start(Nanos(now.0 + group.options.wait_nanos), id);
+                task.state = State::InFlight { subscription, connection, timer: Some(timer) };
+            }
+            Verb::Ack => {}
+        }
+        true
+    }
+
+    /// What time brings: acknowledgements that did not come, rests that are over, deadlines that passed.
+    fn pass_time(&mut self, now: Nanos, random: &mut Random) {
+        let mut due = Vec::new();
+        self.wheel.fire(now, &mut due);
+        for id in sorted(due) {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            match task.state {
+                State::InFlight { subscription, connection, .. } => {
+                    task.state = State::InFlight { subscription, connection, timer: None };
+                    self.fail(id, Failure::TimedOut, now, random);
+                }
+                State::Resting(_) => {
+                    task.state = State::Waiting;
+                    let key = task.group;
+                    self.groups[key as usize].put(id, task);
+                    self.wake(key);
+                }
+                State::Waiting => {}
+            }
+        }
+        for key in self.groups.iter().map(|(key, _)| key as u32).collect::<Vec<u32>>() {
+            let members = &mut self.groups[key as usize].members;
+            let over = members
+                .iter_mut()
+                .filter_map(|member| member.breaker.pass_time(now).then_some(member.subscription));
+            over.collect::<Vec<u32>>().into_iter().for_each(|subscription| self.turn(key, subscription));
+        }
+        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
+        let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(now)).collect();
+        expired.into_iter().for_each(|id| self.die(id, Death::Expired));
+        // A member that could not take more may be able to now.
+        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
+        self.ready.extend(waiting.map(|(key, _)| key as u32));
+        self.unsettled |= !self.ready.is_empty();
+        self.look_for_stranded |= self.unsettled;
+    }
+
+    /// A member was given a message.
+    fn given(&mut self, given: Given, now: Nanos) {
+        let Some(task) = self.tasks.get_mut(&given.id) else { return };
+        let wait = self.groups[task.group as usize].options.wait_nanos;
+        let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
+        let Given { subscription, connection, .. } = given;
+        task.state = State::InFlight { subscription, connection, timer: Some(timer) };
+        task.attempts = task.attempts.saturating_add(1);
+        task.delivered = now;
+        if !task.tried.contains(&given.connection) {
+            task.tried.push(given.connection);
+        }
+    }
+
+    /// A member could not be given a message after all.
+    fn not_given(&mut self, given: Given) {
+        let Some(task) = self.tasks.get(&given.id) else { return };
+        let group = &mut self.groups[task.group as usize];
+        group.put(given.id, task);
+        group.let_go(given.subscription, given.id);
+    }
+
+    fn has_expired(&self, id: TaskId, now: Nanos) -> bool {
+        let deadline = self.tasks.get(&id).and_then(|task| task.deadline);
+        deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        // Who asks for a delay works, and who is gone is not given any more.
+        if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
+            (task.state, failure)
+        {
+            let key = task.group;
+            let group = &mut self.groups[key as usize];
+            let watched = group.options.breaker;
+            let member = group.holder(subscription, id).filter(|_| watched);
+            if member.is_some_and(|member| member.breaker.failed(now)) {
+                self.turn(key, subscription);
+            }
+        }
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.overload = matches!(failure, Failure::Nak(Some(_)) | Failure::TimedOut);
+        let options = &self.groups[task.group as usize].options;
+        if task.tried.len() >= usize::from(options.poison_members) {
+            return self.die(id, Death::Poison);
+        }
+        if task.attempts >= options.deliveries_max {
+            return self.die(id, Death::Exhausted);
+        }
+        let rest = match failure {
+            Failure::Nak(Some(delay)) => delay.min(DELAY_NANOS_MAX),
+            Failure::MemberGone => 0,
+            Failure::Nak(None) | Failure::TimedOut => backoff(options.backoff_nanos, task.attempts, random),
+        };
+        self.take_back(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let key = task.group;
+        if rest == 0 {
+            task.state = State::Waiting;
+            self.groups[key as usize].put(id, task);
+        } else {
+            task.state = State::Resting(self.wheel.start(Nanos(now.0.saturating_add(rest)), id));
+        }
+        self.wake(key);
+    }
+
+    fn die(&mut self, id: TaskId, death: Death) {
+        if let Some(task) = self.finish(id) {
+            self.dead.push((death, task));
+        }
+    }
+
+    /// Lets go of a message, wherever it is.
+    fn finish(&mut self, id: TaskId) -> Option<Task> {
+        self.take_back(id);
+        let task = self.tasks.remove(&id)?;
+        self.bytes -= weight(&task);
+        let group = &mut self.groups[task.group as usize];
+        group.tasks -= 1;
+        group.bytes -= weight(&task);
+        self.wake(task.group);
+        self.forget_if_over(task.group);
+        Some(task)
+    }
+
+    /// From its queue, its rest or its member; what state it is in then is the caller's to say.
+    fn take_back(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let group = &mut self.groups[task.group as usize];
+        match task.state {
+            State::Waiting => drop(group.remove(id, task)),
+            State::Resting(timer) => self.wheel.stop(timer),
+            State::InFlight { subscription, timer, .. } => {
+                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
+                group.let_go(subscription, id);
+            }
+        }
+    }
+
+    /// Messages that nobody here can be given, with the names of their groups.
+    fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
+        let groups = self.groups.iter().map(|(_, group)| (group.name.clone(), group.stranded(&self.tasks)));
+        groups.filter(|(_, ids)| !ids.is_empty()).collect()
+    }
+
+    /// Whether something is left to do for the event.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Has it told that a member's breaker changed.
+    fn turn(&mut self, group: u32, subscription: u32) {
+        let Some(member) = self.groups[group as usize].member(subscription) else { return };
+        let (connection, pattern) = (member.connection, member.pattern.clone());
+        self.turned.push(Turned { group, connection, pattern, state: member.breaker.state().name() });
+        self.wake(group);
+    }
+
+    /// There may be something to deliver in a group, once the event is handled.
+    fn wake(&mut self, group: u32) {
+        self.ready.push(group);
+        self.unsettled = true;
+    }
+
+    /// A group is forgotten with its last member and its last message.
+    fn forget_if_over(&mut self, key: u32) {
+        let Some(group) = self.groups.get(key as usize) else { return };
+        if group.members.is_empty() && group.tasks == 0 {
+            let group = self.groups.remove(key as usize);
+            self.names.remove(&(group.account, group.name));
+        }
+    }
+
+    /// Messages kept, and those of them that a member has.
+    pub fn counts(&self) -> (u64, u64) {
+        let in_flight = self.groups.iter().map(|(_, group)| group.in_flight() as u64);
+        (self.tasks.len() as u64, in_flight.sum())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Exponential, from the least to the most, with full jitter: any time up to that is as likely, so that what
+/// failed together does not come back together.
+fn backoff((least, most): (u64, u64), attempts: u16, random: &mut Random) -> u64 {
+    let doublings = u32::from(attempts.saturating_sub(1)).min(32);
+    let longest = least.saturating_mul(1 << doublings).min(most);
+    const STEPS: u32 = 1 << 16;
+    (u128::from(longest) * u128::from(random.below(STEPS) + 1) / u128::from(STEPS)) as u64
+}
+
+fn weight(task: &Task) -> usize {
+    TASK_BYTES + task.payload.len() + task.subject.len()
+}
+
+/// Tables are walked in no order; what follows from them must not depend on that.
+fn sorted(mut ids: Vec<TaskId>) -> Vec<TaskId> {
+    ids.sort_unstable();
+    ids
+}

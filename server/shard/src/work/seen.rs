@@ -1,0 +1,73 @@
+//! Ids of messages that were accepted lately: a publisher that is not sure may publish once more.
+
+use crate::Nanos;
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+/// How long an id is remembered.
+pub const WINDOW_NANOS: u64 = 120_000_000_000;
+/// Ids a shard remembers; with more in a window, the oldest are forgotten before its end.
+pub const IDS_MAX: usize = 1 << 17;
+
+/// See the module. An id is kept as a hash of 64 bits.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The message an id came with first, by the group's number and the id.
+    ids: HashMap<(u64, u64), u64, foldhash::fast::FixedState>,
+    /// In order of arrival.
+    order: VecDeque<(Nanos, (u64, u64))>,
+}
+
+impl Seen {
+    pub fn hash(id: &[u8]) -> u64 {
+        FixedState::with_seed(3).hash_one(id)
+    }
+
+    /// The message that came with this id to the group, if it was within the window.
+    pub fn find(&mut self, group: u64, id: &[u8], now: Nanos) -> Option<u64> {
+        while let Some(&(at, key)) = self.order.front()
+            && (now.since(at) > WINDOW_NANOS || self.order.len() > IDS_MAX)
+        {
+            self.order.pop_front();
+            self.ids.remove(&key);
+        }
+        self.ids.get(&(group, Seen::hash(id))).copied()
+    }
+
+    pub fn note(&mut self, group: u64, id: &[u8], message: u64, now: Nanos) {
+        let key = (group, Seen::hash(id));
+        if self.ids.insert(key, message).is_none() {
+            self.order.push_back((now, key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_for_its_window_and_in_its_group() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.find(1, b"a", Nanos(0)), None);
+        seen.note(1, b"a", 7, Nanos(0));
+        assert_eq!(seen.find(1, b"a", Nanos(WINDOW_NANOS)), Some(7));
+        assert_eq!(seen.find(2, b"a", Nanos(0)), None);
+        assert_eq!(seen.find(1, b"b", Nanos(0)), None);
+        assert_eq!(seen.find(1, b"a", Nanos(WINDOW_NANOS + 1)), None);
+        assert!(seen.ids.is_empty() && seen.order.is_empty());
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        let mut seen = Seen::default();
+        for number in 0..2 * IDS_MAX as u64 {
+            let id = number.to_le_bytes();
+            assert_eq!(seen.find(1, &id, Nanos(1)), None);
+            seen.note(1, &id, number, Nanos(1));
+        }
+        assert!(seen.ids.len() <= IDS_MAX + 1, "{}", seen.ids.len());
+    }
+}
