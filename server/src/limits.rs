@@ -1,7 +1,5 @@
-//! Every bound of a server, derived once from the configuration and mostly not changed after.
+//! Every bound of a server, and the words that settings and shards share.
 
-use crate::config::{Config, ConfigError};
-use ringbolt_protocol::limits::{FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
 use ringbolt_protocol::subject::{Pattern, Subject};
 
 /// What happens to a message whose receiver's outbox is full.
@@ -116,14 +114,6 @@ pub struct Limits {
 
 /// Shards of one server.
 pub const SHARDS_MAX: usize = 128;
-/// Entries of a shard's submission queue: a turn that needs more submits in several calls.
-const RING_ENTRIES: u32 = 1024;
-const BUFFER_POOL_MAX: usize = 1024;
-/// Receive buffers of one shard, prefaulted: more is a typing error and would only fail to be mapped.
-const RECEIVE_BYTES_MAX: usize = 4 << 30;
-
-const _: () = assert!(RING_ENTRIES.is_power_of_two());
-const _: () = assert!((32 << 20) + 4 * SUBJECT_BYTES_MAX < FRAME_BODY_BYTES_CEILING as usize);
 
 impl Limits {
     /// Takes those over that may change while clients are connected.
@@ -155,65 +145,5 @@ impl Limits {
             |pattern: &str| Pattern::new(pattern.as_bytes()).is_ok_and(|pattern| pattern.matches(&subject));
         let own = self.slow_consumer_by_subject.iter().find(|(pattern, _)| matches(pattern));
         own.map_or(self.slow_consumer, |&(_, policy)| policy)
-    }
-
-    /// Derives and checks what no single setting can know.
-    pub fn derive(config: &Config) -> Result<Limits, ConfigError> {
-        let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });
-        if config.cores.is_empty() || config.cores.len() > SHARDS_MAX {
-            return error("cores", format!("a server has 1 to {SHARDS_MAX} shards"));
-        }
-        if config.outbox_bytes_max < 2 * config.payload_bytes_max {
-            let least = 2 * config.payload_bytes_max;
-            return error("outbox_bytes_max", format!("must hold two payloads: set it to {least} or more"));
-        }
-        if config.mesh_pending_bytes_max < 2 * config.payload_bytes_max {
-            let least = 2 * config.payload_bytes_max;
-            return error(
-                "mesh_pending_bytes_max",
-                format!("must hold two payloads: set it to {least} or more"),
-            );
-        }
-        let receive_bytes = config.receive_buffers * config.receive_buffer_bytes;
-        if receive_bytes > RECEIVE_BYTES_MAX {
-            let most = RECEIVE_BYTES_MAX / config.receive_buffer_bytes;
-            return error(
-                "receive_buffers",
-                format!("a shard's receive buffers may take 4GiB in all: set it to {most} or less"),
-            );
-        }
-        Ok(Limits {
-            shards: config.cores.len(),
-            connections_max: config.connections_max,
-            nats_connections_max: config.nats_connections_max,
-            subscriptions_max: config.subscriptions_max,
-            interned_subjects_max: config.interned_subjects_max,
-            subjects_max: config.subjects_max,
-            payload_bytes_max: config.payload_bytes_max,
-            control_line_bytes_max: config.control_line_bytes_max,
-            outbox_bytes_max: config.outbox_bytes_max,
-            slow_consumer: config.slow_consumer,
-            slow_consumer_by_subject: config.slow_consumer_by_subject.clone(),
-            outbox_segment_bytes: config.outbox_segment_bytes,
-            shared_payload_bytes_min: config.shared_payload_bytes_min,
-            mesh_pending_bytes_max: config.mesh_pending_bytes_max,
-            mesh_batch_bytes: config.mesh_batch_bytes,
-            mesh_ring_batches: config.mesh_ring_batches,
-            receive_buffer_bytes: config.receive_buffer_bytes as u32,
-            receive_buffers: config.receive_buffers as u16,
-            ring_entries: RING_ENTRIES,
-            hello_timeout_nanos: config.hello_timeout_nanos,
-            ping_interval_nanos: config.ping_interval_nanos,
-            ping_outstanding_max: config.ping_outstanding_max as u8,
-            drain_nanos_max: config.drain_nanos_max,
-            lame_duck_grace_nanos: config.lame_duck_grace_nanos,
-            lame_duck_nanos: config.lame_duck_nanos,
-            send_stall_nanos_max: config.send_stall_nanos_max,
-            lane_shares: config.lane_shares,
-            work_bytes_max: config.work_bytes_max,
-            memory_bytes_max: config.memory_bytes_max,
-            dead_letters_bytes_max: config.dead_letters_bytes_max,
-            buffer_pool_max: BUFFER_POOL_MAX,
-        })
     }
 }

@@ -6,7 +6,6 @@
 use ringbolt_server::config::settings::SETTINGS;
 use ringbolt_server::config::{Config, Sources};
 use ringbolt_server::io::metrics::ShardCollector;
-use ringbolt_server::limits::Limits;
 use ringbolt_server::shard::metrics::{Counter, Kind};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -81,7 +80,7 @@ fn the_example_file_is_valid() {
     sources.add_toml(example, Path::new("the example")).expect("known settings");
     // Its cores are not this machine's.
     let config = Config::from_sources(&sources).expect("valid settings");
-    Limits::derive(&config).expect("settings that agree");
+    config.limits().expect("settings that agree");
 }
 
 #[test]

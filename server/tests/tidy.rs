@@ -24,9 +24,8 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
 /// Modules of the server and those each may name, lowest first. Siblings never name each other.
 const SERVER_LAYERS: &[(&str, &[&str])] = &[
     ("access", &[]),
-    // `limits` is derived from the settings; the settings name its enum of policies.
     ("config", &["access", "limits"]),
-    ("limits", &["config"]),
+    ("limits", &[]),
     ("moment", &[]),
     ("shard", &["access", "limits", "moment"]),
     ("io", &["access", "config", "limits", "shard"]),

@@ -166,7 +166,7 @@ fn sources(matches: &ArgMatches) -> (Sources, Vec<ConfigError>) {
 /// The meaning of what was read; adds to `errors`, so that one run names everything that is wrong.
 fn checked(sources: &Sources, mut errors: Vec<ConfigError>) -> Result<(Config, Limits), Vec<ConfigError>> {
     let derived = Config::from_sources(sources).and_then(|config| {
-        let limits = Limits::derive(&config).map_err(|error| vec![error])?;
+        let limits = config.limits().map_err(|error| vec![error])?;
         Ok((config, limits))
     });
     match derived {

@@ -3,6 +3,7 @@
 //! operations page.
 
 mod cores;
+mod limits;
 pub mod nats;
 mod parse;
 pub mod settings;
@@ -30,7 +31,7 @@ pub enum WaitMode {
     Efficient,
 }
 
-/// Checked settings, ready to derive [`crate::limits::Limits`] from.
+/// Checked settings, ready to derive [`Limits`](crate::limits::Limits) from.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Cores to pin shards to, one a shard.
