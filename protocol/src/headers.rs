@@ -6,6 +6,7 @@
 
 use crate::command::{Compression, Flags, Priority};
 use crate::decimal;
+use std::borrow::Cow;
 
 /// How a block begins.
 pub const VERSION_LINE: &[u8] = b"NATS/1.0\r\n";
@@ -42,6 +43,11 @@ pub const ACCEPTED: &str = "Ringbolt-Accepted";
 pub const DELIVERED: &str = "Ringbolt-Delivered";
 pub const ERROR: &str = "Ringbolt-Error";
 
+/// Headers that the server alone writes: what a client says in them is taken out.
+const OWNED: [&str; 9] = [DELIVERIES, REPLY, SUBJECT, REASON, CLASS, ACCEPTED, DELIVERED, ERROR, GATHERED];
+/// How each of them begins.
+const OWNED_PREFIX: &[u8] = b"ringbolt-";
+
 const PRIORITIES: [(&str, Priority); 5] = [
     ("normal", Priority::Normal),
     ("critical", Priority::Critical),
@@ -61,6 +67,31 @@ pub fn find<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
         Some(value.trim_ascii())
     })
+}
+
+/// The block without the headers that the server alone writes, if it has some. They are known in capitals or
+/// not, and behind whatever some reader takes for the end of a line.
+pub fn without_owned(block: &[u8]) -> Option<Vec<u8>> {
+    let mut words = block.windows(OWNED_PREFIX.len());
+    if !words.any(|word| word.eq_ignore_ascii_case(OWNED_PREFIX)) {
+        return None;
+    }
+    let ends_line = |byte: &u8| matches!(byte, b'\n' | 0x0b..=0x0d | 0x1c..=0x1e);
+    let mut kept = Vec::with_capacity(block.len());
+    let (mut takes_out, mut cut) = (false, b'\n');
+    for line in block.split_inclusive(ends_line) {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default().trim_ascii();
+        let owned = OWNED.iter().any(|owned| name.eq_ignore_ascii_case(owned.as_bytes()));
+        // A header goes with the lines that continue it, and with the whole of its end.
+        let follows = matches!(line.first(), Some(b' ' | b'\t')) || line == b"\n" && cut == b'\r';
+        takes_out = owned || takes_out && follows;
+        if takes_out {
+            cut = *line.last().unwrap_or(&b'\n');
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    (kept.len() < block.len()).then_some(kept)
 }
 
 /// What the server's own headers say. What they do not say, or wrongly, is as if it were not there.
@@ -107,14 +138,27 @@ pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>)
     }
 }
 
+/// Appends a header. Its value may be anybody's words: they are one line.
+pub fn put(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(one_line(&String::from_utf8_lossy(value)).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Text with a blank in the place of each control character, and of whatever else some reader takes for the
+/// end of a line.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let ends_line = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if text.contains(ends_line) { Cow::Owned(text.replace(ends_line, " ")) } else { Cow::Borrowed(text) }
+}
+
 /// Appends a block with these headers in front of those of `block`, which may be empty; what `block` has
 /// of the same names goes. One without a value is only taken out.
 pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
     out.extend_from_slice(VERSION_LINE);
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        put(name, value, out);
     }
     let replaced = |line: &[u8]| {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
@@ -143,6 +187,44 @@ mod tests {
         assert_eq!(read(&block), (flags, 42));
         assert_eq!(find(&block, "Trace"), Some(&b"a b"[..]));
         assert_eq!(find(&block, "Tra"), None);
+    }
+
+    #[test]
+    fn what_only_the_server_writes_is_taken_out_however_it_is_hidden() {
+        let block = |lines: &str| format!("NATS/1.0\r\n{lines}\r\n").into_bytes();
+        for hidden in [
+            "Ringbolt-Reply: a\r\n",
+            "ringbolt-reply:a\r\n",
+            "RINGBOLT-REPLY : a\r\n",
+            " Ringbolt-Reply: a\r\n",
+            "Ringbolt-Reply: a\r\n\tb\r\n c\r\n",
+            "Ringbolt-Reply: a\rRingbolt-Error: b\r\n",
+            "Ringbolt-Reply\r\n",
+            "Ringbolt-Gathered: 1\nRingbolt-Deliveries: 1\n",
+        ] {
+            for (before, behind) in
+                [("", ""), ("A: b\r\n", "C: d\r\n"), ("A: b\r\n", "Ringbolt-Gather: 2\r\n")]
+            {
+                let cleaned = without_owned(&block(&format!("{before}{hidden}{behind}")));
+                assert_eq!(cleaned, Some(block(&format!("{before}{behind}"))), "{hidden:?}");
+            }
+        }
+        let cleaned = without_owned(b"NATS/1.0\r\nA: b\rRingbolt-Reply: c\r\n\r\n");
+        assert_eq!(cleaned.as_deref(), Some(&b"NATS/1.0\r\nA: b\r\r\n"[..]), "a bare return hides nothing");
+        for own in ["", "A: Ringbolt-Reply: b\r\n", "Ringbolt-Deadline: x\r\n", "Ringbolt-Replying: b\r\n"] {
+            assert_eq!(without_owned(&block(own)), None, "{own:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_value_holds_it_is_one_line() {
+        let mut lines = Vec::new();
+        put(ERROR, b"a\rb\nc\x0bd\x0ce\0f\x7fg\xffh\ti", &mut lines);
+        put(ERROR, "a\u{85}b\u{2028}c\u{2029}d\u{1c}\u{e9}".as_bytes(), &mut lines);
+        assert_eq!(
+            String::from_utf8_lossy(&lines),
+            "Ringbolt-Error: a b c d e f g\u{fffd}h i\r\nRingbolt-Error: a b c d \u{e9}\r\n"
+        );
     }
 
     #[test]

@@ -10,13 +10,23 @@ use ringbolt_protocol::native::encode;
 use ringbolt_server::limits::Shares;
 use ringbolt_server::shard::delivery::{BufferPool, Outbox};
 use ringbolt_server::shard::lanes::{LANES, Lane, Scheduler, Watch};
-use ringbolt_server::shard::{Dialect, Nanos};
+use ringbolt_server::shard::{ConnectionId, Dialect, Nanos, PublisherId};
 use std::collections::VecDeque;
 
 const SEGMENT_BYTES: usize = 256;
 
 fn shares() -> impl Strategy<Value = Shares> {
     prop::array::uniform5(0u16..=Shares::SUM_MAX / LANES as u16).prop_map(Shares)
+}
+
+/// Mostly small, and now and then as large as a message may be.
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 1usize..100, 2 => 300usize..70_000, 1 => Just(1 << 20)]
+}
+
+/// Many small items, or a few that are as large as many of them.
+fn burst() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![3 => (1usize..100, 1usize..2000), 1 => (1000usize..30_000, 1usize..3)]
 }
 
 /// A scheduler with queues of items that are only lengths.
@@ -40,11 +50,11 @@ impl Queues {
     /// Serves one item. Returns whether no lane is further behind its share than promised.
     fn serve(&mut self) -> bool {
         let Some(lane) = self.scheduler.next(&self.heads()) else { return true };
-        let waited = self.heads().map(|head| head > 0);
+        let heads = self.heads();
         let bytes = self.queues[lane as usize].pop_front().expect("it is not empty");
         let waits = self.heads().map(|head| head > 0);
         self.scheduler.served(lane, bytes, waits, self.shares);
-        self.watch.served(lane, bytes, (waited, waits), self.shares)
+        self.watch.served(lane, bytes, (heads, waits), self.shares)
     }
 }
 
@@ -62,6 +72,41 @@ proptest! {
             for _ in 0..served {
                 prop_assert!(queues.serve(), "{:?}", queues.watch);
             }
+        }
+    }
+
+    #[test]
+    fn a_lane_that_waits_gets_its_share_whatever_the_size_of_what_waits(
+        shares in shares(),
+        steps in prop::collection::vec((0..LANES, burst(), 0usize..2000), 1..60),
+    ) {
+        let mut queues = Queues::new(shares);
+        for (lane, (bytes, items), served) in steps {
+            queues.queues[lane].extend(std::iter::repeat_n(bytes, items));
+            for _ in 0..served {
+                prop_assert!(queues.serve(), "{:?}", queues.watch);
+            }
+        }
+    }
+
+    /// A debug build looks at every send, and ends if a lane starves.
+    #[test]
+    fn large_messages_of_any_lane_and_deadline_starve_nobody(
+        shares in shares(),
+        steps in prop::collection::vec((0..LANES, size(), any::<bool>(), 0u8..3), 1..60),
+    ) {
+        let mut play = Play::new(shares);
+        play.deliver(Lane::Normal, 10);
+        for (lane, bytes, timed, takes) in steps {
+            if timed {
+                play.deliver_timed(Lane::ALL[lane], bytes);
+            } else {
+                play.deliver(Lane::ALL[lane], bytes);
+            }
+            (0..takes).for_each(|_| play.take());
+        }
+        while !play.outbox.is_empty() {
+            play.take();
         }
     }
 
@@ -95,6 +140,7 @@ struct Play {
     sent: Vec<u8>,
     /// Messages written, by lane.
     written: [u64; LANES],
+    numbers: u64,
     /// For every answer, what was written before it.
     answers: Vec<[u64; LANES]>,
 }
@@ -107,6 +153,7 @@ impl Play {
             shares,
             sent: Vec::new(),
             written: [0; LANES],
+            numbers: 0,
             answers: Vec::new(),
         }
     }
@@ -144,6 +191,22 @@ impl Play {
             Lane::Normal => self.outbox.wrote(bytes),
             _ => self.outbox.wrote_in(lane, bytes),
         };
+    }
+
+    /// A message that has a deadline, each another one's.
+    fn deliver_timed(&mut self, lane: Lane, payload_bytes: usize) {
+        if !self.outbox.begin_timed() {
+            return self.deliver(lane, payload_bytes);
+        }
+        let (number, payload) = (self.numbers, Bytes::from(vec![0; payload_bytes]));
+        self.numbers += 1;
+        let connection = ConnectionId { slot: 0, generation: 1 };
+        let tail = self.outbox.tail_in(lane, 64, SEGMENT_BYTES, &mut self.pool);
+        tail.extend_from_slice(&[0; 24]);
+        self.outbox.share(lane, payload);
+        let deadline = Nanos(1 + number * 7919 % 101);
+        let stream = (PublisherId { shard: 0, connection }, number);
+        let _tell = self.outbox.wrote_timed(lane, 24 + payload_bytes, deadline, stream, &mut self.pool);
     }
 
     fn answer(&mut self) {
@@ -240,4 +303,17 @@ fn what_is_shed_is_the_least_important() {
         play.take();
     }
     assert!(!play.outbox.has_lanes(), "an answer does not wait for what was dropped");
+}
+
+#[test]
+fn a_large_message_with_a_deadline_may_wait_behind_many_small_ones() {
+    for lane in Lane::ALL {
+        let mut play = Play::new(Shares::default());
+        play.deliver(Lane::Normal, 100);
+        play.deliver_timed(lane, 1 << 20);
+        (0..40_000).for_each(|_| play.deliver(Lane::Critical, 100));
+        while !play.outbox.is_empty() {
+            play.take();
+        }
+    }
 }

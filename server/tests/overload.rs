@@ -174,3 +174,31 @@ fn a_group_drains_in_an_emergency_and_takes_no_more() {
     assert_eq!(done, kept, "what was kept is worked off");
     assert_eq!(world.count(Counter::EmergencyLevel), 0);
 }
+
+/// What the server answers on a client's word waits for another shard like messages do.
+#[test]
+fn confirmations_for_a_shard_that_takes_nothing_are_bounded_and_counted() {
+    const MESSAGES: u64 = 1500;
+    let limits = small_limits(2);
+    let mesh_bytes_max = limits.mesh_pending_bytes_max;
+    let mut world = World::new(limits, 1);
+    let publisher = client(&mut world, 0, &["in"]);
+    let member = client(&mut world, 1, &[]);
+    world.clients[member].subscribe(1, "job", Some("g;ack;inflight=1"), SlowConsumer::Default);
+    world.write(member);
+    world.settle(&BTreeSet::new());
+    let block = "NATS/1.0\r\nNats-Expected-Stream: ringbolt\r\n\r\n";
+    for _ in 0..MESSAGES {
+        world.clients[publisher].publish_with_headers("job", Some("in"), block, b"do");
+        world.write(publisher);
+        while world.receive(publisher, 512) {}
+        while world.send_batch(0, 1) {
+            world.receive_batch(0, 1);
+        }
+    }
+    let dropped = world.count(Counter::DropsMeshFull);
+    assert!(dropped > 0 && MESSAGES * 30 > 2 * mesh_bytes_max as u64, "{dropped}");
+    world.settle(&BTreeSet::new());
+    let confirmed = world.clients[publisher].payloads(1).len() as u64;
+    assert_eq!((confirmed + dropped, world.count(Counter::WorkMessages)), (MESSAGES, MESSAGES));
+}

@@ -2,6 +2,7 @@
 
 use super::Info;
 use crate::decimal;
+use crate::headers::one_line;
 
 pub const CRLF: &[u8] = b"\r\n";
 pub const OK: &[u8] = b"+OK\r\n";
@@ -46,11 +47,42 @@ pub fn message_line_end(out: &mut Vec<u8>, reply: Option<&[u8]>, header_bytes: u
     out.extend_from_slice(CRLF);
 }
 
-/// Appends `-ERR '…'`.
+/// Appends `-ERR '…'`. The message is one line, whatever is in it.
 pub fn error(out: &mut Vec<u8>, message: &str) {
     out.extend_from_slice(b"-ERR '");
-    out.extend_from_slice(message.as_bytes());
+    out.extend_from_slice(one_line(message).as_bytes());
     out.extend_from_slice(b"'\r\n");
+}
+
+/// A client's text as an error repeats it: in quotes, with what cannot be seen spelled out, as Go does.
+pub fn quoted(text: &[u8]) -> String {
+    let mut quoted = String::from('"');
+    for chunk in text.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '"' | '\\' => quoted.extend(['\\', letter]),
+                '\x07' => quoted += "\\a",
+                '\x08' => quoted += "\\b",
+                '\t' => quoted += "\\t",
+                '\n' => quoted += "\\n",
+                '\x0b' => quoted += "\\v",
+                '\x0c' => quoted += "\\f",
+                '\r' => quoted += "\\r",
+                '\0'..' ' | '\x7f' => quoted += &format!("\\x{:02x}", u32::from(letter)),
+                _ if is_unseen(letter) => quoted += &format!("\\u{:04x}", u32::from(letter)),
+                _ => quoted.push(letter),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| quoted += &format!("\\x{byte:02x}"));
+    }
+    quoted + "\""
+}
+
+/// Blanks other than the usual one, controls, and marks that change how text is laid out.
+fn is_unseen(letter: char) -> bool {
+    letter != ' ' && (letter.is_control() || letter.is_whitespace())
+        || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 pub fn info(out: &mut Vec<u8>, info: &Info<'_>) {

@@ -14,7 +14,7 @@ const SIZE_DIGITS_MAX: usize = 9;
 /// What this receiver takes from one client.
 #[derive(Clone, Copy, Debug)]
 pub struct ParseLimits {
-    /// Longest arguments of an operation.
+    /// Longest arguments of an operation, and most blanks before them.
     pub line_bytes_max: usize,
     /// Longest payload, headers included.
     pub payload_bytes_max: usize,
@@ -177,13 +177,10 @@ fn parse_any<'a>(input: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Pa
     if !is_blank(first) && !stands_alone {
         return Err(ParseError::UnknownOperation);
     }
-    let Some(blanks) = behind.iter().position(|&byte| !is_blank(byte)) else {
-        return if behind.len() > limits.line_bytes_max {
-            Err(ParseError::LineTooLong)
-        } else {
-            Ok(Parsed::IncompleteLine)
-        };
-    };
+    let blanks = behind.iter().take_while(|&&byte| is_blank(byte)).count();
+    if blanks > limits.line_bytes_max {
+        return Err(ParseError::LineTooLong);
+    }
     let line = &behind[blanks..];
     // The first byte belongs to the arguments even if it is the end of the line; a return anywhere
     // in them takes their last byte away.
@@ -218,20 +215,21 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// An operation without arguments: what stands behind it on its line is skipped.
+/// An operation without arguments: what stands behind it on its line is skipped, and is no longer than
+/// arguments may be.
 fn bare<'a>(
     verb: Verb,
     input: &'a [u8],
     verb_bytes: usize,
     limits: &ParseLimits,
 ) -> Result<Parsed<'a>, ParseError> {
-    let Some(end) = input.iter().skip(verb_bytes).position(|&byte| byte == b'\n') else {
-        return if input.len() - verb_bytes > limits.line_bytes_max {
-            Err(ParseError::LineTooLong)
-        } else {
-            Ok(Parsed::IncompleteLine)
-        };
-    };
+    let behind = &input[verb_bytes..];
+    let end = behind.iter().position(|&byte| byte == b'\n');
+    let skipped = &behind[..end.unwrap_or(behind.len())];
+    if skipped.len() - usize::from(skipped.contains(&b'\r')) > limits.line_bytes_max {
+        return Err(ParseError::LineTooLong);
+    }
+    let Some(end) = end else { return Ok(Parsed::IncompleteLine) };
     let command = match verb {
         Verb::Ping => Command::Ping,
         Verb::Pong => Command::Pong,

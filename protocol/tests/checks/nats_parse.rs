@@ -39,6 +39,7 @@ pub fn check(input: &[u8]) -> usize {
             Err(error) => {
                 let longer = [rest, b"\r\nPING\r\n"].concat();
                 assert_eq!(parse(&longer, &LIMITS), Err(error), "more bytes mend nothing");
+                check_cuts(rest, error);
                 return commands;
             }
         }
@@ -53,11 +54,21 @@ fn check_case(rest: &[u8], parsed: &Result<Parsed<'_>, ParseError>) {
     }
 }
 
+/// Whatever arrives of an operation first, the rest is waited for.
 fn check_prefixes(whole: &[u8]) {
-    for length in [0, 1, 2, 5, 9, whole.len() / 2, whole.len() - 1] {
-        if length < whole.len() {
-            let parsed = parse(&whole[..length], &LIMITS);
-            assert!(matches!(parsed, Ok(Parsed::IncompleteLine | Parsed::IncompletePayload { .. })));
+    for length in 0..whole.len() {
+        let parsed = parse(&whole[..length], &LIMITS);
+        let waits = matches!(parsed, Ok(Parsed::IncompleteLine | Parsed::IncompletePayload { .. }));
+        assert!(waits, "{parsed:?} for {length} of {}", whole.len());
+    }
+}
+
+/// Whatever arrives of a wrong operation first, the same is wrong with it, now or later.
+fn check_cuts(wrong: &[u8], error: ParseError) {
+    for length in 0..wrong.len() {
+        match parse(&wrong[..length], &LIMITS) {
+            Ok(Parsed::IncompleteLine | Parsed::IncompletePayload { .. }) => {}
+            other => assert_eq!(other, Err(error), "{length} of {}", wrong.len()),
         }
     }
 }

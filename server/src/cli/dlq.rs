@@ -4,6 +4,7 @@ use super::EXIT_HOST;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
+use ringbolt_protocol::headers::one_line;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -99,13 +100,18 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// Likewise, on one line: subjects and errors are anybody's words, and a terminal obeys some of them.
+fn line(value: &Value) -> String {
+    one_line(&text(value)).into_owned()
+}
+
 fn list(letters: &Value) -> String {
     let mut table = format!(
         "{:<12} {:<10} {:>10} {:>8}  {:<30}  subject\n",
         "id", "reason", "deliveries", "bytes", "died"
     );
     for letter in letters.as_array().into_iter().flatten() {
-        let field = |name: &str| text(&letter[name]);
+        let field = |name: &str| line(&letter[name]);
         table += &format!(
             "{:<12} {:<10} {:>10} {:>8}  {:<30}  {}\n",
             field("id"),
@@ -133,7 +139,7 @@ fn show(letter: &Value) -> String {
         "error",
         "reply",
     ] {
-        told += &format!("{name:<10}  {}\n", text(&letter[name]));
+        told += &format!("{name:<10}  {}\n", line(&letter[name]));
     }
     told += &format!("\n{}", text(&letter["headers"]));
     let payload = STANDARD.decode(text(&letter["payload_base64"])).unwrap_or_default();
@@ -142,4 +148,20 @@ fn show(letter: &Value) -> String {
         told.push('\n');
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_clients_said_is_one_line_and_commands_no_terminal() {
+        let letter = json!({ "subject": "a\u{1b}[2J\u{9b}b\rc", "error": "no\nid  0-1", "headers": "" });
+        for told in [list(&json!([letter])), show(&letter)] {
+            assert!(told.contains("a [2J b c\n"), "{told}");
+            assert!(!told.chars().any(|letter| letter.is_control() && letter != '\n'), "{told:?}");
+        }
+        assert!(show(&letter).contains("error       no id  0-1\n"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::mesh::interest::Answer;
 use super::metrics::Counter;
+use super::reserved;
 use super::session::Stage;
 use super::{ConnectionId, Effects, Shard, is_lenient};
 use crate::limits::SlowConsumerPolicy;
@@ -185,6 +186,10 @@ impl Shard {
                 return self.refuse(id, code, FrameType::Intern, about, &message, effects);
             }
         };
+        if reserved::refuses_number(subject.as_bytes()) {
+            let (code, message) = (RefusalCode::InvalidSubject, "this subject is written out or not at all");
+            return self.refuse(id, code, FrameType::Intern, about, message, effects);
+        }
         let limit = self.delivery.limits.interned_subjects_max;
         let in_range = intern.id >= 1 && intern.id as usize <= limit;
         let Some(pinned) = in_range.then(|| self.spaces[0].subjects.pin(subject)).flatten() else {

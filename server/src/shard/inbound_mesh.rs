@@ -34,6 +34,9 @@ impl Shard {
                 }
                 Record::Pause { publisher } => self.delivery.hold_back(publisher, effects),
                 Record::Resume { publisher } => self.delivery.let_go(publisher, effects),
+                Record::Answer { client, account, reply, words } => {
+                    self.answer_at(client, account, reply, words, effects);
+                }
                 Record::Fence => self.fence(from, effects),
             }
         }
@@ -76,13 +79,16 @@ impl Shard {
             subject_id,
             reply: publish.reply,
             header_bytes: publish.header_bytes,
+            deliveries: publish.deliveries,
             payload: publish.payload,
         };
+        let foreign = route.foreign || self.delivery.is_foreign(publish.reply);
         let mut fan_out = FanOut {
             delivery: &mut self.delivery,
             random: &mut self.random,
             subject_hash,
             hops: publish.hops,
+            foreign,
         };
         match late {
             Some(requester) if publish.plain => fan_out.plain_but(requester, route, &message, effects),

@@ -3,7 +3,8 @@
 //! The more important lane goes first, but every lane that waits gets its share of what is served: a lane
 //! earns credit from every byte served while it waits, and goes first as soon as its credit pays for
 //! what stands at its head. So over any stretch in which a lane always waits and `n` bytes are served, it
-//! gets at least its share of `n` less [`SLACK_HEADS`] times the largest head (`tests/lanes.rs`).
+//! gets at least its share of `n` less [`SLACK_HEADS`] times the largest head of any lane, whether it was
+//! served or only waited (`tests/lanes.rs`).
 
 pub use crate::limits::LANES;
 use crate::limits::Shares;
@@ -52,18 +53,20 @@ pub struct Watch {
 
 impl Watch {
     /// Takes that `bytes` of a lane were served. Returns whether no lane is further behind its share than
-    /// is promised. `waited` and `waits`: which lanes had something before and have after it.
+    /// is promised. `heads`: what stood at the head of each lane before; `waits`: which have something after.
     pub fn served(
         &mut self,
         lane: Lane,
         bytes: usize,
-        (waited, waits): ([bool; LANES], [bool; LANES]),
+        (heads, waits): ([usize; LANES], [bool; LANES]),
         shares: Shares,
     ) -> bool {
-        self.largest = self.largest.max(bytes as i64);
+        // A lane waits for as long as the others take to pay for what it has next.
+        self.largest =
+            heads.into_iter().chain([bytes]).map(|bytes| bytes as i64).fold(self.largest, i64::max);
         for place in 0..LANES {
             let (behind, least) = &mut self.behind[place];
-            if !waited[place] || !waits[place] {
+            if heads[place] == 0 || !waits[place] {
                 (*behind, *least) = (0, 0);
                 continue;
             }

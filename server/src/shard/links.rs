@@ -5,6 +5,7 @@
 
 use super::delivery::Message;
 use super::publish::FanOut;
+use super::reserved::{self, SERVICE_REPLIES};
 use super::{AccountId, Effects, Shard};
 use crate::access::{Link, LinkKind};
 use ringbolt_protocol::subject::Subject;
@@ -12,8 +13,6 @@ use std::hash::Hasher;
 
 /// Links that follow one another; accounts may be linked in a circle.
 const DEPTH_MAX: usize = 4;
-/// How the reply subjects of services begin; clients may publish to them, and ask for none.
-const REPLY_PREFIX: &str = "_R_.";
 
 /// Links by the account they begin in.
 #[derive(Debug, Default)]
@@ -51,12 +50,12 @@ impl Links {
     fn reply_of(&self, account: AccountId, reply: &[u8]) -> Option<String> {
         let reply = std::str::from_utf8(reply).ok()?;
         let seal = self.seal(account, reply);
-        Some(format!("{REPLY_PREFIX}{seal:016x}.{}.{reply}", account.0))
+        Some(format!("{SERVICE_REPLIES}{seal:016x}.{}.{reply}", account.0))
     }
 
     /// The account and subject that an answer is for.
-    fn answered<'s>(&self, subject: &'s str) -> Option<(AccountId, &'s str)> {
-        let mut parts = subject.strip_prefix(REPLY_PREFIX)?.splitn(3, '.');
+    pub(super) fn answered<'s>(&self, subject: &'s str) -> Option<(AccountId, &'s str)> {
+        let mut parts = subject.strip_prefix(SERVICE_REPLIES)?.splitn(3, '.');
         let seal = u64::from_str_radix(parts.next()?, 16).ok()?;
         let account = AccountId(parts.next()?.parse().ok()?);
         let reply = parts.next()?;
@@ -81,12 +80,21 @@ impl Shard {
             return false;
         }
         let mut taken = false;
-        if let Some((account, reply)) = self.links.answered(message.subject) {
+        // Between accounts no subject becomes one of the server's own that was none.
+        let speaks_as_server = |subject: &str| {
+            reserved::is_servers(subject.as_bytes()) && !reserved::is_servers(message.subject.as_bytes())
+        };
+        if let Some((account, reply)) = self.links.answered(message.subject)
+            && !speaks_as_server(reply)
+        {
             taken |= self.route_in(account, reply, message.reply, message, depth, effects);
         }
         for place in 0..self.links.by_account[usize::from(message.account.0)].len() {
             let link = &self.links.by_account[usize::from(message.account.0)][place];
             let Some(subject) = link.map(message.subject) else { continue };
+            if speaks_as_server(&subject) {
+                continue;
+            }
             let (to, kind) = (AccountId(link.to), link.kind);
             let reply = match (kind, message.reply) {
                 (LinkKind::Service, Some(reply)) => self.links.reply_of(message.account, reply),
@@ -113,8 +121,9 @@ impl Shard {
         let subject_id = space.subjects.resolve(subject);
         let (text, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let there = Message { account, subject: text, subject_id, reply, ..*message };
-        let mut fan_out =
-            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        let foreign = route.foreign || self.delivery.is_foreign(reply);
+        let (delivery, random) = (&mut self.delivery, &mut self.random);
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         let mut taken = !route.is_empty() && fan_out.everyone(route, &there, effects);
         if self.links.concern(account) {
             let there = Message { account, subject: subject.as_str(), subject_id, reply, ..*message };

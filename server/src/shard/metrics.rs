@@ -73,6 +73,7 @@ counters! {
     DropsOutboxHardLimit: Counter "messages_dropped" by "outbox_hard_limit", "Messages dropped.";
     DropsConnectionEnded: Counter "messages_dropped" by "connection_ended", "Messages dropped.";
     DropsMeshFull: Counter "messages_dropped" by "mesh_full", "Messages dropped.";
+    DropsNativeLimits: Counter "messages_dropped" by "native_limits", "Messages dropped.";
     DropsNoQueueMember: Counter "messages_dropped" by "no_queue_member", "Messages dropped.";
     DropsExpired: Counter "messages_dropped" by "expired", "Messages dropped.";
     DropsWorkFull: Counter "messages_dropped" by "work_full", "Messages dropped.";

@@ -26,6 +26,7 @@ mod links;
 mod publish;
 mod receive;
 mod requests;
+mod reserved;
 mod runs;
 mod subscriptions;
 
@@ -342,7 +343,10 @@ impl Shard {
     /// Ends subscriptions that had their last delivery: their ids are free for the client's next words.
     fn remove_expired(&mut self, effects: &mut Effects) {
         while let Some(key) = self.delivery.expired.pop() {
-            self.remove_subscription(key, false, effects);
+            let subscription = self.delivery.subscriptions.get(key as usize);
+            if subscription.is_some_and(|had| had.delivered >= had.deliveries_max) {
+                self.remove_subscription(key, false, effects);
+            }
         }
     }
 

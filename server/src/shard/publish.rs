@@ -6,6 +6,7 @@ use super::mesh::Record;
 use super::mesh::batch::{MeshPayload, MeshPublish};
 use super::metrics::Counter;
 use super::random::Random;
+use super::reserved;
 use super::router::subjects::SubjectId;
 use super::router::{GroupRoute, Route, Target};
 use super::session::Stage;
@@ -45,8 +46,11 @@ impl Shard {
                 return self.refuse_publish(id, publish, refused, effects);
             }
         };
-        let taken = self.route(id, subject_id, publish, backing, effects)
-            || publish.header_bytes > 0 && self.bury_unroutable(id, subject_id, publish, effects);
+        let taken = if publish.header_bytes > 0 {
+            self.route_with_headers(id, subject_id, publish, backing, effects)
+        } else {
+            self.route(id, subject_id, publish, backing, effects)
+        };
         if !taken {
             self.no_responders(id, publish, effects);
         }
@@ -72,7 +76,30 @@ impl Shard {
         self.route_within(id, account, subject_id, publish, backing, effects)
     }
 
-    /// Likewise, where there are headers to heed, links between accounts, or requests to look after.
+    /// Likewise, of a publish with headers, without those that the server alone writes. If nobody takes it,
+    /// it may become a dead letter.
+    #[cold]
+    pub(super) fn route_with_headers(
+        &mut self,
+        id: ConnectionId,
+        subject_id: SubjectId,
+        publish: &Publish<'_>,
+        backing: Option<&Bytes>,
+        effects: &mut Effects,
+    ) -> bool {
+        let (block, rest) = publish.payload.split_at(publish.header_bytes as usize);
+        let Some(mut payload) = headers::without_owned(block) else {
+            return self.route(id, subject_id, publish, backing, effects)
+                || self.bury_unroutable(id, subject_id, publish, effects);
+        };
+        let header_bytes = payload.len() as u32;
+        payload.extend_from_slice(rest);
+        let cleaned = Publish { header_bytes, payload: &payload, ..*publish };
+        self.route(id, subject_id, &cleaned, None, effects)
+            || self.bury_unroutable(id, subject_id, &cleaned, effects)
+    }
+
+    /// Delivers a publish where there are headers to heed, links between accounts, or requests to look after.
     #[cold]
     #[inline(never)]
     fn route_with_care(
@@ -121,8 +148,11 @@ impl Shard {
         let shared = shared(publish.payload, backing, self.delivery.limits.shared_payload_bytes_min);
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, subject_id), publish, shared.as_ref());
-        let mut fan_out =
-            FanOut { delivery: &mut self.delivery, random: &mut self.random, subject_hash, hops: 0 };
+        // The reply subject of a native client was looked at when it came.
+        let foreign =
+            route.foreign || publish.reply.is_some() && self.delivery.is_foreign_of(id, publish.reply);
+        let (delivery, random) = (&mut self.delivery, &mut self.random);
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         fan_out.everyone(route, &message, effects)
     }
 
@@ -140,8 +170,9 @@ impl Shard {
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, subject_id), publish, None);
+        let foreign = route.foreign || self.delivery.is_foreign(message.reply);
         let (delivery, random) = (&mut self.delivery, &mut self.random);
-        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0 };
+        let mut fan_out = FanOut { delivery, random, subject_hash, hops: 0, foreign };
         fan_out.plain_but(requester, route, &message, effects);
         fan_out.elsewhere(route, &message, effects);
         true
@@ -187,8 +218,13 @@ impl Shard {
         if payload_bytes > self.delivery.limits.payload_bytes_max {
             return Err((RefusalCode::PayloadTooLarge, "the payload exceeds payload_bytes_max"));
         }
-        if publish.reply.is_some_and(|reply| Subject::new(reply).is_err()) {
-            return Err((RefusalCode::InvalidSubject, "the reply subject is not a subject"));
+        if let Some(reply) = publish.reply {
+            if Subject::new(reply).is_err() {
+                return Err((RefusalCode::InvalidSubject, "the reply subject is not a subject"));
+            }
+            if reserved::refuses_reply(reply) {
+                return Err((RefusalCode::InvalidSubject, "the reply subject is not for answers"));
+            }
         }
         match publish.subject {
             SubjectRef::Interned(number) => session
@@ -197,6 +233,9 @@ impl Shard {
                 .and_then(|interned| interned.subject(number))
                 .ok_or((RefusalCode::UnknownInternedSubject, "no INTERN gave this number a subject")),
             SubjectRef::Literal(text) => match Subject::new(text) {
+                Ok(_) if reserved::refuses(text) => {
+                    Err((RefusalCode::InvalidSubject, "the subject is not for clients to publish to"))
+                }
                 Ok(subject) => Ok(self.spaces[0].subjects.resolve(subject)),
                 Err(_) => Err((RefusalCode::InvalidSubject, "the subject is not valid")),
             },
@@ -255,6 +294,7 @@ pub(super) fn message_of<'m>(
         subject_id,
         reply: publish.reply,
         header_bytes: publish.header_bytes,
+        deliveries: 0,
         payload: match shared {
             Some(bytes) => MeshPayload::Shared(bytes),
             None => MeshPayload::Copied(publish.payload),
@@ -268,6 +308,8 @@ pub(super) struct FanOut<'s> {
     pub random: &'s mut Random,
     pub subject_hash: u64,
     pub hops: u8,
+    /// The message is beyond what native clients are promised of subjects: they do not get it.
+    pub foreign: bool,
 }
 
 impl FanOut<'_> {
@@ -302,8 +344,23 @@ impl FanOut<'_> {
         effects: &mut Effects,
     ) {
         for &target in route.plain.iter().filter(|target| target.slot != connection.slot) {
-            self.delivery.deliver(target, message, effects);
+            if !self.spares(target) {
+                self.delivery.deliver(target, message, effects);
+            }
         }
+    }
+
+    /// Whether a subscription does not get the message because it is beyond what its client was promised.
+    #[inline]
+    fn spares(&mut self, target: Target) -> bool {
+        self.foreign && self.spares_native(target)
+    }
+
+    #[cold]
+    fn spares_native(&mut self, target: Target) -> bool {
+        let spared = self.delivery.is_native(target);
+        self.delivery.counters.add(Counter::DropsNativeLimits, u64::from(spared));
+        spared
     }
 
     /// The messages of a run to every plain subscription and every shard that has some; the route has no
@@ -323,9 +380,21 @@ impl FanOut<'_> {
         if message.header_bytes > 0 && self.is_expired(message) {
             return true;
         }
+        if self.foreign {
+            return self.plain_foreign(route, message, effects);
+        }
         let mut taken = false;
         for &target in &route.plain {
             taken |= self.delivery.deliver(target, message, effects);
+        }
+        taken
+    }
+
+    #[cold]
+    fn plain_foreign(&mut self, route: &Route, message: &Message<'_>, effects: &mut Effects) -> bool {
+        let mut taken = false;
+        for &target in &route.plain {
+            taken |= !self.spares(target) && self.delivery.deliver(target, message, effects);
         }
         taken
     }
@@ -394,7 +463,7 @@ impl FanOut<'_> {
             if let Some(work) = self.delivery.subscriptions[target.subscription as usize].work {
                 return self.delivery.work_off(work, message, effects);
             }
-            if self.delivery.deliver(target, message, effects) {
+            if !self.spares(target) && self.delivery.deliver(target, message, effects) {
                 return true;
             }
         }
@@ -430,6 +499,7 @@ impl FanOut<'_> {
             subject: message.subject,
             reply: message.reply,
             header_bytes: message.header_bytes,
+            deliveries: message.deliveries,
             group,
             payload: message.payload,
         });

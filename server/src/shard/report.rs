@@ -89,19 +89,22 @@ impl Shard {
     fn patterns_of(&self, session: &Session) -> Vec<PatternReport> {
         let keys = session.subscription_keys();
         let report = |key: u32| {
-            let subscription = &self.delivery.subscriptions[key as usize];
+            let subscription = self.delivery.subscriptions.get(key as usize)?;
+            if subscription.slot != session.id.slot {
+                return None;
+            }
             let id = match subscription.sid() {
                 [] => subscription.client_id.to_string(),
                 sid => String::from_utf8_lossy(sid).into_owned(),
             };
-            PatternReport {
+            Some(PatternReport {
                 pattern: subscription.pattern.to_string(),
                 group: subscription.group.as_ref().map(|name| name.to_string()),
                 id,
                 delivered: subscription.delivered,
                 deliveries_max: Some(subscription.deliveries_max).filter(|&max| max != u64::MAX),
-            }
+            })
         };
-        keys.into_iter().map(report).collect()
+        keys.into_iter().filter_map(report).collect()
     }
 }

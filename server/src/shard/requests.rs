@@ -173,11 +173,11 @@ impl Shard {
         let gather = headers::find(block, headers::GATHER);
         let wanted = gather.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
         let deadline = deadline(block, self.identity.unix_epoch_nanos);
-        let reply = publish.reply.and_then(|reply| std::str::from_utf8(reply).ok());
+        let reply = publish.reply.and_then(|reply| Subject::relaxed(reply).ok());
         let (Some(reply), true) = (reply, deadline.is_some() || wanted > 0) else { return };
         let now = self.delivery.now;
         let deadline = deadline.unwrap_or(Nanos(now.0.saturating_add(GATHER_NANOS_MAX)));
-        let key = (account, Box::from(reply), publish.correlation_id);
+        let key = (account, Box::from(reply.as_str()), publish.correlation_id);
         if !self.requests.watch(key, id, deadline, wanted.min(GATHER_MAX)) {
             self.delivery.counters.add(Counter::RequestsUnwatched, 1);
         }
@@ -239,14 +239,8 @@ impl Shard {
             if self.delivery.sessions.get(id).is_none() {
                 continue;
             }
-            let space = &mut self.spaces[usize::from(account.0)];
-            let subject_id = space.subjects.resolve(Subject::trusted(&reply));
-            let (subject, _, route) = space.subjects.route(subject_id, &space.router);
-            let end =
-                Message { account, correlation_id, subject, subject_id, header_bytes, payload, ..EMPTY };
-            for &target in route.plain.iter().filter(|target| target.slot == id.slot) {
-                self.delivery.deliver(target, &end, effects);
-            }
+            let end = Message { account, correlation_id, header_bytes, payload, ..EMPTY };
+            self.tell(id, &reply, &end, effects);
         }
     }
 }

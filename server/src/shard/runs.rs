@@ -6,12 +6,14 @@ use super::identity::PublisherId;
 use super::mesh::batch::MeshPayload;
 use super::metrics::Counter;
 use super::publish::FanOut;
+use super::reserved;
 use super::router::subjects::SubjectId;
 use super::{ConnectionId, Effects, Shard};
 use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
 use ringbolt_protocol::limits::HEADER_BYTES;
 use ringbolt_protocol::native::batch::PublishBatch;
+use ringbolt_protocol::native::control::RefusalCode;
 use ringbolt_protocol::native::header::FrameType;
 use ringbolt_protocol::native::scan_run;
 use ringbolt_protocol::varint;
@@ -75,7 +77,13 @@ impl Shard {
         };
         let about = one(b"");
         self.delivery.counters.add(Counter::MessagesIn, u64::from(batch.messages.count()));
-        let subject_id = match self.acceptable(id, &about, batch.messages.largest_bytes()) {
+        let acceptable = match batch.subject {
+            SubjectRef::Literal(text) if reserved::refuses_number(text) => {
+                Err((RefusalCode::InvalidSubject, "what is published to this subject comes one by one"))
+            }
+            _ => self.acceptable(id, &about, batch.messages.largest_bytes()),
+        };
+        let subject_id = match acceptable {
             Ok(subject_id) => subject_id,
             Err((code, message)) => {
                 if self.drain.draining() {
@@ -139,10 +147,11 @@ impl Shard {
             subject_id,
             reply: None,
             header_bytes: 0,
+            deliveries: 0,
             payload: MeshPayload::Copied(&[]),
         };
         let (delivery, random) = (&mut self.delivery, &mut self.random);
-        FanOut { delivery, random, subject_hash, hops: 0 }.run(route, run, &common, effects);
+        FanOut { delivery, random, subject_hash, hops: 0, foreign: false }.run(route, run, &common, effects);
         true
     }
 }

@@ -1,6 +1,6 @@
 //! One connection as its shard knows it: stage, unfinished frame, outbox, subscriptions, subjects.
 
-use super::delivery::Outbox;
+use super::delivery::{Outbox, Subscription};
 use super::event::Dialect;
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::nats::NatsSession;
@@ -110,6 +110,20 @@ impl Session {
         keys
     }
 
+    /// One of its subscriptions is gone: that of this key, and no other.
+    pub fn forget_subscription(&mut self, subscription: &Subscription, key: u32) {
+        if let Some(map) = &mut self.subscriptions
+            && map.get(&subscription.client_id) == Some(&key)
+        {
+            map.remove(&subscription.client_id);
+        }
+        if let Some(nats) = &mut self.nats
+            && nats.subscriptions.get(subscription.sid()) == Some(&key)
+        {
+            nats.subscriptions.remove(subscription.sid());
+        }
+    }
+
     /// Keys of all its subscriptions, which it forgets.
     pub fn take_subscriptions(&mut self) -> Vec<u32> {
         let keys = self.subscription_keys();
@@ -165,6 +179,8 @@ impl Interned {
 pub struct Sessions {
     slots: Vec<Option<Box<Session>>>,
     count: usize,
+    /// Those of them that speak the native dialect.
+    natives: usize,
 }
 
 impl Sessions {
@@ -174,12 +190,14 @@ impl Sessions {
             self.slots.resize_with(slot + 1, || None);
         }
         assert!(self.slots[slot].is_none(), "the edge re-used a slot before it reported the close");
+        self.natives += usize::from(session.nats.is_none());
         self.slots[slot] = Some(Box::new(session));
         self.count += 1;
     }
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<Box<Session>> {
-        self.get(id)?;
+        let native = self.get(id)?.nats.is_none();
+        self.natives -= usize::from(native);
         self.count -= 1;
         self.slots[id.slot as usize].take()
     }
@@ -197,6 +215,12 @@ impl Sessions {
     #[inline]
     pub fn at(&mut self, slot: u32) -> Option<&mut Session> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Whether any connection speaks the native dialect.
+    #[inline]
+    pub fn has_natives(&self) -> bool {
+        self.natives > 0
     }
 
     pub fn len(&self) -> usize {

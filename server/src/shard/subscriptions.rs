@@ -19,8 +19,8 @@ use std::rc::Rc;
 pub(super) struct Wanted<'a> {
     /// A native client's number for it, or 0.
     pub client_id: u32,
-    /// What a NATS client's deliveries say, or nothing.
-    pub line: Box<[u8]>,
+    /// A NATS client's id for it, or nothing.
+    pub sid: &'a [u8],
     /// What each of its deliveries is checked by.
     pub filter: Option<Rc<Permissions>>,
     pub pattern: Pattern<'a>,
@@ -69,7 +69,7 @@ impl Shard {
             return Err((RefusalCode::SubscriptionLimit, message));
         }
         let group = group.as_deref();
-        let wanted = Wanted { client_id, line: Box::default(), filter: None, pattern, group, work, policy };
+        let wanted = Wanted { client_id, sid: b"", filter: None, pattern, group, work, policy };
         let key = self.add_subscription(id, wanted, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
         let map = session
@@ -86,15 +86,17 @@ impl Shard {
         wanted: Wanted<'_>,
         effects: &mut Effects,
     ) -> u32 {
-        let Wanted { client_id, line, filter, pattern, group, work, policy } = wanted;
+        let Wanted { client_id, sid, filter, pattern, group, work, policy } = wanted;
         let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
+        let exact = !pattern.has_wildcard();
         let key = self.delivery.subscriptions.insert(Subscription {
             slot: id.slot,
             account,
             client_id,
-            line,
+            line: Subscription::nats_line(pattern.as_str(), exact, sid),
+            sid_bytes: sid.len() as u32,
             filter,
-            exact: !pattern.has_wildcard(),
+            exact,
             policy,
             work: None,
             delivered: 0,
@@ -103,7 +105,8 @@ impl Shard {
             group: group.map(Into::into),
         }) as u32;
         if let (Some(options), Some(name)) = (work, group) {
-            let group = self.delivery.book.join(account, name, options, pattern.as_str(), (key, id));
+            let member = (key, id, sid.is_empty());
+            let group = self.delivery.book.join(account, name, options, pattern.as_str(), member);
             self.delivery.subscriptions[key as usize].work = Some(group);
         }
         let target = Target { subscription: key, slot: id.slot };
@@ -122,13 +125,19 @@ impl Shard {
     ) -> bool {
         let Some(session) = self.delivery.sessions.get(id) else { return false };
         let Some(key) = session.subscription(client_id) else { return false };
-        self.end_subscription_after(key, deliveries_max, effects);
+        self.end_subscription_after(id, key, deliveries_max, effects);
         true
     }
 
-    /// Ends a subscription after so many deliveries since it began; now, if it had them.
-    pub(super) fn end_subscription_after(&mut self, key: u32, deliveries_max: u64, effects: &mut Effects) {
-        let subscription = &mut self.delivery.subscriptions[key as usize];
+    /// Ends a connection's subscription after so many deliveries since it began; now, if it had them.
+    pub(super) fn end_subscription_after(
+        &mut self,
+        id: ConnectionId,
+        key: u32,
+        deliveries_max: u64,
+        effects: &mut Effects,
+    ) {
+        let Some(subscription) = self.delivery.own_subscription(id.slot, key) else { return };
         if deliveries_max > subscription.delivered {
             subscription.deliveries_max = deliveries_max;
         } else {
@@ -143,12 +152,7 @@ impl Shard {
             self.delivery.leave_work(group, key, gone, &mut self.random);
         }
         if let Some(session) = self.delivery.sessions.at(subscription.slot) {
-            if let Some(map) = &mut session.subscriptions {
-                map.remove(&subscription.client_id);
-            }
-            if let Some(nats) = &mut session.nats {
-                nats.subscriptions.remove(subscription.sid());
-            }
+            session.forget_subscription(&subscription, key);
         }
         let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
         let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");

@@ -1,8 +1,10 @@
 //! Bytes no honest client sends, and clients that fall silent.
 
 use crate::client::{Client, Got, hello, publish_frame};
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
 use ringbolt_protocol::native::control::{CloseCode, Control, Ping, RefusalCode, encode_control};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 fn frame(control: &Control<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -122,4 +124,34 @@ fn a_silent_client_is_closed_and_one_that_answers_pings_is_not() {
     assert_eq!(got, [Got::Ping, Got::Ping, Got::Closed(CloseCode::Stale)]);
     server.connect().publish("end", b"");
     living.join().expect("the other one still receives");
+}
+
+/// Connects, writes, and returns what comes back up to `end`.
+fn converse(address: &str, words: &[u8], end: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(words).expect("it takes bytes");
+    let heard = read_to(&mut stream, end);
+    (stream, heard)
+}
+
+fn read_to(stream: &mut TcpStream, end: &str) -> String {
+    let (mut heard, mut byte) = (Vec::new(), [0]);
+    while !heard.ends_with(end.as_bytes()) && stream.read(&mut byte).is_ok_and(|bytes| bytes > 0) {
+        heard.push(byte[0]);
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[test]
+fn a_subscription_id_that_ends_in_an_odd_byte_harms_nobody() {
+    let server = Server::start(&["--cores", "0"]);
+    let (mut odd, _) = converse(&server.nats, b"SUB a 1\x0c\r\nUNSUB 1\x0c\r\nPING\r\n", "PONG\r\n");
+    let (mut other, _) = converse(&server.nats, b"SUB b 7\r\nPING\r\n", "PONG\r\n");
+    odd.write_all(b"UNSUB 1\x0c\r\nUNSUB 1\x0c\r\nPUB b 2\r\nhi\r\nPING\r\n").expect("it takes bytes");
+    assert!(read_to(&mut odd, "PONG\r\n").ends_with("PONG\r\n"), "the server goes on");
+    assert_eq!(read_to(&mut other, "hi\r\n"), "MSG b 7 2\r\nhi\r\n", "and so does a stranger's subscription");
+    let page = b"GET /connz?subs=1 HTTP/1.0\r\n\r\n";
+    let (_, page) = converse(&server.admin, page, "\0");
+    assert!(page.contains("\"num_connections\":2"), "{page}");
 }

@@ -34,6 +34,7 @@ use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
 use ringbolt_protocol::native::encode;
 use ringbolt_protocol::nats::Span;
+use ringbolt_protocol::subject::Subject;
 use run::Encoded;
 use slab::Slab;
 use slow_consumer::Admission;
@@ -52,8 +53,10 @@ pub struct Subscription {
     pub account: AccountId,
     /// A native client's number for it.
     pub client_id: u32,
-    /// A NATS client's id for it, as its deliveries say it; empty for a native client.
+    /// What a NATS client's deliveries say of it; empty for a native client.
     pub line: Box<[u8]>,
+    /// Length of the NATS client's id for it, which stands before the last blank of `line`.
+    pub sid_bytes: u32,
     /// A wildcard that may not take everything it matches.
     pub filter: Option<Rc<Permissions>>,
     /// No wildcard: every delivery has the pattern as its subject.
@@ -80,6 +83,8 @@ pub struct Message<'a> {
     pub subject_id: SubjectId,
     pub reply: Option<&'a [u8]>,
     pub header_bytes: u32,
+    /// How often a group that acknowledges has delivered it before it came here.
+    pub deliveries: u16,
     pub payload: MeshPayload<'a>,
 }
 
@@ -151,6 +156,28 @@ impl Delivery {
             unix_epoch_nanos,
             limits,
         }
+    }
+
+    /// A connection's subscription, by the key it has for it; `None` if what has that key is not its own.
+    pub fn own_subscription(&mut self, slot: u32, key: u32) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(key as usize).filter(|subscription| subscription.slot == slot)
+    }
+
+    /// Whether a reply subject is beyond what native clients are promised, if there are some here.
+    #[inline]
+    pub fn is_foreign(&self, reply: Option<&[u8]>) -> bool {
+        reply.is_some_and(|reply| self.sessions.has_natives() && Subject::new(reply).is_err())
+    }
+
+    /// Likewise, of what a client of this shard publishes.
+    pub fn is_foreign_of(&self, publisher: ConnectionId, reply: Option<&[u8]>) -> bool {
+        let speaks_nats = |session: &Session| session.nats.is_some();
+        self.is_foreign(reply.filter(|_| self.sessions.get(publisher).is_some_and(speaks_nats)))
+    }
+
+    /// Whether a native client gets the deliveries of a subscription.
+    pub fn is_native(&self, target: Target) -> bool {
+        self.subscriptions.get(target.subscription as usize).is_some_and(|to| to.line.is_empty())
     }
 
     /// Puts one message into one outbox. Returns whether it was taken.

@@ -11,8 +11,11 @@ const LINE_BYTES_MAX: usize = 5 + 4 + 2 * 10 + 2;
 
 impl Subscription {
     /// The part of a delivery's line that is the same for every message: for an exact pattern up to
-    /// the blank behind the id, otherwise what follows the subject.
+    /// the blank behind the id, otherwise what follows the subject. Nothing without an id.
     pub fn nats_line(pattern: &str, exact: bool, sid: &[u8]) -> Box<[u8]> {
+        if sid.is_empty() {
+            return Box::default();
+        }
         let mut line = Vec::with_capacity(pattern.len() + sid.len() + 8);
         if exact {
             line.extend_from_slice(b"HMSG ");
@@ -42,9 +45,10 @@ impl Subscription {
         line.len() == 4 + subject.len() + self.line.len() && line.ends_with(&self.line)
     }
 
-    /// The client's id for it.
+    /// The client's id for it, byte for byte; empty for a native client.
     pub fn sid(&self) -> &[u8] {
-        self.line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default()
+        let end = self.line.len().saturating_sub(1);
+        &self.line[end - self.sid_bytes as usize..end]
     }
 }
 

@@ -37,6 +37,8 @@ pub struct MeshPublish<'a> {
     pub subject: &'a str,
     pub reply: Option<&'a [u8]>,
     pub header_bytes: u32,
+    /// How often it was delivered by a shard that hands it over.
+    pub deliveries: u16,
     /// To one member of this queue group there.
     pub group: Option<&'a str>,
     pub payload: MeshPayload<'a>,
@@ -78,6 +80,13 @@ pub enum Record<'a> {
     Resume {
         publisher: ConnectionId,
     },
+    /// What the server answers a client of the receiver, where it asked for it.
+    Answer {
+        client: ConnectionId,
+        account: AccountId,
+        reply: &'a [u8],
+        words: &'a [u8],
+    },
     /// The sender accepts no more messages: none follows.
     Fence,
 }
@@ -98,6 +107,7 @@ const IN_FORCE: u8 = 3;
 const PAUSE: u8 = 4;
 const RESUME: u8 = 5;
 const FENCE: u8 = 6;
+const ANSWER: u8 = 7;
 
 const PLAIN: u8 = 1;
 const REPLY: u8 = 2;
@@ -105,7 +115,7 @@ const GROUP: u8 = 4;
 const SHARED: u8 = 8;
 
 /// What a publish has of fixed length.
-const HEAD_BYTES: usize = 44;
+const HEAD_BYTES: usize = 46;
 
 impl MeshBatch {
     pub fn push(&mut self, record: &Record<'_>) {
@@ -126,6 +136,12 @@ impl MeshBatch {
             }
             Record::Pause { publisher } => self.push_connection(PAUSE, publisher),
             Record::Resume { publisher } => self.push_connection(RESUME, publisher),
+            Record::Answer { client, account, reply, words } => {
+                self.push_connection(ANSWER, client);
+                self.bytes.extend_from_slice(&account.0.to_le_bytes());
+                self.put(reply);
+                self.put(words);
+            }
             Record::Fence => self.bytes.push(FENCE),
         }
     }
@@ -164,6 +180,7 @@ impl MeshBatch {
         head[24..32].copy_from_slice(&publish.correlation_id.to_le_bytes());
         head[32..40].copy_from_slice(&publish.subject_hash.to_le_bytes());
         head[40..44].copy_from_slice(&publish.header_bytes.to_le_bytes());
+        head[44..46].copy_from_slice(&publish.deliveries.to_le_bytes());
         self.bytes.extend_from_slice(&head);
         self.put(publish.subject.as_bytes());
         if let Some(reply) = publish.reply {
@@ -227,6 +244,12 @@ impl<'a> Reader<'a> {
                 let publisher = ConnectionId { slot: self.u32(), generation: self.u32() };
                 if kind == PAUSE { Record::Pause { publisher } } else { Record::Resume { publisher } }
             }
+            ANSWER => {
+                self.take(1);
+                let client = ConnectionId { slot: self.u32(), generation: self.u32() };
+                let account = AccountId(self.u16());
+                Record::Answer { client, account, reply: self.short(), words: self.short() }
+            }
             FENCE => {
                 self.take(1);
                 Record::Fence
@@ -258,6 +281,7 @@ impl<'a> Reader<'a> {
             account: AccountId(u16_at(6)),
             publisher_shard: u16_at(4),
             header_bytes: u32_at(40),
+            deliveries: u16_at(44),
             publisher: ConnectionId { slot: u32_at(8), generation: u32_at(12) },
             timestamp_nanos: u64_at(16),
             correlation_id: u64_at(24),
@@ -312,6 +336,7 @@ mod tests {
                 account: AccountId(300),
                 flags: 0x43,
                 header_bytes: 70_000,
+                deliveries: 500,
                 plain: group.is_none(),
                 hops: 1,
                 publisher_shard: 3,
@@ -347,6 +372,7 @@ mod tests {
             Record::Pause { publisher: connection },
             publish(MeshPayload::Copied(b""), None, None),
             Record::Resume { publisher: connection },
+            Record::Answer { client: connection, account: AccountId(3), reply: b"in.1", words: b"done" },
             Record::Fence,
         ];
         let mut batch = MeshBatch::default();

@@ -166,6 +166,7 @@ mod tests {
                 subject: "a",
                 reply: None,
                 header_bytes: 0,
+                deliveries: 0,
                 group: None,
                 payload: MeshPayload::Copied(&payload),
             })

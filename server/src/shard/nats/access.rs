@@ -8,6 +8,7 @@ use crate::shard::space::Space;
 use crate::shard::{AccountId, ConnectionId, Effects, Nanos, Shard};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ringbolt_protocol::nats::encode::quoted;
 use ringbolt_protocol::subject::Pattern;
 use std::rc::Rc;
 
@@ -165,6 +166,13 @@ impl Shard {
         }
     }
 
+    /// Whether a client may publish to a subject now. A native one may everywhere.
+    pub(in crate::shard) fn may_publish(&self, id: ConnectionId, subject: &str) -> bool {
+        let nats = self.delivery.sessions.get(id).and_then(|session| session.nats.as_ref());
+        let permissions = nats.and_then(|nats| nats.permissions.as_ref());
+        permissions.is_none_or(|permissions| permissions.may_publish(subject))
+    }
+
     /// What a subscription is refused for, or the permissions its deliveries are checked by.
     pub(super) fn subscription_permissions(&self, id: ConnectionId) -> Option<Rc<Permissions>> {
         self.delivery.sessions.get(id)?.nats.as_ref()?.permissions.clone()
@@ -172,8 +180,7 @@ impl Shard {
 
     pub(super) fn refuse_publish_to(&mut self, id: ConnectionId, subject: &[u8], effects: &mut Effects) {
         self.delivery.counters.add(Counter::PermissionViolations, 1);
-        let subject = String::from_utf8_lossy(subject);
-        self.nats_error(id, &format!("Permissions Violation for Publish to \"{subject}\""), effects);
+        self.nats_error(id, &format!("Permissions Violation for Publish to {}", quoted(subject)), effects);
     }
 
     pub(super) fn refuse_subscription_to(
@@ -184,10 +191,9 @@ impl Shard {
         effects: &mut Effects,
     ) {
         self.delivery.counters.add(Counter::PermissionViolations, 1);
-        let pattern = String::from_utf8_lossy(pattern);
-        let mut message = format!("Permissions Violation for Subscription to \"{pattern}\"");
+        let mut message = format!("Permissions Violation for Subscription to {}", quoted(pattern));
         if let Some(group) = group {
-            message += &format!(" using queue \"{}\"", String::from_utf8_lossy(group));
+            message += &format!(" using queue {}", quoted(group));
         }
         self.nats_error(id, &message, effects);
     }
@@ -227,7 +233,7 @@ impl Shard {
         let Some(permissions) = self.subscription_permissions(id) else { return };
         let Some(session) = self.delivery.sessions.get(id) else { return };
         for key in session.subscription_keys() {
-            let subscription = &mut self.delivery.subscriptions[key as usize];
+            let Some(subscription) = self.delivery.own_subscription(id.slot, key) else { continue };
             let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
             if permissions.may_subscribe(&pattern, group.as_deref()) {
                 let wild =

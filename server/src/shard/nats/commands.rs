@@ -1,6 +1,5 @@
 //! What a NATS client asks for: `CONNECT`, `SUB` and `UNSUB`.
 
-use crate::shard::delivery::Subscription;
 use crate::shard::is_lenient;
 use crate::shard::metrics::Counter;
 use crate::shard::session::Stage;
@@ -86,10 +85,9 @@ impl Shard {
         };
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         session.lenient |= is_lenient(self.delivery.limits.slow_consumer_for(pattern.as_str()));
-        let line = Subscription::nats_line(pattern.as_str(), !pattern.has_wildcard(), sid);
         let filter = permissions.filter(|permissions| permissions.filters(pattern));
         let group = group.as_deref();
-        let wanted = Wanted { client_id: 0, line, filter, pattern, group, work, policy: None };
+        let wanted = Wanted { client_id: 0, sid, filter, pattern, group, work, policy: None };
         let key = self.add_subscription(id, wanted, effects);
         if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {
             nats.subscriptions.insert(sid.into(), key);
@@ -107,7 +105,7 @@ impl Shard {
         let session = self.delivery.sessions.get(id);
         let Some(nats) = session.and_then(|session| session.nats.as_ref()) else { return };
         if let Some(&key) = nats.subscriptions.get(sid) {
-            self.end_subscription_after(key, deliveries_max.unwrap_or(0), effects);
+            self.end_subscription_after(id, key, deliveries_max.unwrap_or(0), effects);
         }
         self.nats_ok(id, effects);
     }

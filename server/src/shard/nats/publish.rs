@@ -1,6 +1,7 @@
 //! `PUB` and `HPUB`: checks, the route, and the answer to a request nobody took.
 
 use crate::shard::metrics::Counter;
+use crate::shard::reserved;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{ConnectionId, Effects, Shard};
 use bytes::Bytes;
@@ -48,7 +49,7 @@ impl Shard {
         if !allowed {
             return self.refuse_publish_to(id, text, effects);
         }
-        if let Some(violation) = reserved(text, publish.reply) {
+        if let Some(violation) = violation(text, publish.reply) {
             return self.nats_error(id, &violation, effects);
         }
         if verbose {
@@ -59,10 +60,7 @@ impl Shard {
         }
         // A subject with an empty token is nobody's, not even of those who want everything.
         let taken = match subject {
-            Some(subject) => {
-                self.nats_route(id, subject, publish, backing, effects)
-                    || publish.header_bytes > 0 && self.bury_unroutable(id, subject, publish, effects)
-            }
+            Some(subject) => self.nats_route(id, subject, publish, backing, effects),
             None => false,
         };
         if !taken && publish.reply.is_some() {
@@ -101,7 +99,8 @@ impl Shard {
             return self.route(id, subject, publish, backing, effects);
         }
         let (flags, correlation_id) = headers::read(&publish.payload[..publish.header_bytes as usize]);
-        self.route(id, subject, &Publish { flags, correlation_id, ..*publish }, backing, effects)
+        let publish = Publish { flags, correlation_id, ..*publish };
+        self.route_with_headers(id, subject, &publish, backing, effects)
     }
 
     /// Tells the publisher of a request that nobody took it, if it asked for that and would hear it.
@@ -122,7 +121,9 @@ impl Shard {
         let Some(own) = route.plain.iter().find(|target| target.slot == id.slot) else { return };
         let subscription = &self.delivery.subscriptions[own.subscription as usize];
         let SubjectRef::Literal(subject) = publish.subject else { return };
-        let block = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
+        let mut block = b"NATS/1.0 503\r\n".to_vec();
+        headers::put("Nats-Subject", subject, &mut block);
+        block.extend_from_slice(encode::CRLF);
         let line = MessageLine {
             subject: reply,
             sid: subscription.sid(),
@@ -138,28 +139,14 @@ impl Shard {
     }
 }
 
-/// Subjects that nats-server keeps for itself; publishing to them is refused. The answers to requests
-/// may not be asked to go to some others.
-const RESERVED_SUBJECTS: [&[u8]; 2] = [b"_GR_.", b"$GR."];
-const RESERVED_REPLIES: [&[u8]; 3] = [b"_GR_.", b"$GR.", b"$JS.ACK."];
-const RESERVED_REPLY: &[u8] = b"_R_.";
-
-/// What is said to a publisher who uses one of them.
+/// What is said to a publisher whose subject or reply subject is not for clients.
 #[inline]
-pub(super) fn reserved(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
-    let begins = |text: &[u8], with: &[u8]| text.len() > with.len() && text.starts_with(with);
-    if matches!(subject, [b'_' | b'$', b'G', ..])
-        && RESERVED_SUBJECTS.iter().any(|with| begins(subject, with))
-    {
-        let subject = String::from_utf8_lossy(subject);
-        return Some(format!("Permissions Violation for Publish to \"{subject}\""));
+fn violation(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
+    if reserved::refuses(subject) {
+        return Some(format!("Permissions Violation for Publish to {}", encode::quoted(subject)));
     }
-    let reply = reply.filter(|reply| matches!(reply, [b'_' | b'$', b'R' | b'G' | b'J', ..]))?;
-    if reply.starts_with(RESERVED_REPLY) || RESERVED_REPLIES.iter().any(|with| begins(reply, with)) {
-        let reply = String::from_utf8_lossy(reply);
-        return Some(format!("Permissions Violation for Publish with Reply of \"{reply}\""));
-    }
-    None
+    let reply = encode::quoted(reply.filter(|reply| reserved::refuses_reply(reply))?);
+    Some(format!("Permissions Violation for Publish with Reply of {reply}"))
 }
 
 /// Whether no token is a wildcard.

@@ -1,9 +1,9 @@
 //! A run of publishes to the subject that the client has just published to: checked and routed once.
 
-use super::publish::reserved;
 use super::receive::PUBLISH_BYTES;
 use crate::shard::delivery::{Form, Run};
 use crate::shard::metrics::Counter;
+use crate::shard::reserved;
 use crate::shard::{ConnectionId, Effects, Shard};
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::nats::{ParseLimits, scan_run};
@@ -52,7 +52,7 @@ impl Shard {
         // Who wants answers, or may not do everything, is answered message by message.
         let plain = nats.last_allowed && !nats.options.verbose && !nats.options.pedantic;
         let space = &mut self.spaces[usize::from(account.0)];
-        let known = plain && space.subjects.is(nats.last_subject, text) && reserved(text, None).is_none();
+        let known = plain && space.subjects.is(nats.last_subject, text) && !reserved::refuses(text);
         if !known || self.drain.draining() {
             return None;
         }

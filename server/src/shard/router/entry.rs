@@ -145,6 +145,8 @@ pub struct Route {
     /// Every connection is in it once at most: whether several messages may go to one receiver before any
     /// goes to the next.
     pub by_receiver: bool,
+    /// The subject is beyond what native clients are promised.
+    pub foreign: bool,
 }
 
 /// A queue group over all patterns the subject matches: members of one name are one group.

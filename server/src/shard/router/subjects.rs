@@ -230,6 +230,8 @@ impl Subjects {
 #[cold]
 fn refresh(entry: &mut Entry, router: &Router) {
     router.match_into(Subject::trusted(&entry.text), &mut entry.route);
+    entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
+    entry.route.by_receiver &= !entry.route.foreign;
     entry.generation = router.generation();
 }
 

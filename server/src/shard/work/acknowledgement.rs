@@ -74,8 +74,10 @@ pub fn reply_subject(
 ) -> String {
     let mut subject = String::with_capacity(PREFIX.len() + group.len() + 64);
     subject.push_str(PREFIX);
-    // A dot in a group's name would be one more token.
-    subject.extend(own_name(group).chars().map(|letter| if letter == '.' { '_' } else { letter }));
+    // A group's name is one token, and no wildcard.
+    let odd =
+        |letter: char| matches!(letter, '.' | '*' | '>') || letter.is_control() || letter.is_whitespace();
+    subject.extend(own_name(group).chars().map(|letter| if odd(letter) { '_' } else { letter }));
     write!(subject, ".{deliveries}.{task}.{task}.{timestamp_nanos}.{waiting}").expect("a string grows");
     subject
 }

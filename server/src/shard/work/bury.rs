@@ -10,6 +10,7 @@ use crate::shard::identity::{ConnectionId, PublisherId};
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::publish::message_of;
+use crate::shard::reserved::DEAD_LETTERS;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
 use ringbolt_protocol::command::Publish;
@@ -17,8 +18,6 @@ use ringbolt_protocol::headers;
 use serde_json::json;
 use smallvec::SmallVec;
 
-/// Where dead letters go: behind it the reason and the subject the message had.
-pub const DEAD_LETTERS: &str = "$DLQ.";
 /// Where it is told that a message fails whoever takes it.
 pub const POISON: &str = "$EVENTS.poison";
 
@@ -94,8 +93,7 @@ impl Shard {
             let Some(letter) = self.delivery.book.letters.take(number) else { continue };
             let (block, rest) = letter.task.parts();
             // What made it die, or would have it taken for the first of its kind, is left out.
-            let left_out =
-                [headers::DEADLINE, headers::DELIVERIES, headers::MESSAGE_ID].map(|name| (name, &b""[..]));
+            let left_out = [headers::DEADLINE, headers::MESSAGE_ID].map(|name| (name, &b""[..]));
             let mut payload = Vec::new();
             if !block.is_empty() {
                 headers::with(block, &left_out, &mut payload);

@@ -32,6 +32,8 @@ pub struct Member {
     /// Key of what its connection holds.
     holder: usize,
     pub pattern: Box<str>,
+    /// It speaks the native dialect.
+    pub native: bool,
     /// What it was given and has not settled yet.
     pub held: BTreeSet<TaskId>,
     /// How fast it is and says it is; what it has is in `held`.
@@ -40,12 +42,16 @@ pub struct Member {
 }
 
 impl Member {
-    fn wants(&self, subject: &str) -> bool {
-        if *self.pattern == *subject {
+    /// Whether a message is one for it.
+    pub fn wants(&self, task: &Task) -> bool {
+        if task.foreign && self.native {
+            return false;
+        }
+        if *self.pattern == *task.subject {
             return true;
         }
         let pattern = Pattern::relaxed(self.pattern.as_bytes());
-        pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
+        pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(&task.subject)))
     }
 }
 
@@ -67,6 +73,8 @@ pub struct Given {
 /// See the module.
 #[derive(Debug)]
 pub struct Group {
+    /// Counted up, never used again: its key is another group's once it is over.
+    pub number: u64,
     pub account: AccountId,
     pub name: Box<str>,
     pub options: WorkOptions,
@@ -94,8 +102,9 @@ pub struct Group {
 
 impl Group {
     /// `pattern` is that of the first member.
-    pub fn new(account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
+    pub fn new(number: u64, account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
         Group {
+            number,
             account,
             name: name.into(),
             options,
@@ -129,14 +138,15 @@ impl Group {
         self.waiting_count
     }
 
-    pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str) {
-        self.mixed |= *self.pattern != *pattern;
+    pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str, native: bool) {
+        let other_dialect = self.members.first().is_some_and(|member| member.native != native);
+        self.mixed |= *self.pattern != *pattern || other_dialect;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
         let (load, breaker) = (Load::default(), Breaker::default());
         let new = || self.holders.insert(Holder::default());
         let holder = *self.holder_of.entry(connection).or_insert_with(new);
         self.holders[holder].subscriptions += 1;
-        self.members.push(Member { subscription, connection, holder, pattern, held, load, breaker });
+        self.members.push(Member { subscription, connection, holder, pattern, native, held, load, breaker });
         self.renew_ring();
     }
 
@@ -196,6 +206,12 @@ impl Group {
         self.members.iter_mut().find(|member| member.subscription == subscription)
     }
 
+    /// The member that was given a message, if it is one still. The key of one that left may be another's by
+    /// now: what it holds tells them apart.
+    pub fn holder(&mut self, subscription: u32, id: TaskId) -> Option<&mut Member> {
+        self.member(subscription).filter(|member| member.held.contains(&id))
+    }
+
     pub fn put(&mut self, id: TaskId, task: &Task) {
         self.waiting_count += usize::from(self.waiting[task.lane() as usize].insert(place_of(id, task)));
     }
@@ -233,8 +249,7 @@ impl Group {
         }
         let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
         let wanted = |id: &TaskId| {
-            let subject = tasks.get(id).map(|task| &task.subject);
-            subject.is_some_and(|subject| self.members.iter().any(|member| member.wants(subject)))
+            tasks.get(id).is_some_and(|task| self.members.iter().any(|member| member.wants(task)))
         };
         first.filter(|id| !wanted(id)).collect()
     }
@@ -308,7 +323,7 @@ impl Group {
                 let able = self.is_free(member)
                     && !full.contains(&member.subscription)
                     && task.tried.contains(&member.connection) == tried
-                    && member.wants(&task.subject);
+                    && member.wants(task);
                 able.then_some(Load { outstanding: self.held_by(member), ..member.load })
             })
         };

@@ -26,6 +26,7 @@ use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use letters::Letters;
+use ringbolt_protocol::headers;
 use seen::Seen;
 use slab::Slab;
 use std::collections::BTreeSet;
@@ -93,10 +94,21 @@ struct Turned {
     state: &'static str,
 }
 
+/// Who asked to be told something, where, and what it is told.
+#[derive(Debug)]
+struct Confirmation {
+    client: ConnectionId,
+    account: AccountId,
+    reply: Box<[u8]>,
+    words: String,
+}
+
 /// All groups of a shard and their messages.
 #[derive(Debug)]
 pub struct Book {
     groups: Slab<Group>,
+    /// Groups there have been so far.
+    groups_made: u64,
     names: HashMap<(AccountId, Box<str>), u32, FixedState>,
     tasks: Tasks,
     wheel: Wheel,
@@ -106,8 +118,8 @@ pub struct Book {
     dead: Vec<(Death, Task)>,
     /// Groups that may have something to deliver.
     ready: Vec<u32>,
-    /// Confirmations that were asked for: where to, and what they say.
-    confirm: Vec<(AccountId, Box<[u8]>, String)>,
+    /// Confirmations that clients of this shard asked for.
+    confirm: Vec<Confirmation>,
     seen: Seen,
     /// Messages that died.
     letters: Letters,
@@ -126,6 +138,7 @@ impl Default for Book {
         let state = FixedState::with_seed(0);
         Book {
             groups: Slab::new(),
+            groups_made: 0,
             names: HashMap::with_hasher(state.clone()),
             tasks: HashMap::with_hasher(state),
             wheel: Wheel::default(),
@@ -161,20 +174,28 @@ impl Book {
         name: &str,
         options: WorkOptions,
         pattern: &str,
-        (subscription, connection): (u32, ConnectionId),
+        (subscription, connection, native): (u32, ConnectionId, bool),
     ) -> u32 {
         let name: Box<str> = name.into();
-        let groups = &mut self.groups;
+        let (groups, made) = (&mut self.groups, &mut self.groups_made);
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
-            groups.insert(Group::new(*account, name, options.clone(), pattern)) as u32
+            *made += 1;
+            groups.insert(Group::new(*made, *account, name, options.clone(), pattern)) as u32
         });
         let group = &mut self.groups[key as usize];
         if group.members.is_empty() {
             group.options = options;
         }
-        group.join(subscription, connection, pattern);
+        group.join(subscription, connection, pattern, native);
         self.wake(key);
         key
+    }
+
+    /// Whether a group has a member that wants a message.
+    #[cold]
+    fn may_be_given(&self, group: u32, task: &Task) -> bool {
+        let group = self.groups.get(group as usize);
+        group.is_some_and(|group| group.members.iter().any(|member| member.wants(task)))
     }
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
@@ -252,7 +273,7 @@ impl Book {
         };
         if verb == Verb::Ack {
             if let State::InFlight { subscription, .. } = task.state
-                && let Some(member) = self.groups[task.group as usize].member(subscription)
+                && let Some(member) = self.groups[task.group as usize].holder(subscription, id)
                 && member.connection == connection
             {
                 member.load.acknowledged_after(now.since(task.delivered));
@@ -272,7 +293,7 @@ impl Book {
             return true;
         }
         if !words.is_empty() {
-            task.error = Some(words.into());
+            task.error = Some(headers::one_line(words).into());
         }
         match verb {
             Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
@@ -360,7 +381,7 @@ impl Book {
             let key = task.group;
             let group = &mut self.groups[key as usize];
             let watched = group.options.breaker;
-            let member = group.member(subscription).filter(|_| watched);
+            let member = group.holder(subscription, id).filter(|_| watched);
             if member.is_some_and(|member| member.breaker.failed(now)) {
                 self.turn(key, subscription);
             }

@@ -14,10 +14,10 @@ pub const IDS_MAX: usize = 1 << 17;
 /// See the module. An id is kept as a hash of 64 bits.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The message an id came with first.
-    ids: HashMap<(u32, u64), u64, foldhash::fast::FixedState>,
+    /// The message an id came with first, by the group's number and the id.
+    ids: HashMap<(u64, u64), u64, foldhash::fast::FixedState>,
     /// In order of arrival.
-    order: VecDeque<(Nanos, (u32, u64))>,
+    order: VecDeque<(Nanos, (u64, u64))>,
 }
 
 impl Seen {
@@ -26,7 +26,7 @@ impl Seen {
     }
 
     /// The message that came with this id to the group, if it was within the window.
-    pub fn find(&mut self, group: u32, id: &[u8], now: Nanos) -> Option<u64> {
+    pub fn find(&mut self, group: u64, id: &[u8], now: Nanos) -> Option<u64> {
         while let Some(&(at, key)) = self.order.front()
             && (now.since(at) > WINDOW_NANOS || self.order.len() > IDS_MAX)
         {
@@ -36,7 +36,7 @@ impl Seen {
         self.ids.get(&(group, Seen::hash(id))).copied()
     }
 
-    pub fn note(&mut self, group: u32, id: &[u8], message: u64, now: Nanos) {
+    pub fn note(&mut self, group: u64, id: &[u8], message: u64, now: Nanos) {
         let key = (group, Seen::hash(id));
         if self.ids.insert(key, message).is_none() {
             self.order.push_back((now, key));

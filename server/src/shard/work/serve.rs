@@ -3,13 +3,15 @@
 
 use super::acknowledgement::{self, Verb, reply_subject};
 use super::task::Task;
-use super::{Death, TaskId, Turned, own_name, weight};
+use super::{Confirmation, Death, TaskId, Turned, own_name, weight};
 use crate::shard::delivery::{Delivery, Message};
 use crate::shard::identity::{AccountId, ConnectionId, Nanos, PublisherId};
+use crate::shard::mesh::Record;
 use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::metrics::Counter;
 use crate::shard::publish::FanOut;
 use crate::shard::random::Random;
+use crate::shard::reserved;
 use crate::shard::router::Target;
 use crate::shard::router::subjects::SubjectId;
 use crate::shard::{Effects, Shard};
@@ -36,6 +38,7 @@ pub(in crate::shard) const EMPTY: Message<'static> = Message {
     subject_id: SubjectId::NONE,
     reply: None,
     header_bytes: 0,
+    deliveries: 0,
     payload: MeshPayload::Copied(b""),
 };
 
@@ -48,40 +51,47 @@ impl Delivery {
         effects: &mut Effects,
     ) -> bool {
         let mut task = Task::of(message, group, self.now, self.unix_epoch_nanos);
+        if task.foreign && !self.book.may_be_given(group, &task) {
+            self.counters.add(Counter::DropsNativeLimits, 1);
+            return false;
+        }
         let header = |name| headers::find(task.parts().0, name);
         let id: Option<Box<[u8]>> = header(headers::MESSAGE_ID).map(Into::into);
         let confirms = header(headers::EXPECTED_STREAM) == Some(headers::CONFIRMING);
         let confirm = task.reply.take_if(|_| confirms);
-        let known = id.as_ref().and_then(|id| self.book.seen.find(group, id, self.now));
+        let number = self.book.groups.get(group as usize).map_or(0, |group| group.number);
+        let known = id.as_ref().and_then(|id| self.book.seen.find(number, id, self.now));
         if let Some(first) = known {
             self.counters.add(Counter::Duplicates, 1);
-            self.confirm(message, confirm, Some(first), true);
+            self.confirm(message, confirm, Some(first), true, effects);
             return true;
         }
         if self.emergency.sheds(task.lane()) {
             self.counters.add(Counter::DropsEmergency, 1);
-            self.confirm(message, confirm, None, false);
+            self.confirm(message, confirm, None, false, effects);
             return false;
         }
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
         self.counters.add(Counter::DropsWorkFull, shed);
-        if let (Some(id), Some(number)) = (id, kept) {
-            self.book.seen.note(group, &id, number, self.now);
+        if let (Some(id), Some(message)) = (id, kept) {
+            self.book.seen.note(number, &id, message, self.now);
         }
-        self.confirm(message, confirm, kept, false);
+        self.confirm(message, confirm, kept, false, effects);
         self.serve(group, effects);
         kept.is_some()
     }
 
-    /// Tells a publisher who asked for it what became of its message, as JetStream does.
+    /// Tells a publisher who asked for it what became of its message, as JetStream does. Its own shard does,
+    /// which knows what it may.
     fn confirm(
         &mut self,
         message: &Message<'_>,
         to: Option<Box<[u8]>>,
         kept: Option<TaskId>,
         duplicate: bool,
+        effects: &mut Effects,
     ) {
-        let Some(to) = to else { return };
+        let Some(reply) = to else { return };
         let words = match kept {
             Some(number) if duplicate => json!({ "stream": "ringbolt", "seq": number, "duplicate": true }),
             Some(number) => json!({ "stream": "ringbolt", "seq": number }),
@@ -89,7 +99,17 @@ impl Delivery {
                 json!({ "error": { "code": 503, "err_code": 10077, "description": "there is no room" } })
             }
         };
-        self.book.confirm.push((message.account, to, words.to_string()));
+        let (words, account) = (words.to_string(), message.account);
+        let PublisherId { shard, connection: client } = message.publisher;
+        if shard != self.own {
+            if self.links[usize::from(shard)].pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
+                // As for a message: nobody can be held back for it.
+                return self.counters.add(Counter::DropsMeshFull, 1);
+            }
+            let words = words.as_bytes();
+            return self.push(shard, &Record::Answer { client, account, reply: &reply, words }, effects);
+        }
+        self.book.confirm.push(Confirmation { client, account, reply, words });
         self.book.unsettled = true;
     }
 
@@ -128,12 +148,21 @@ impl Delivery {
         session.is_some_and(|session| session.outbox.queued_bytes() + weight(task) <= most)
     }
 
+    /// What a message is delivered with as it was published.
+    fn payload_of<'t>(&self, task: &'t Task) -> MeshPayload<'t> {
+        if task.payload.len() >= self.limits.shared_payload_bytes_min {
+            MeshPayload::Shared(&task.payload)
+        } else {
+            MeshPayload::Copied(&task.payload)
+        }
+    }
+
     fn deliver_task(&mut self, id: TaskId, task: &Task, target: Target, effects: &mut Effects) -> bool {
         let (name, waiting) = match self.book.groups.get(task.group as usize) {
             Some(group) => (&group.name, group.waiting()),
             None => return false,
         };
-        let deliveries = task.attempts + 1;
+        let deliveries = task.attempts.saturating_add(1);
         let reply = reply_subject(name, deliveries, id, task.timestamp_nanos, waiting);
         let again = deliveries > 1;
         let mut with_headers = Vec::new();
@@ -147,10 +176,8 @@ impl Delivery {
             let header_bytes = with_headers.len();
             with_headers.extend_from_slice(rest);
             (MeshPayload::Copied(&with_headers), header_bytes as u32)
-        } else if task.payload.len() >= self.limits.shared_payload_bytes_min {
-            (MeshPayload::Shared(&task.payload), task.header_bytes)
         } else {
-            (MeshPayload::Copied(&task.payload), task.header_bytes)
+            (self.payload_of(task), task.header_bytes)
         };
         let message = Message { reply: Some(reply.as_bytes()), ..task.message(payload, header_bytes) };
         // It takes memory already: delivered, it will take none.
@@ -192,10 +219,11 @@ impl Shard {
         let known = delivery.book.settle(task, id, (verb, words), delivery.now, &mut self.random);
         let counter = if known { counter_of(verb) } else { Counter::AcknowledgementsStray };
         delivery.counters.add(counter, 1);
-        // Who has nothing to acknowledge may not have the server write to a subject of his choice.
-        if let Some(reply) = reply.filter(|_| known) {
+        // Who has nothing to acknowledge is not answered.
+        if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
             let account = delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-            delivery.book.confirm.push((account, reply.into(), String::new()));
+            let (reply, words) = (reply.into(), String::new());
+            delivery.book.confirm.push(Confirmation { client: id, account, reply, words });
             delivery.book.unsettled = true;
         }
         true
@@ -226,9 +254,9 @@ impl Shard {
             for turned in std::mem::take(&mut self.delivery.book.turned) {
                 self.tell_of_breaker(&turned, effects);
             }
-            for (account, reply, words) in std::mem::take(&mut self.delivery.book.confirm) {
-                let message = Message { account, payload: MeshPayload::Copied(words.as_bytes()), ..EMPTY };
-                self.say(std::str::from_utf8(&reply).unwrap_or_default(), &message, effects);
+            for confirmation in std::mem::take(&mut self.delivery.book.confirm) {
+                let Confirmation { client, account, reply, words } = confirmation;
+                self.answer_at(client, account, &reply, words.as_bytes(), effects);
             }
         }
         if std::mem::take(&mut self.delivery.book.look_for_stranded) {
@@ -286,6 +314,50 @@ impl Shard {
         self.route_in(message.account, subject, message.reply, &message, 0, effects)
     }
 
+    /// Publishes an answer to a client of this shard at the reply subject that it named, as far as it might
+    /// publish there itself. Where it may not, it alone is answered. `account` is the one of the reply
+    /// subject: through services, the answer finds its way back.
+    pub(in crate::shard) fn answer_at(
+        &mut self,
+        client: ConnectionId,
+        account: AccountId,
+        reply: &[u8],
+        words: &[u8],
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.delivery.sessions.get(client) else { return };
+        let Ok(mut subject) = std::str::from_utf8(reply) else { return };
+        let (own, mut account) = (session.account, account);
+        while account != own {
+            let Some(before) = self.links.answered(subject) else { return };
+            (account, subject) = before;
+        }
+        let message = Message { account, payload: MeshPayload::Copied(words), ..EMPTY };
+        if self.may_publish(client, subject) {
+            self.say(subject, &message, effects);
+        } else {
+            self.tell(client, subject, &message, effects);
+        }
+    }
+
+    /// Delivers what the server says to the plain subscriptions of one client alone.
+    pub(in crate::shard) fn tell(
+        &mut self,
+        client: ConnectionId,
+        subject: &str,
+        message: &Message<'_>,
+        effects: &mut Effects,
+    ) {
+        let Ok(subject) = Subject::relaxed(subject.as_bytes()) else { return };
+        let space = &mut self.spaces[usize::from(message.account.0)];
+        let subject_id = space.subjects.resolve(subject);
+        let (subject, _, route) = space.subjects.route(subject_id, &space.router);
+        let message = Message { subject, subject_id, ..*message };
+        for &target in route.plain.iter().filter(|target| target.slot == client.slot) {
+            self.delivery.deliver(target, &message, effects);
+        }
+    }
+
     /// Messages that no member of this shard can have go to a shard with members, if there is one.
     pub(in crate::shard) fn hand_over(&mut self, effects: &mut Effects) {
         for (name, ids) in self.delivery.book.stranded() {
@@ -300,19 +372,12 @@ impl Shard {
         let (_, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         let group = route.groups.iter().find(|group| &*group.name == name && !group.remote.is_empty());
         let taken = group.is_some_and(|group| {
-            let (block, rest) = task.parts();
-            let (count, mut payload) = (task.attempts.to_string(), Vec::new());
-            let counted = task.attempts > 0;
-            if counted {
-                headers::with(block, &[(headers::DELIVERIES, count.as_bytes())], &mut payload);
-            } else {
-                payload.extend_from_slice(block);
-            }
-            let header_bytes = payload.len() as u32;
-            payload.extend_from_slice(rest);
-            let message = task.message(MeshPayload::Copied(&payload), header_bytes);
+            let message = task.message(self.delivery.payload_of(&task), task.header_bytes);
+            let message = Message { deliveries: task.attempts, ..message };
             let (delivery, random) = (&mut self.delivery, &mut self.random);
-            FanOut { delivery, random, subject_hash, hops: 0 }.local_member(group, 0, &message, effects)
+            let foreign = task.foreign;
+            FanOut { delivery, random, subject_hash, hops: 0, foreign }
+                .local_member(group, 0, &message, effects)
         });
         self.delivery.book.tasks.insert(id, task);
         if taken {

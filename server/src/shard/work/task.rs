@@ -8,7 +8,7 @@ use crate::shard::mesh::batch::MeshPayload;
 use crate::shard::router::subjects::SubjectId;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
-use ringbolt_protocol::headers;
+use ringbolt_protocol::subject::Subject;
 use smallvec::SmallVec;
 
 /// Counted up, never used again: an acknowledgement of a message that is done finds nothing.
@@ -48,6 +48,8 @@ pub struct Task {
     pub timestamp_nanos: u64,
     pub correlation_id: u64,
     pub subject: Box<str>,
+    /// The subject is beyond what native clients are promised: they are not given it.
+    pub foreign: bool,
     pub reply: Option<Box<[u8]>>,
     pub header_bytes: u32,
     pub payload: Bytes,
@@ -61,12 +63,10 @@ impl Task {
             MeshPayload::Shared(bytes) => bytes.clone(),
         };
         let block = &payload[..message.header_bytes as usize];
-        let attempts = headers::find(block, headers::DELIVERIES)
-            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         Task {
             group,
             state: State::Waiting,
-            attempts: attempts.unwrap_or(0),
+            attempts: message.deliveries,
             tried: SmallVec::new(),
             accepted: now,
             delivered: now,
@@ -79,6 +79,7 @@ impl Task {
             timestamp_nanos: message.timestamp_nanos,
             correlation_id: message.correlation_id,
             subject: message.subject.into(),
+            foreign: Subject::new(message.subject.as_bytes()).is_err(),
             reply: message.reply.map(Into::into),
             header_bytes: message.header_bytes,
             payload,
@@ -106,6 +107,7 @@ impl Task {
             subject_id: SubjectId::NONE,
             reply: self.reply.as_deref(),
             header_bytes,
+            deliveries: 0,
             payload,
         }
     }

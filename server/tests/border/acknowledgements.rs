@@ -1,0 +1,79 @@
+//! Only who was given a message can acknowledge it, however it is said.
+
+use crate::play::{Play, hpub, reply_in};
+use ringbolt_protocol::command::SubjectRef;
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::shard::metrics::Counter;
+
+/// A worker that has one message in hand and answers requests, and what acknowledges that message.
+fn busy_worker(play: &mut Play) -> (usize, String) {
+    let worker = play.nats(0, "SUB job g;ack 1\r\nSUB service 2\r\nSUB $EVENTS.> 3\r\n");
+    play.nats(0, "PUB job 2\r\ndo\r\n");
+    let reply = reply_in(&play.hear(worker));
+    (worker, reply)
+}
+
+/// Whatever the worker is asked, it answers to where it is told.
+fn answer(play: &mut Play, worker: usize) {
+    let heard = play.hear(worker);
+    for line in
+        heard.lines().filter(|line| line.starts_with("MSG service") || line.starts_with("HMSG service"))
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        let numbers = if words[0] == "HMSG" { 2 } else { 1 };
+        if words.len() == 4 + numbers {
+            play.say(worker, format!("PUB {} 0\r\n\r\n", words[3]).as_bytes());
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_a_request_acknowledges_nothing() {
+    for numbered in [false, true] {
+        let mut play = Play::new(1);
+        let (worker, reply) = busy_worker(&mut play);
+        let attacker = play.native(0, |client| {
+            client.intern(1, "service");
+            let subject = if numbered { SubjectRef::Interned(1) } else { SubjectRef::Literal(b"service") };
+            client.publish_as(subject, Some(&reply), 0, b"?");
+            client.publish_with_headers("service", Some(&reply), "NATS/1.0\r\nA: b\r\n\r\n", b"?");
+        });
+        answer(&mut play, worker);
+        assert_eq!(play.count(Counter::WorkMessages), 1, "it is still to be done");
+        assert_eq!(play.hear(attacker).matches("InvalidSubject").count(), 2, "numbered: {numbered}");
+        let attacker =
+            play.nats(0, &format!("PUB service {reply} 0\r\n\r\n{}", hpub("service", &reply, "", "")));
+        answer(&mut play, worker);
+        assert_eq!(play.count(Counter::WorkMessages), 1);
+        assert_eq!(play.hear(attacker).matches("Publish with Reply of").count(), 2);
+        play.say(worker, format!("PUB {reply} 0\r\n\r\n").as_bytes());
+        assert_eq!(play.count(Counter::WorkMessages), 0, "who has it may");
+    }
+}
+
+#[test]
+fn an_acknowledgement_is_said_by_its_subject_and_by_nothing_that_stands_for_it() {
+    let mut play = Play::new(1);
+    let (_, reply) = busy_worker(&mut play);
+    let spy = play.nats(0, "SUB $JS.> 1\r\n");
+    let native = play.native(0, |client| client.intern(5, &reply));
+    assert!(play.hear(native).contains("InvalidSubject"), "a number does not stand for it");
+    play.speak(native, |client| client.publish_as(SubjectRef::Interned(5), None, 0, b""));
+    assert!(play.hear(native).contains("UnknownInternedSubject"));
+    assert_eq!((play.count(Counter::WorkMessages), play.hear(spy)), (1, String::new()));
+}
+
+#[test]
+fn a_native_member_acknowledges_what_it_was_given_and_no_more() {
+    let mut play = Play::new(1);
+    let (_, stranger) = busy_worker(&mut play);
+    let member = play.native(0, |client| client.subscribe(1, "other", Some("o;ack"), SlowConsumer::Default));
+    play.nats(0, "PUB other 1\r\nx\r\n");
+    let own =
+        play.hear(member).split(' ').find(|word| word.starts_with("$JS.ACK.")).unwrap_or_default().to_owned();
+    play.speak(member, |client| client.publish(&stranger, b""));
+    assert_eq!(play.count(Counter::WorkMessages), 2, "it is another's");
+    play.speak(member, |client| client.publish(&own, b""));
+    assert_eq!(play.count(Counter::WorkMessages), 1);
+    assert_eq!(play.count(Counter::AcknowledgementsStray), 1);
+}

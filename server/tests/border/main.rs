@@ -1,0 +1,11 @@
+//! What clients may bring in, and what nothing they say can do: to the server, and to each other.
+
+mod acknowledgements;
+mod play;
+mod promises;
+mod replies;
+mod rights;
+mod server_headers;
+mod server_subjects;
+mod subscriptions;
+mod texts;

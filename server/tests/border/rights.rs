@@ -1,0 +1,106 @@
+//! What the server publishes because a client asked for it, goes where that client might publish itself.
+
+use crate::play::{Play, connect_as, hpub, reply_in, user};
+use ringbolt_server::access::{Access, Link, LinkKind, Mapping, User};
+use ringbolt_server::shard::metrics::Counter;
+use ringbolt_server::sim::small_limits;
+
+const CONFIRM: &str = "Nats-Expected-Stream: ringbolt\r\n";
+
+fn access() -> Access {
+    let all = |name: &str, account| User { permissions: None, ..user(name, account, &[], &[]) };
+    Access {
+        accounts: vec!["$G".to_owned(), "other".to_owned()],
+        users: vec![
+            user("ann", 0, &["job", "inbox.>"], &["job", "_INBOX.>", "secret.ann"]),
+            all("root", 0),
+            all("bob", 1),
+        ],
+        links: vec![Link {
+            kind: LinkKind::Stream,
+            from: 0,
+            pattern: "job".to_owned(),
+            to: 1,
+            mapping: Mapping::Same,
+        }],
+        ..Access::default()
+    }
+}
+
+#[test]
+fn a_confirmation_goes_where_its_publisher_may_publish_or_to_itself_alone() {
+    for (member_shard, listener_shard) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let mut play = Play::with(&access(), small_limits(2));
+        let root = play.nats_as(
+            listener_shard,
+            &connect_as("root"),
+            "SUB secret.> 1\r\nSUB inbox.> 2\r\nSUB _INBOX.> 3\r\n",
+        );
+        play.nats_as(member_shard, &connect_as("root"), "SUB job g;ack 9\r\n");
+        let ann = play.nats_as(0, &connect_as("ann"), "SUB _INBOX.> 1\r\n");
+        let ask = |play: &mut Play, reply: &str| {
+            play.say(ann, hpub("job", reply, CONFIRM, "do").as_bytes());
+            (play.hear(ann).contains("\"seq\""), play.hear(root).contains("\"seq\""))
+        };
+        assert_eq!(ask(&mut play, "secret.x"), (false, false), "{member_shard} {listener_shard}");
+        assert_eq!(ask(&mut play, "secret.ann"), (false, false));
+        assert_eq!(ask(&mut play, "inbox.x"), (false, true));
+        assert_eq!(ask(&mut play, "_INBOX.x"), (true, false), "what it may hear it hears");
+        assert_eq!(play.count(Counter::WorkMessages), 4);
+    }
+}
+
+#[test]
+fn rights_that_were_taken_back_count_at_once() {
+    let mut play = Play::with(&access(), small_limits(1));
+    let root = play.nats_as(0, &connect_as("root"), "SUB inbox.> 2\r\nSUB job g;ack 9\r\n");
+    let ann = play.nats_as(0, &connect_as("ann"), &hpub("job", "inbox.x", CONFIRM, "do"));
+    assert!(play.hear(root).contains("\"seq\""));
+    let mut fewer = access();
+    fewer.users[0] = user("ann", 0, &["job"], &["job"]);
+    play.change_access(&fewer);
+    play.say(ann, hpub("job", "inbox.x", CONFIRM, "do").as_bytes());
+    assert!(!play.hear(root).contains("\"seq\""));
+}
+
+#[test]
+fn the_answer_to_an_acknowledgement_goes_where_the_member_may_publish_or_to_itself_alone() {
+    let mut play = Play::with(&access(), small_limits(1));
+    let root = play.nats_as(0, &connect_as("root"), "SUB secret.> 1\r\nSUB inbox.> 2\r\nSUB _INBOX.> 3\r\n");
+    let ann = play.nats_as(0, &connect_as("ann"), "SUB _INBOX.> 1\r\nSUB job g;ack 2\r\n");
+    for (to, own, others) in [("secret.x", 0, 0), ("inbox.x", 0, 1), ("_INBOX.x", 1, 0)] {
+        play.say(root, b"PUB job 2\r\ndo\r\n");
+        let reply = reply_in(&play.hear(ann));
+        play.say(ann, format!("PUB {reply} {to} 4\r\n+ACK\r\n").as_bytes());
+        let heard = (play.hear(ann).matches(to).count(), play.hear(root).matches(to).count());
+        assert_eq!(heard, (own, others), "{to}");
+    }
+    assert_eq!(play.count(Counter::WorkMessages), 0);
+}
+
+#[test]
+fn a_confirmation_is_not_published_in_an_account_of_others() {
+    let mut play = Play::with(&access(), small_limits(1));
+    let bob = play.nats_as(0, &connect_as("bob"), "SUB job g;ack 1\r\nSUB inbox.> 2\r\n");
+    let ann = play.nats_as(0, &connect_as("ann"), &hpub("job", "inbox.x", CONFIRM, "do"));
+    assert!(!play.hear(bob).contains("\"seq\""));
+    assert!(!play.hear(ann).contains("\"seq\""));
+    assert_eq!(play.count(Counter::WorkMessages), 1);
+}
+
+#[test]
+fn a_confirmation_finds_its_way_back_through_a_service() {
+    let mut linked = access();
+    linked.links[0].kind = LinkKind::Service;
+    for shard in [0, 1] {
+        let mut play = Play::with(&linked, small_limits(2));
+        play.nats_as(shard, &connect_as("bob"), "SUB job g;ack 1\r\n");
+        let root = play.nats_as(0, &connect_as("root"), "SUB inbox.> 2\r\n");
+        let ann = play.nats_as(0, &connect_as("ann"), "SUB _INBOX.> 1\r\n");
+        play.say(ann, hpub("job", "secret.x", CONFIRM, "do").as_bytes());
+        play.say(ann, hpub("job", "inbox.x", CONFIRM, "do").as_bytes());
+        play.say(ann, hpub("job", "_INBOX.x", CONFIRM, "do").as_bytes());
+        assert_eq!(play.hear(ann).matches("\"seq\"").count(), 1);
+        assert_eq!(play.hear(root).matches("\"seq\"").count(), 1);
+    }
+}
