@@ -36,6 +36,8 @@ const IDLE_BUFFERS_MAX: usize = 256;
 
 pub struct Driver {
     number: usize,
+    /// Of the server.
+    address: Address,
     ring: Ring,
     state: State,
     shared: Arc<Shared>,
@@ -59,7 +61,13 @@ pub struct Driver {
 
 impl Driver {
     /// Made on the driver's own thread: its ring stays there.
-    pub fn new(number: usize, state: State, pacer: Option<Pacer>, budget: u64) -> io::Result<Driver> {
+    pub fn new(
+        number: usize,
+        address: Address,
+        state: State,
+        pacer: Option<Pacer>,
+        budget: u64,
+    ) -> io::Result<Driver> {
         let slots = state.connections.len() as u32 + 16;
         let buffers = BufferRingConfig { buffer_bytes: 64 << 10, buffers: 64, huge_pages: true };
         let ring = Ring::new(RingConfig { entries: 1024, completion_entries: 16_384, slots, buffers })?;
@@ -77,6 +85,7 @@ impl Driver {
         };
         Ok(Driver {
             number,
+            address,
             ring,
             shared: Arc::clone(&state.shared),
             state,
@@ -270,7 +279,7 @@ impl Driver {
                 }
             }
             Completion::Connected { slot, error: Some(error) } => {
-                let address = &self.state.workload.address;
+                let address = &self.address;
                 let churn = self.state.workload.kind == Kind::Churn;
                 if churn && self.measuring {
                     self.lost(slot, Some(error))?;
@@ -439,7 +448,7 @@ impl Driver {
     }
 
     fn open(&mut self, index: u32) -> io::Result<()> {
-        let address = &self.state.workload.address;
+        let address = &self.address;
         let socket = match address {
             Address::Inet(inet) => {
                 let socket = Socket::new(Domain::for_address(*inet), Type::STREAM, Some(Protocol::TCP))?;
