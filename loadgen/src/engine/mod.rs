@@ -3,10 +3,12 @@
 mod connection;
 mod drain;
 mod driver;
+mod members;
+mod names;
 mod pacer;
 pub mod recorder;
+mod roles;
 mod shared;
-
 mod state;
 mod work;
 
@@ -17,12 +19,13 @@ use crate::progress::Reporter;
 use crate::sequence::Spread;
 use crate::workload::{Pacing, Role, Workload};
 use driver::Driver;
+use names::Names;
 use pacer::Pacer;
 use recorder::{Recorder, Window};
 use ringbolt_ring::Address;
 pub use shared::Progress;
 use shared::Shared;
-use state::{Names, State};
+use state::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
