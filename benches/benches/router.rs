@@ -1,6 +1,6 @@
 //! Routes: cached, computed, and subscriptions coming and going, with many of them in place.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringbolt_benches::amount;
 use ringbolt_protocol::subject::{Pattern, Subject};
 use ringbolt_server::shard::router::subjects::Subjects;
@@ -67,4 +67,8 @@ fn routes(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, routes);
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

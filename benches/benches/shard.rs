@@ -3,7 +3,7 @@
 mod core;
 
 use self::core::Core;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::encode;
 
@@ -79,4 +79,8 @@ fn crossing(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, publishes, nats_publishes, crossing);
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
