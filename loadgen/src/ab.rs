@@ -8,7 +8,6 @@ use crate::server_process::{Door, ServerProcess, find_ringbolt};
 use crate::trial::Trial;
 use crate::tuning::{self, Applied};
 use crate::{interrupts, output};
-use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,14 +44,14 @@ impl Variant {
     pub fn parse(text: &str) -> Result<Variant, String> {
         let (head, line) = text.split_once(' ').unwrap_or((text, ""));
         let Some((dialect, address)) = head.split_once('@') else {
-            let named = Dialect::from_str(head, true);
+            let named = Dialect::named(head);
             let (dialect, flags) = named.map_or((Dialect::Native, text), |dialect| (dialect, line));
             let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
             let label = if text.is_empty() { "ringbolt".to_owned() } else { format!("ringbolt {text}") };
             return Ok(Variant { label, server: Server::Ringbolt { dialect, flags }, profile: None });
         };
-        let known = Dialect::from_str(dialect, true)
-            .map_err(|_| format!("'{dialect}' is not a dialect: native, nats, redis, mqtt or raw"))?;
+        let known = Dialect::named(dialect)
+            .ok_or_else(|| format!("'{dialect}' is not a dialect: native, nats, redis, mqtt or raw"))?;
         let address = address.parse().map_err(|_| format!("'{address}' is not an address: write IP:PORT"))?;
         let program = line.split_whitespace().next().ok_or("a server's command follows its address")?;
         let name = Path::new(program).file_name().map_or(program.into(), |name| name.to_string_lossy());

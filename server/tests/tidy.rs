@@ -66,6 +66,9 @@ const CONFINED: &[(&[&str], &[&str])] = &[
     (&["server/ring/"], &["io_uring"]),
 ];
 
+/// Where flags are read; below they are plain values. A dialect is named in flags and in variants alike.
+const FLAGS: &[&str] = &["server/src/cli/", "loadgen/src/cli/", "loadgen/src/dialect/mod.rs"];
+
 /// What code that decides and does nothing may not name.
 const IMPURE: &[&str] = &[
     "std::net",
@@ -321,6 +324,16 @@ fn the_edge_alone_knows_the_runtime_and_the_ring() {
                 }
             }
         }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn flags_are_plain_values_below_the_command_line() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !is_in(&source.name, FLAGS)) {
+        let paths = source.paths().into_iter().filter(|(_, path)| path[0] == "clap");
+        found.extend(paths.map(|(line, path)| format!("{}:{line}: {}", source.name, path.join("::"))));
     }
     assert_none(&found);
 }

@@ -28,6 +28,11 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// By its name, in capitals or not.
+    pub fn named(name: &str) -> Option<Dialect> {
+        Dialect::from_str(name, true).ok()
+    }
+
     pub fn default_port(self) -> u16 {
         match self {
             Dialect::Native => 7700,
