@@ -1,6 +1,6 @@
 //! Frames of the native dialect, written and read; subjects checked.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::limits::FRAME_BODY_BYTES_CEILING;
 use ringbolt_protocol::native::decode::{DecodeLimits, decode_frame};
@@ -55,4 +55,8 @@ fn subjects(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, frames, subjects);
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

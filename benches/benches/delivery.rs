@@ -4,7 +4,7 @@
 //! cargo bench --package ringbolt-benches --bench delivery
 //! ```
 
-use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
 use ringbolt_shard::lanes::{LANES, Scheduler};
 use ringbolt_shard::limits::Shares;
 use ringbolt_shard::random::Random;
@@ -99,4 +99,8 @@ criterion_group! {
     config = Criterion::default().sample_size(50);
     targets = fairness, lanes, selection
 }
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

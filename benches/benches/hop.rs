@@ -9,21 +9,34 @@ use core_affinity::CoreId;
 use glommio::channels::shared_channel;
 use glommio::{LocalExecutorBuilder, Placement};
 use hdrhistogram::Histogram;
+use ringbolt_benches::amount;
 use ringbolt_ring::Doorbell;
 use ringbolt_server::io::mesh::{self, MeshEnds};
 use ringbolt_server::io::platform::Mesh;
 use ringbolt_server::sim::small_limits;
 use ringbolt_shard::mesh::MeshBatch;
 use std::hint::spin_loop;
+use std::ops::Range;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const WARM_UP: u32 = 20_000;
-const HOPS: u32 = 300_000;
-const CORES: [usize; 2] = [0, 1];
+/// Hops before those that are measured, and with them. Two busy cores take a time slice for each hop.
+fn hops() -> Range<u32> {
+    amount(20_000..320_000, 1..10)
+}
+
+/// The first two that this program may run on.
+fn cores() -> [CoreId; 2] {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    [cores[0], cores[1]]
+}
 
 fn main() {
+    if core_affinity::get_core_ids().is_none_or(|cores| cores.len() < 2) {
+        println!("not run: a hop takes two cores");
+        return;
+    }
     println!("{:<44} {:>9} {:>9} {:>9}  one way, ns", "", "p50", "p99", "p99.9");
     report("rtrb, spinning", &rtrb_spinning());
     report("the mesh: rtrb of batches, doorbell, spinning", &mesh_spinning());
@@ -38,34 +51,39 @@ fn report(name: &str, hops: &Histogram<u64>) {
     println!("{name:<44} {:>9} {:>9} {:>9}", at(0.5), at(0.99), at(0.999));
 }
 
-fn pin(core: usize) {
-    assert!(core_affinity::set_for_current(CoreId { id: core }), "core {core} is not to be had");
+fn pin(core: CoreId) {
+    assert!(core_affinity::set_for_current(core), "{core:?} is not to be had");
 }
 
 /// Times `there_and_back` on the first core.
 fn measure(mut there_and_back: impl FnMut()) -> Histogram<u64> {
-    let mut hops = Histogram::new(3).expect("three digits");
-    for round in 0..WARM_UP + HOPS {
+    let mut times = Histogram::new(3).expect("three digits");
+    let measured = hops();
+    for round in 0..measured.end {
         let start = Instant::now();
         there_and_back();
         let nanos = start.elapsed().as_nanos() as u64 / 2;
-        if round >= WARM_UP {
-            hops.record(nanos).expect("the histogram grows");
+        if round >= measured.start {
+            times.record(nanos).expect("the histogram grows");
         }
     }
-    hops
+    times
 }
 
 /// Runs `echo` on the second core while `drive` runs on the first.
-fn beside(echo: impl FnOnce() + Send + 'static, drive: impl FnOnce() -> Histogram<u64>) -> Histogram<u64> {
-    let other = thread::spawn(move || {
-        pin(CORES[1]);
-        echo();
-    });
-    pin(CORES[0]);
-    let hops = drive();
-    other.join().expect("the echo ends");
-    hops
+fn beside(echo: impl FnOnce() + Send, drive: impl FnOnce() -> Histogram<u64> + Send) -> Histogram<u64> {
+    let [first, second] = cores();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(second);
+            echo();
+        });
+        let drive = scope.spawn(move || {
+            pin(first);
+            drive()
+        });
+        drive.join().expect("it ends")
+    })
 }
 
 fn rtrb_spinning() -> Histogram<u64> {
@@ -100,9 +118,8 @@ fn mesh_spinning() -> Histogram<u64> {
         ends.send(shard, batch);
         ends.wake(shard);
     };
-    let rounds = WARM_UP + HOPS;
     let echo = move || {
-        for _ in 0..rounds {
+        for _ in 0..hops().end {
             let batch = loop {
                 match far.receive(0) {
                     Some(batch) => break batch,
@@ -174,29 +191,31 @@ fn std_blocking() -> Histogram<u64> {
 fn glommio_channel() -> Histogram<u64> {
     let (to, inbox) = shared_channel::new_bounded::<u64>(256);
     let (back, from) = shared_channel::new_bounded::<u64>(256);
-    let builder = |core: usize| {
-        LocalExecutorBuilder::new(Placement::Fixed(core)).spin_before_park(Duration::from_secs(1))
+    let builder = |core: CoreId| {
+        LocalExecutorBuilder::new(Placement::Fixed(core.id)).spin_before_park(Duration::from_secs(1))
     };
-    let echo = builder(CORES[1]).spawn(move || async move {
+    let [first, second] = cores();
+    let echo = builder(second).spawn(move || async move {
         let (inbox, back) = (inbox.connect().await, back.connect().await);
         while let Some(number) = inbox.recv().await {
             back.send(number).await.expect("both ends live");
         }
     });
-    let drive = builder(CORES[0]).spawn(move || async move {
+    let drive = builder(first).spawn(move || async move {
         let (to, from) = (to.connect().await, from.connect().await);
-        let mut hops = Histogram::<u64>::new(3).expect("three digits");
-        for round in 0..(WARM_UP + HOPS) / 4 {
+        let mut times = Histogram::<u64>::new(3).expect("three digits");
+        let measured = hops();
+        for round in 0..amount(measured.end / 4, measured.end) {
             let start = Instant::now();
             to.send(1).await.expect("both ends live");
             from.recv().await.expect("both ends live");
-            if round >= WARM_UP {
-                hops.record(start.elapsed().as_nanos() as u64 / 2).expect("the histogram grows");
+            if round >= measured.start {
+                times.record(start.elapsed().as_nanos() as u64 / 2).expect("the histogram grows");
             }
         }
-        hops
+        times
     });
-    let hops = drive.expect("an executor").join().expect("it ends");
+    let times = drive.expect("an executor").join().expect("it ends");
     echo.expect("an executor").join().expect("it ends");
-    hops
+    times
 }

@@ -1,6 +1,6 @@
 //! What a turn pays for having neighbours: looking at the inbound rings of a mesh, all of them empty.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use ringbolt_ring::Doorbell;
 use ringbolt_server::io::mesh;
 use ringbolt_server::io::platform::Mesh;
@@ -23,4 +23,8 @@ fn looks(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, looks);
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

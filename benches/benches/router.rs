@@ -1,6 +1,7 @@
 //! Routes: cached, computed, and subscriptions coming and going, with many of them in place.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use ringbolt_benches::amount;
 use ringbolt_protocol::subject::{Pattern, Subject};
 use ringbolt_shard::router::subjects::Subjects;
 use ringbolt_shard::router::{Route, Router, Target};
@@ -24,7 +25,7 @@ fn routes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     group.throughput(Throughput::Elements(1));
     let texts: Vec<String> = (0..SUBJECTS).map(|number| format!("region.{}.created", number * 7)).collect();
-    for subscriptions in [10_000, 1_000_000] {
+    for subscriptions in amount([10_000, 1_000_000], [100, 1000]) {
         let mut router = router(subscriptions);
         let mut subjects = Subjects::new(1, 1 << 16);
         let mut next = texts.iter().cycle();
@@ -66,4 +67,8 @@ fn routes(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, routes);
-criterion_main!(benches);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

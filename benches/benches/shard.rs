@@ -3,7 +3,7 @@
 mod core;
 
 use self::core::Core;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
 use ringbolt_protocol::native::encode;
 
@@ -57,5 +57,30 @@ fn nats_publishes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, publishes, nats_publishes);
-criterion_main!(benches);
+/// From the publisher's shard to a subscriber of the other one, without the way between.
+fn crossing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("NATS publish through two shards");
+    let mut pair = Core::pair();
+    let publisher = pair[0].connect_nats(0, "");
+    pair[1].connect_nats(0, "SUB orders.eu 1\r\n");
+    Core::meet(&mut pair);
+    let [from, to] = &mut pair;
+    for payload_bytes in [16, 1024] {
+        let message = format!("PUB orders.eu {payload_bytes}\r\n{}\r\n", "x".repeat(payload_bytes));
+        let input = message.repeat(BATCH as usize);
+        group.throughput(Throughput::Elements(BATCH));
+        group.bench_function(BenchmarkId::new("to 1", payload_bytes), |bencher| {
+            bencher.iter(|| {
+                from.say(publisher, input.as_bytes());
+                from.take_batches(1, |batch| to.receive(0, &batch));
+            });
+        });
+    }
+}
+
+criterion_group!(benches, publishes, nats_publishes, crossing);
+fn main() {
+    ringbolt_benches::drop_foreign_flags();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

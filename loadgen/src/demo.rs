@@ -1,29 +1,24 @@
 //! `cargo demo`: builds the server, drives it before and after tuning the host, shows the difference.
 
 use crate::ab::{Variant, finish, rounds};
-use crate::args::Cli;
 use crate::progress::Reporter;
+use crate::trial::Read;
 use crate::tuning;
-use clap::Parser;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-/// Builds the server and compares it before and after tuning the host; writes an HTML report
-#[derive(clap::Args, Debug)]
-pub struct DemoArgs {
-    /// Pairs of runs
-    #[arg(long, value_name = "N", default_value_t = 3)]
+pub struct Plan {
+    /// Pairs of runs.
     pub rounds: u32,
-    /// Where the report goes
-    #[arg(short, long, value_name = "DIR", default_value = "report")]
+    /// Where the report goes.
     pub out: PathBuf,
 }
 
 /// The canonical workload, for a demonstration of two minutes.
 const SECONDS: u64 = 10;
 
-pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
+pub fn run(plan: &Plan, read: Read) -> Result<ExitCode, String> {
     build_server()?;
     let profile = tuning::is_root() && tuning::find().is_ok();
     let variants = if profile {
@@ -42,12 +37,12 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         println!("not root, so the host is not tuned: comparing --wait balanced with --wait latency instead");
         [Variant::parse("--wait balanced")?, Variant::parse("--wait latency")?]
     };
-    let mut workload = Cli::parse_from(["ringbolt-loadgen"]).run;
-    workload.duration = Duration::from_secs(SECONDS);
-    let groups = rounds(&workload, &variants, args.rounds, &mut Reporter::new(false))?;
+    let mut trial = read("")?;
+    trial.workload.duration = Duration::from_secs(SECONDS);
+    let groups = rounds(&trial, &variants, plan.rounds, &mut Reporter::new(false))?;
     let passed = groups.iter().flat_map(|group| &group.runs).all(|run| run.verdict.pass);
-    finish(&groups, Some(&args.out))?;
-    println!("open {} in a browser", args.out.join("index.html").display());
+    finish(&groups, Some(&plan.out))?;
+    println!("open {} in a browser", plan.out.join("index.html").display());
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -7,6 +7,7 @@ use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::targets::Target;
 use crate::workload::{Pacing, Ramp, Workload};
+use ringbolt_ring::Address;
 
 /// The search ends when the bounds are this close.
 const RESOLUTION: f64 = 0.05;
@@ -19,6 +20,7 @@ const CONFIRMATIONS: u32 = 2;
 /// Doubles until a run fails, halves the gap, then confirms. Returns the best run.
 pub fn search(
     workload: &Workload,
+    address: &Address,
     slo_nanos: u64,
     server_pid: Option<u32>,
     reporter: &mut Reporter,
@@ -35,8 +37,8 @@ pub fn search(
         }
         let pacing = Pacing::Open { rate: Ramp::constant(rate), poisson };
         let workload = Workload { pacing, ..workload.clone() };
-        let outcome = engine::run(&workload, server_pid, reporter)?;
-        let run = judge(&workload, &outcome, &[Target::response_p99(slo_nanos)]);
+        let outcome = engine::run(&workload, address, server_pid, reporter)?;
+        let run = judge(&workload, address, &outcome, &[Target::response_p99(slo_nanos)]);
         let p99 = quantile(&outcome.recorder.total.response, 0.99);
         let p99 = p99.map_or("-".to_owned(), |p99| format!("{:.1} µs", p99 as f64 / 1e3));
         let word = if run.verdict.pass { "holds" } else { "fails" };

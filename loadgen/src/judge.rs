@@ -10,6 +10,7 @@ use crate::result::{
 use crate::targets::Target;
 use crate::workload::{LANES, Pacing, Workload};
 use ringbolt_protocol::command::Priority;
+use ringbolt_ring::Address;
 
 /// A run that sent less than this share of what was asked missed its rate.
 const RATE_SHARE_MIN: f64 = 0.99;
@@ -21,7 +22,7 @@ const LATENESS_SHARE_MAX: f64 = 0.2;
 const BUSY_SHARE_MAX: f64 = 0.9;
 
 /// `targets`: what a run must hold beside its rate.
-pub fn judge(workload: &Workload, outcome: &Outcome, targets: &[Target]) -> RunResult {
+pub fn judge(workload: &Workload, address: &Address, outcome: &Outcome, targets: &[Target]) -> RunResult {
     let recorder = &outcome.recorder;
     let seconds = (outcome.window.stop - outcome.window.start) as f64 / 1e9;
     let counts = Counts {
@@ -49,7 +50,7 @@ pub fn judge(workload: &Workload, outcome: &Outcome, targets: &[Target]) -> RunR
         name: workload.name.clone(),
         started_unix_millis: outcome.started_unix_millis,
         command_line: std::env::args().collect(),
-        workload: summary(workload),
+        workload: summary(workload, address),
         counts,
         rates,
         verdict,
@@ -169,7 +170,7 @@ fn mean_rate(rate: crate::workload::Ramp, outcome: &Outcome) -> f64 {
     (0..STEPS).map(|step| rate.at(at(step))).sum::<f64>() / f64::from(STEPS)
 }
 
-fn summary(workload: &Workload) -> WorkloadSummary {
+fn summary(workload: &Workload, address: &Address) -> WorkloadSummary {
     let (pacing, rate_asked, window) = match workload.pacing {
         Pacing::Open { rate, .. } => ("open", Some(rate.end), None),
         Pacing::Closed { window } => ("closed", None, Some(window)),
@@ -177,7 +178,7 @@ fn summary(workload: &Workload) -> WorkloadSummary {
     WorkloadSummary {
         kind: workload.kind.name().to_owned(),
         dialect: workload.dialect,
-        address: workload.address.to_string(),
+        address: address.to_string(),
         connections: workload.connections(),
         publishers: workload.publishers,
         subscribers: workload.subscribers,

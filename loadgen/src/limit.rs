@@ -3,7 +3,6 @@
 //! Receive and send on one ring, from the very buffer the kernel received into. No server can be faster on
 //! the same sockets, so it bounds every row it stands beside.
 
-use crate::args::parse_cores;
 use crate::dialect::raw::{HELLO_BYTES, Hello, IN_FORCE};
 use crate::interrupts;
 use ringbolt_ring::{
@@ -23,30 +22,23 @@ const BACKLOG: i32 = 4096;
 const CHUNKS_A_SEND: usize = 256;
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
 
-#[derive(clap::Args, Debug)]
-pub struct LimitArgs {
-    /// Address to listen on
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7799")]
+pub struct Plan {
     pub listen: SocketAddr,
-    /// Core to run on; default: wherever the kernel puts it
-    #[arg(long, value_name = "N")]
-    pub core: Option<String>,
-    /// Never sleep
-    #[arg(long)]
+    /// Core to run on; wherever the kernel puts it if there is none.
+    pub core: Option<usize>,
+    /// Never sleep.
     pub spin: bool,
-    /// Connections it may have
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    /// Connections it may have.
     pub connections: u32,
 }
 
-pub fn run(args: &LimitArgs) -> Result<ExitCode, String> {
-    if let Some(core) = &args.core {
-        let [id] = parse_cores(core)?[..] else { return Err("--core: one core".to_owned()) };
-        if !core_affinity::set_for_current(core_affinity::CoreId { id }) {
-            return Err(format!("cannot run on core {id}"));
-        }
+pub fn run(plan: &Plan) -> Result<ExitCode, String> {
+    if let Some(id) = plan.core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    {
+        return Err(format!("cannot run on core {id}"));
     }
-    Relay::new(args).and_then(|relay| relay.run(args.spin)).map_err(|error| format!("limit: {error}"))?;
+    Relay::new(plan).and_then(|relay| relay.run(plan.spin)).map_err(|error| format!("limit: {error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,15 +62,15 @@ struct Peer {
 }
 
 impl Relay {
-    fn new(args: &LimitArgs) -> io::Result<Relay> {
+    fn new(plan: &Plan) -> io::Result<Relay> {
         let buffers = BufferRingConfig { buffer_bytes: 64 << 10, buffers: 256, huge_pages: true };
         let shape =
-            RingConfig { entries: 1024, completion_entries: 16_384, slots: args.connections, buffers };
+            RingConfig { entries: 1024, completion_entries: 16_384, slots: plan.connections, buffers };
         let mut ring = Ring::new(shape)?;
-        let listener = Socket::new(Domain::for_address(args.listen), Type::STREAM, Some(Protocol::TCP))?;
+        let listener = Socket::new(Domain::for_address(plan.listen), Type::STREAM, Some(Protocol::TCP))?;
         listener.set_reuse_address(true)?;
         listener.set_tcp_nodelay(true)?;
-        listener.bind(&args.listen.into())?;
+        listener.bind(&plan.listen.into())?;
         listener.listen(BACKLOG)?;
         ring.accept(0, listener.as_fd())?;
         Ok(Relay {

@@ -1,7 +1,7 @@
 //! Servers the generator starts itself: pinned, awaited, and stopped whatever happens.
 
-use crate::args::parse_cores;
 use crate::dialect::Dialect;
+use crate::parse::parse_cores;
 use ringbolt_ring::Address;
 use std::io;
 use std::net::{SocketAddr, TcpStream};

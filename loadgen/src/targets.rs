@@ -1,8 +1,8 @@
 //! Figures a run has to reach, and whether it did.
 
-use crate::args::{parse_rate, parse_time};
 use crate::histogram::quantile;
 use crate::output::micros;
+use crate::parse::{parse_rate, parse_time};
 use crate::result::{RunResult, TargetSeen};
 use std::fmt;
 use std::str::FromStr;

@@ -1,53 +1,41 @@
 //! Workloads whose figures are known in advance, one after the other, and whether each was reached.
 
-use crate::args::{Cli, RunArgs};
-use crate::cli::{EXIT_FAIL, measure};
+use crate::dialect::Dialect;
 use crate::output;
 use crate::progress::Reporter;
 use crate::result::RunResult;
 use crate::targets::Target;
-use clap::{Args, Parser};
+use crate::trial::{Read, Trial};
+use ringbolt_ring::Address;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-#[derive(Args, Debug)]
-pub struct ValidateArgs {
-    /// Only these rows: messages, latency, ordinary, request, lanes, retries, keys, s47-1000, s47-5000,
-    /// s47-10000
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+pub struct Plan {
+    /// Names; empty: all.
     pub rows: Vec<String>,
-    /// The measured part of each row but the first, which ends with its millionth message
-    #[arg(short, long, value_name = "TIME", value_parser = crate::args::parse_time, default_value = "10s")]
+    /// The measured part of each row that does not end with a count.
     pub duration: Duration,
-    /// Server to drive; starts ringbolt-server itself, anew for each row, if unset
-    #[arg(long, value_name = "HOST:PORT|unix:PATH")]
-    pub address: Option<String>,
-    #[arg(long, value_enum, default_value = "native")]
-    pub dialect: crate::dialect::Dialect,
-    /// Flags for the server it starts, as one string
-    #[arg(long, value_name = "FLAGS", default_value = "", allow_hyphen_values = true)]
-    pub server_flags: String,
-    /// Process whose CPU time and memory count, where it does not start the server
-    #[arg(long, value_name = "PID")]
+    pub dialect: Dialect,
+    /// As in [`crate::trial::ServerPlan`].
+    pub address: Option<Address>,
+    pub server_flags: Vec<String>,
     pub server_pid: Option<u32>,
-    /// Write each row's run.json, histograms and report below there
-    #[arg(short, long, value_name = "DIR")]
+    /// Where each row's files are written.
     pub out: Option<PathBuf>,
-    /// Only what was reached and what was not
-    #[arg(short, long)]
+    /// Only what was reached and what was not.
     pub quiet: bool,
 }
 
-struct Row {
-    name: &'static str,
-    flags: &'static str,
+pub struct Row {
+    pub name: &'static str,
+    pub flags: &'static str,
     /// Beside that nothing is lost, duplicated, out of order or damaged.
-    targets: &'static [&'static str],
+    pub targets: &'static [&'static str],
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub const ROWS: &[Row] = &[
     Row { name: "messages",
           flags: "-p 8 -s 8 --payload 128 --closed --window 1024 --count 1000000 --duration 1m --warm-up 0s",
           targets: &["rate>1M", "growth<10MiB"] },
@@ -73,25 +61,24 @@ const ROWS: &[Row] = &[
     Row { name: "s47-10000", flags: "--preset s47-10000", targets: &["p95<1ms"] },
 ];
 
-pub fn run(args: &ValidateArgs) -> Result<ExitCode, String> {
+pub fn run(plan: &Plan, read: Read) -> Result<ExitCode, String> {
     let mut all = true;
-    for row in chosen(&args.rows)? {
-        let arguments = row.arguments(args)?;
-        let run = measure(&arguments, &mut Reporter::new(args.quiet))?;
+    for row in chosen(&plan.rows)? {
+        let run = row.trial(plan, read)?.measure(&mut Reporter::new(plan.quiet))?;
         all &= run.verdict.pass;
-        if args.quiet {
+        if plan.quiet {
             print!("{}", summary(row, &run));
         } else {
             print!("{}", output::table(&run));
         }
-        if let Some(directory) = &args.out {
+        if let Some(directory) = &plan.out {
             let directory = directory.join(row.name);
             output::write_all(&directory, &run)
                 .map_err(|error| format!("cannot write to {}: {error}", directory.display()))?;
         }
     }
     println!("\n{}", if all { "PASS  everything was reached" } else { "FAIL  something was not reached" });
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAIL) })
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
@@ -107,20 +94,22 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
 }
 
 impl Row {
-    fn arguments(&self, args: &ValidateArgs) -> Result<RunArgs, String> {
-        let words = ["ringbolt-loadgen"].into_iter().chain(self.flags.split_whitespace());
-        let parsed = Cli::try_parse_from(words).map_err(|error| format!("row {}: {error}", self.name))?.run;
-        let target: Result<Vec<Target>, String> = self.targets.iter().map(|text| text.parse()).collect();
-        Ok(RunArgs {
-            name: Some(self.name.to_owned()),
-            address: args.address.clone(),
-            dialect: args.dialect,
-            server_flags: args.server_flags.clone(),
-            server_pid: args.server_pid,
-            duration: if parsed.count.is_some() { parsed.duration } else { args.duration },
-            target: target?,
-            ..parsed
-        })
+    pub fn targets(&self) -> Result<Vec<Target>, String> {
+        self.targets.iter().map(|text| text.parse()).collect()
+    }
+
+    fn trial(&self, plan: &Plan, read: Read) -> Result<Trial, String> {
+        let mut trial = read(self.flags).map_err(|error| format!("row {}: {error}", self.name))?;
+        trial.targets = self.targets()?;
+        trial.workload.name = self.name.to_owned();
+        trial.workload.dialect = plan.dialect;
+        if trial.workload.count.is_none() {
+            trial.workload.duration = plan.duration;
+        }
+        trial.server.address = plan.address.clone();
+        trial.server.flags = plan.server_flags.clone();
+        trial.server.pid = plan.server_pid;
+        Ok(trial)
     }
 }
 
@@ -143,14 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_a_workload_and_its_targets_are_read() {
-        let args = Cli::parse_from(["ringbolt-loadgen", "validate"]);
-        let Some(crate::args::Sub::Validate(args)) = args.command else { panic!("validate") };
-        for row in ROWS {
-            let arguments = row.arguments(&args).expect("its flags are read");
-            arguments.workload(ringbolt_ring::Address::Unix("x".into())).expect("it can be run");
-            assert_eq!(arguments.target.len(), row.targets.len());
-        }
+    fn rows_are_chosen_by_name() {
+        assert_eq!(chosen(&[]).map(|rows| rows.len()).ok(), Some(ROWS.len()));
         assert!(chosen(&["latency".to_owned(), "none".to_owned()]).is_err());
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::dialect::Dialect;
 use ringbolt_protocol::command::Priority;
-use ringbolt_ring::Address;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -200,7 +199,6 @@ pub struct Workload {
     pub prefix: String,
     pub kind: Kind,
     pub dialect: Dialect,
-    pub address: Address,
     pub publishers: u32,
     pub subscribers: u32,
     /// Of the subscribers, the last so many never read.
@@ -384,7 +382,6 @@ mod tests {
             prefix: "rb".into(),
             kind: Kind::PubSub,
             dialect: Dialect::Native,
-            address: Address::Inet(([127, 0, 0, 1], 1).into()),
             publishers,
             subscribers,
             stalled: 0,

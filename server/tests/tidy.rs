@@ -1,16 +1,30 @@
 //! The rules of style and the table of layers, as a test: what breaks one is named with its place.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/modules.rs"]
+mod modules;
 #[path = "tidy/source.rs"]
 mod source;
 
+use modules::Modules;
 use source::Source;
 use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 const LINE_LETTERS_MAX: usize = 110;
+
+/// Files that a type may have methods in; with more, a circle of files only hides in it.
+const METHOD_FILES_MAX: usize = 8;
+
+/// Types that have methods in more files, by the file that defines each; the count may only fall.
+const WIDE_TYPES: &[(&str, &str, usize)] = &[("server/shard/src/lib.rs", "Shard", 20)];
+
+/// Where the modules of each of our crates are.
+const CRATES: &[&str] = &["protocol/src/", "server/ring/src/", "server/src/", "loadgen/src/"];
 
 /// Written by a program, not by us.
 const GENERATED: &str = "protocol/src/native/generated/";
@@ -48,6 +62,9 @@ const CONFINED: &[(&[&str], &[&str])] = &[
     (&["server/src/io/", "server/src/config/", "server/src/sim/edge/"], &["ringbolt_ring"]),
     (&["server/ring/"], &["io_uring"]),
 ];
+
+/// Where flags are read; below they are plain values. A dialect is named in flags and in variants alike.
+const FLAGS: &[&str] = &["server/src/cli/", "loadgen/src/cli/", "loadgen/src/dialect/mod.rs"];
 
 /// What code that decides and does nothing may not name.
 const IMPURE: &[&str] = &[
@@ -308,6 +325,16 @@ fn the_edge_alone_knows_the_runtime_and_the_ring() {
 }
 
 #[test]
+fn flags_are_plain_values_below_the_command_line() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !is_in(&source.name, FLAGS)) {
+        let paths = source.paths().into_iter().filter(|(_, path)| path[0] == "clap");
+        found.extend(paths.map(|(line, path)| format!("{}:{line}: {}", source.name, path.join("::"))));
+    }
+    assert_none(&found);
+}
+
+#[test]
 fn unsafe_code_lies_in_the_ring_alone() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| !source.name.starts_with("server/ring/")) {
@@ -353,6 +380,29 @@ fn paths_and_links_in_documents_lead_somewhere() {
         if is_text {
             let text = std::fs::read_to_string(root.join(name)).expect("UTF-8");
             found.extend(documents::broken(&root, name, &text));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let imports = CRATES.iter().flat_map(|folder| Modules::new(&sources, folder).imports()).collect();
+    assert_none(&circles::complaints(&imports, include_str!("tidy/circles.txt")));
+}
+
+#[test]
+fn methods_of_a_type_stand_in_few_files() {
+    let sources = sources();
+    let mut found = Vec::new();
+    for folder in CRATES {
+        for ((file, name), files) in Modules::new(&sources, folder).methods() {
+            let known = WIDE_TYPES.iter().find(|(of, wide, _)| (*of, *wide) == (file, &name));
+            let allowed = known.map_or(METHOD_FILES_MAX, |(_, _, allowed)| *allowed);
+            if files.len() > allowed || (known.is_some() && files.len() < allowed) {
+                found.push(format!("{file}: {name} has methods in {} files, not {allowed}", files.len()));
+            }
         }
     }
     assert_none(&found);

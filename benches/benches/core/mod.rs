@@ -1,25 +1,36 @@
-//! A shard without sockets, which several benchmarks begin with.
+//! Shards without sockets, which several benchmarks begin with.
 
 use ringbolt_protocol::native::control::{Control, Hello, SlowConsumer};
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::delivery::Segment;
 use ringbolt_shard::limits::Limits;
-use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
+use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId};
 
 /// A shard and what its caller keeps from event to event.
 pub struct Core {
     pub shard: Shard,
     effects: Effects,
     segments: Vec<Segment>,
+    /// There are batches for another shard.
+    has_batches: bool,
 }
 
 impl Core {
     /// With limits that no benchmark reaches.
     #[allow(clippy::new_without_default, reason = "a whole shard is no default of anything")]
     pub fn new() -> Core {
+        Core::of(0, 1)
+    }
+
+    /// The shard with number `id` of `shards`.
+    fn of(id: ShardId, shards: usize) -> Core {
         let limits = Limits {
             outbox_bytes_max: 8 << 20,
+            mesh_pending_bytes_max: 8 << 20,
+            mesh_batch_bytes: 64 << 10,
+            work_bytes_max: 8 << 20,
             outbox_segment_bytes: 64 << 10,
             shared_payload_bytes_min: 8 << 10,
             connections_max: 4096,
@@ -27,7 +38,7 @@ impl Core {
             subjects_max: 65_536,
             interned_subjects_max: 4096,
             buffer_pool_max: 4096,
-            ..small_limits(1)
+            ..small_limits(shards)
         };
         let identity = ServerIdentity {
             server_id: String::new(),
@@ -37,29 +48,77 @@ impl Core {
             unix_epoch_nanos: 0,
             nats: None,
         };
-        let shard = Shard::new(0, &limits, &Access::default(), identity, 1, 2);
-        Core { shard, effects: Effects::default(), segments: Vec::new() }
+        let shard = Shard::new(id, &limits, &Access::default(), identity, 1, 2);
+        Core { shard, effects: Effects::default(), segments: Vec::new(), has_batches: false }
+    }
+
+    /// The two shards of a server, which have yet to [`Core::meet`].
+    pub fn pair() -> [Core; 2] {
+        [Core::of(0, 2), Core::of(1, 2)]
+    }
+
+    /// Both shards hear everything that the other one has for them.
+    pub fn meet(pair: &mut [Core; 2]) {
+        let mut batches = Vec::new();
+        loop {
+            for from in [0, 1] {
+                pair[from].take_batches(1 - from as ShardId, |batch| batches.push((from, batch)));
+            }
+            if batches.is_empty() {
+                return;
+            }
+            for (from, batch) in batches.drain(..) {
+                pair[1 - from].receive(from as ShardId, &batch);
+            }
+        }
     }
 
     /// Handles what a connection sent, and takes everything that is to be sent for it.
     pub fn say(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.say_and_hear(id, bytes, |_, _| {});
+    }
+
+    /// The same, and gives `hear` what is sent, with its receiver.
+    pub fn say_and_hear(&mut self, id: ConnectionId, bytes: &[u8], hear: impl FnMut(ConnectionId, &[u8])) {
         self.handle(Event::Bytes(id, bytes));
-        self.send();
+        self.send(hear);
+    }
+
+    /// Handles a batch of another shard likewise.
+    pub fn receive(&mut self, from: ShardId, batch: &MeshBatch) {
+        self.handle(Event::Mesh(from, batch));
+        self.send(|_, _| {});
+    }
+
+    /// Takes the batches for another shard.
+    pub fn take_batches(&mut self, to: ShardId, mut take: impl FnMut(MeshBatch)) {
+        if !std::mem::take(&mut self.has_batches) {
+            return;
+        }
+        while let Some(batch) = self.shard.take_batch(to) {
+            take(batch);
+        }
+        self.handle(Event::MeshRoom(to));
     }
 
     /// Takes what outboxes have, until none has more.
-    fn send(&mut self) {
+    fn send(&mut self, mut hear: impl FnMut(ConnectionId, &[u8])) {
         let mut ready = std::mem::take(&mut self.effects.send);
         for id in ready.drain(..) {
             self.shard.take_segments(Nanos(1), id, &mut self.segments);
-            self.segments.drain(..).for_each(|segment| self.shard.recycle(segment));
-            self.shard.handle(Nanos(1), Event::Sent(id), &mut self.effects);
+            for segment in self.segments.drain(..) {
+                hear(id, segment.bytes());
+                self.shard.recycle(segment);
+            }
+            self.handle(Event::Sent(id));
         }
         self.effects.send = ready;
     }
 
     fn handle(&mut self, event: Event<'_>) {
         self.shard.handle(Nanos(1), event, &mut self.effects);
+        self.has_batches |= !self.effects.mesh.is_empty();
+        self.effects.mesh.clear();
     }
 
     /// A native client with number 1 for `orders.eu`, to which it may subscribe.
@@ -86,7 +145,7 @@ impl Core {
         let id = ConnectionId { slot, generation: 1 };
         let opening = Opening { dialect: Dialect::Nats, ..Opening::NATIVE };
         self.handle(Event::Opened(id, opening));
-        self.send();
+        self.send(|_, _| {});
         self.say(id, [HELLO, says].concat().as_bytes());
         id
     }

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 at quality of service 0, the client's side. A subject's dots become the slashes of a topic.
 
-use super::{Incoming, Message, Outgoing, Parsed, number_of};
+use super::messages::{Incoming, Message, Outgoing, Parsed, number_of};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;

@@ -1,6 +1,6 @@
 //! ringbolt's native dialect, through `ringbolt-protocol`.
 
-use super::{Incoming, Message, Outgoing, Parsed};
+use super::messages::{Incoming, Message, Outgoing, Parsed};
 use ringbolt_protocol::command::{Compression, Flags, Publish, SubjectRef};
 use ringbolt_protocol::limits::FRAME_BODY_BYTES_CEILING;
 use ringbolt_protocol::native::control::{

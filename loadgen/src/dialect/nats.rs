@@ -1,6 +1,6 @@
 //! The NATS client protocol, the client's side.
 
-use super::{Incoming, Message, Outgoing, Parsed, number};
+use super::messages::{Incoming, Message, Outgoing, Parsed, number};
 use ringbolt_protocol::command::Priority;
 use ringbolt_protocol::decimal;
 

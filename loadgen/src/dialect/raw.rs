@@ -3,7 +3,7 @@
 //! A connection first says what it takes and gives, sixteen bytes. From then on everything it sends goes,
 //! as it is, to whoever takes that channel.
 
-use super::{Incoming, Message, Outgoing, Parsed, number_of};
+use super::messages::{Incoming, Message, Outgoing, Parsed, number_of};
 use crate::payload::PAYLOAD_BYTES_MAX;
 
 pub const HELLO_BYTES: usize = 16;

@@ -1,6 +1,6 @@
 //! Redis publish/subscribe, RESP2, the client's side.
 
-use super::{Incoming, Message, Outgoing, Parsed, number, number_of};
+use super::messages::{Incoming, Message, Outgoing, Parsed, number, number_of};
 use ringbolt_protocol::decimal;
 
 pub(super) fn subscribe(pattern: &str, out: &mut Vec<u8>) {

@@ -3,10 +3,11 @@
 use super::connection::Stage;
 use super::drain::{Drain, Waiting};
 use super::pacer::Pacer;
+use super::roles::Role;
 use super::shared::Shared;
 use super::state::State;
 use crate::histogram::quantile;
-use crate::workload::{Kind, Pacing, Role};
+use crate::workload::{Kind, Pacing};
 use ringbolt_ring::{
     Address, BufferRingConfig, Chunk, Completion, ReceiveOutcome, Ring, RingConfig, Slot, Wait,
 };
@@ -36,6 +37,8 @@ const IDLE_BUFFERS_MAX: usize = 256;
 
 pub struct Driver {
     number: usize,
+    /// Of the server.
+    address: Address,
     ring: Ring,
     state: State,
     shared: Arc<Shared>,
@@ -59,17 +62,18 @@ pub struct Driver {
 
 impl Driver {
     /// Made on the driver's own thread: its ring stays there.
-    pub fn new(number: usize, state: State, pacer: Option<Pacer>, budget: u64) -> io::Result<Driver> {
+    pub fn new(
+        number: usize,
+        address: Address,
+        state: State,
+        pacer: Option<Pacer>,
+        budget: u64,
+    ) -> io::Result<Driver> {
         let slots = state.connections.len() as u32 + 16;
         let buffers = BufferRingConfig { buffer_bytes: 64 << 10, buffers: 64, huge_pages: true };
         let ring = Ring::new(RingConfig { entries: 1024, completion_entries: 16_384, slots, buffers })?;
         let senders = (0..state.connections.len() as u32)
-            .filter(|&index| {
-                !matches!(
-                    state.connections[index as usize].role,
-                    Role::Subscriber { .. } | Role::Responder { .. }
-                )
-            })
+            .filter(|&index| state.connections[index as usize].role.sends())
             .collect();
         let window = match state.workload.pacing {
             Pacing::Closed { window } => u64::from(window),
@@ -77,6 +81,7 @@ impl Driver {
         };
         Ok(Driver {
             number,
+            address,
             ring,
             shared: Arc::clone(&state.shared),
             state,
@@ -264,13 +269,13 @@ impl Driver {
                 self.state.connections[slot.0 as usize].receiving = true;
                 self.ring.receive(slot)?;
                 self.state.greet(slot.0);
-                if let Role::Churner { .. } = self.state.connections[slot.0 as usize].role {
-                    let intended = self.state.connections[slot.0 as usize].intended;
+                if let Role::Churner(churner) = &self.state.connections[slot.0 as usize].role {
+                    let intended = churner.intended;
                     self.state.publish(slot.0, intended, now);
                 }
             }
             Completion::Connected { slot, error: Some(error) } => {
-                let address = &self.state.workload.address;
+                let address = &self.address;
                 let churn = self.state.workload.kind == Kind::Churn;
                 if churn && self.measuring {
                     self.lost(slot, Some(error))?;
@@ -283,8 +288,10 @@ impl Driver {
                 // Only churners are closed: the slot waits for its next turn.
                 let connection = &mut self.state.connections[slot.0 as usize];
                 connection.stage = Stage::Connecting;
-                connection.intended = 0;
                 connection.partial.clear();
+                if let Role::Churner(churner) = &mut connection.role {
+                    churner.intended = 0;
+                }
             }
             Completion::Accepted { .. }
             | Completion::ShutDown { .. }
@@ -297,7 +304,7 @@ impl Driver {
     /// Whether a connection has stopped reading, as it was asked to.
     fn has_stalled(&self, slot: Slot) -> bool {
         let connection = &self.state.connections[slot.0 as usize];
-        connection.is_stalled() && connection.stage == Stage::Ready
+        connection.role.is_stalled() && connection.stage == Stage::Ready
     }
 
     fn sent(&mut self, slot: Slot, error: Option<io::Error>, mut chunks: Vec<Chunk>) -> io::Result<()> {
@@ -336,8 +343,7 @@ impl Driver {
             self.state.remember(&words);
             self.ring.shut_down(slot)?;
         }
-        let churner = matches!(self.state.connections[slot.0 as usize].role, Role::Churner { .. });
-        if quiet && churner {
+        if quiet && self.state.connections[slot.0 as usize].role.is_churner() {
             self.ring.close(slot)?;
         }
         Ok(())
@@ -416,8 +422,8 @@ impl Driver {
             let sender = self.senders[self.turn];
             self.turn = if self.turn + 1 == self.senders.len() { 0 } else { self.turn + 1 };
             let connection = &self.state.connections[sender as usize];
-            let free = match connection.role {
-                Role::Churner { .. } => connection.stage == Stage::Connecting && connection.intended == 0,
+            let free = match &connection.role {
+                Role::Churner(churner) => connection.stage == Stage::Connecting && churner.intended == 0,
                 _ => connection.stage == Stage::Ready,
             };
             if free {
@@ -428,8 +434,8 @@ impl Driver {
     }
 
     fn start_message(&mut self, sender: u32, intended: u64, now: u64) {
-        if let Role::Churner { .. } = self.state.connections[sender as usize].role {
-            self.state.connections[sender as usize].intended = intended.max(1);
+        if let Role::Churner(churner) = &mut self.state.connections[sender as usize].role {
+            churner.intended = intended.max(1);
             if let Err(error) = self.open(sender) {
                 self.state.fail(format!("cannot open a connection: {error}"));
             }
@@ -439,7 +445,7 @@ impl Driver {
     }
 
     fn open(&mut self, index: u32) -> io::Result<()> {
-        let address = &self.state.workload.address;
+        let address = &self.address;
         let socket = match address {
             Address::Inet(inet) => {
                 let socket = Socket::new(Domain::for_address(*inet), Type::STREAM, Some(Protocol::TCP))?;

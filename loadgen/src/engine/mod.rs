@@ -3,10 +3,12 @@
 mod connection;
 mod drain;
 mod driver;
+mod members;
+mod names;
 mod pacer;
 pub mod recorder;
+mod roles;
 mod shared;
-
 mod state;
 mod work;
 
@@ -17,11 +19,13 @@ use crate::progress::Reporter;
 use crate::sequence::Spread;
 use crate::workload::{Pacing, Role, Workload};
 use driver::Driver;
+use names::Names;
 use pacer::Pacer;
 use recorder::{Recorder, Window};
+use ringbolt_ring::Address;
 pub use shared::Progress;
 use shared::Shared;
-use state::{Names, State};
+use state::State;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -46,7 +50,12 @@ pub struct Outcome {
 }
 
 /// Runs a workload to its end.
-pub fn run(workload: &Workload, server_pid: Option<u32>, reporter: &mut Reporter) -> Result<Outcome, String> {
+pub fn run(
+    workload: &Workload,
+    address: &Address,
+    server_pid: Option<u32>,
+    reporter: &mut Reporter,
+) -> Result<Outcome, String> {
     let workload = Arc::new(workload.clone());
     let drivers = workload.driver_cores.len();
     let shared = Arc::new(Shared::new(drivers, workload.publishers));
@@ -64,7 +73,8 @@ pub fn run(workload: &Workload, server_pid: Option<u32>, reporter: &mut Reporter
         let (workload, names) = (Arc::clone(&workload), Arc::clone(&names));
         let (pattern, shared) = (Arc::clone(&pattern), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name(format!("driver-{number}"));
-        let body = move || drive(number, share, workload, names, pattern, shared, roles, window);
+        let address = address.clone();
+        let body = move || drive(number, share, workload, address, names, pattern, shared, roles, window);
         threads.push(thread.spawn(body).map_err(|error| format!("cannot start a thread: {error}"))?);
     }
     let outcome = supervise(&workload, &shared, window, server_pid, reporter);
@@ -79,6 +89,7 @@ fn drive(
     number: usize,
     share: f64,
     workload: Arc<Workload>,
+    address: Address,
     names: Arc<Names>,
     pattern: Arc<Pattern>,
     shared: Arc<Shared>,
@@ -94,7 +105,7 @@ fn drive(
     let budget = workload.count.map_or(u64::MAX, |count| (count as f64 * share).round() as u64);
     let state = State::new(workload, names, pattern, Arc::clone(&shared), roles, window);
     let driver = if pinned {
-        Driver::new(number, state, pacer, budget).map_err(|error| format!("io_uring: {error}"))
+        Driver::new(number, address, state, pacer, budget).map_err(|error| format!("io_uring: {error}"))
     } else {
         Err(format!("cannot run on core {core}: choose among the cores this process may use with --cores"))
     };

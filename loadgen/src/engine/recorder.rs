@@ -1,7 +1,7 @@
 //! What one driver measures: latencies of the measured part, by interval and in total, and the gaps of
 //! its own loop.
 
-use super::work::MemberRecord;
+use super::members::MemberRecord;
 use crate::histogram::{LatencySet, new_histogram};
 use crate::sequence::Faults;
 use hdrhistogram::Histogram;

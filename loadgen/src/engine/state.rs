@@ -1,37 +1,18 @@
 //! Everything a driver knows apart from its ring: connections, streams, what was measured.
 
 use super::connection::{Connection, Stage};
+use super::names::Names;
 use super::recorder::{Recorder, Window};
+use super::roles::{Next, Role};
 use super::shared::Shared;
-use crate::dialect::raw::Hello;
 use crate::dialect::{Dialect, Incoming, Message, Outgoing};
 use crate::payload::{Pattern, Stamp};
 use crate::sequence::Spread;
-use crate::workload::{Kind, Role, Workload};
+use crate::workload::{self, Kind, Workload};
 use ringbolt_protocol::command::{Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::batch::BatchWriter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// Texts that every driver of a run shares.
-#[derive(Debug)]
-pub struct Names {
-    pub subjects: Vec<String>,
-    pub wildcards: Vec<String>,
-    pub inboxes: Vec<String>,
-}
-
-impl Names {
-    pub fn of(workload: &Workload) -> Names {
-        // A churner has a subject of its own.
-        let count = workload.subjects.max(workload.publishers);
-        Names {
-            subjects: (0..count).map(|number| workload.subject(number)).collect(),
-            wildcards: (0..count).map(|number| workload.wildcard(number)).collect(),
-            inboxes: (0..workload.publishers).map(|number| workload.inbox(number)).collect(),
-        }
-    }
-}
 
 /// The next of a series of random numbers: its upper half, which is the random one.
 #[inline]
@@ -39,22 +20,6 @@ pub(super) fn next_random(random: &mut u64) -> u64 {
     *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
     *random >> 32
 }
-
-/// What a connection takes and gives, where channels stand for subjects.
-fn hello(role: &Role) -> Hello {
-    let inbox = |subject: u32| INBOX + subject + 1;
-    let (takes, gives) = match role {
-        Role::Publisher { subjects, .. } => (0, subjects[0] + 1),
-        Role::Subscriber { subjects, .. } => (subjects[0] + 1, 0),
-        Role::Requester { subject, .. } => (inbox(*subject), subject + 1),
-        Role::Responder { subjects } => (subjects[0] + 1, inbox(subjects[0])),
-        Role::Churner { number } => (u32::from(*number) + 1, u32::from(*number) + 1),
-    };
-    Hello { takes, gives }
-}
-
-/// Subscription number of a requester's inbox, outside those of subjects.
-const INBOX: u32 = 1 << 24;
 
 /// The least a parse of an unfinished beginning is given more to go on.
 const PARTIAL_STEP_BYTES: usize = 512;
@@ -95,11 +60,14 @@ impl State {
         names: Arc<Names>,
         pattern: Arc<Pattern>,
         shared: Arc<Shared>,
-        roles: Vec<Role>,
+        roles: Vec<workload::Role>,
         window: Window,
     ) -> State {
         let ranks = workload.ranks() as usize;
-        let connections = roles.into_iter().map(|role| Connection::new(role, ranks)).collect();
+        // Subscribers deal subjects out in turn: neighbours in a subscriber's list lie this far apart.
+        let stride = workload.subscribers.min(workload.subjects) as usize;
+        let role = |role| Connection::new(Role::new(role, ranks, stride));
+        let connections = roles.into_iter().map(role).collect();
         let spread = workload.kind == Kind::Queue;
         State {
             dialect: workload.dialect,
@@ -134,41 +102,13 @@ impl State {
         let connection = &mut self.connections[index as usize];
         connection.stage = Stage::Preparing;
         let out = &mut connection.outbound;
-        let (dialect, names) = (self.dialect, &self.names);
-        if dialect == Dialect::Raw {
-            hello(&connection.role).put(out);
+        if self.dialect == Dialect::Raw {
+            connection.role.hello().put(out);
         }
-        dialect.greet(out);
-        match &connection.role {
-            Role::Publisher { subjects, .. } => {
-                for (place, &subject) in subjects.iter().enumerate() {
-                    dialect.introduce(place as u32 + 1, &names.subjects[subject as usize], out);
-                }
-            }
-            Role::Subscriber { subjects, wildcard, member, .. } => {
-                let group = member.then_some(self.workload.members.group.as_str());
-                let texts = if *wildcard { &names.wildcards } else { &names.subjects };
-                for &subject in subjects {
-                    dialect.subscribe(subject + 1, &texts[subject as usize], group, out);
-                }
-            }
-            Role::Responder { subjects } => {
-                for &subject in subjects {
-                    let text = &names.subjects[subject as usize];
-                    dialect.subscribe(subject + 1, text, Some(crate::workload::GROUP), out);
-                }
-            }
-            Role::Requester { number, subject } => {
-                dialect.introduce(1, &names.subjects[*subject as usize], out);
-                dialect.subscribe(INBOX, &names.inboxes[usize::from(*number)], None, out);
-            }
-            Role::Churner { number } => {
-                let text = &names.subjects[usize::from(*number)];
-                dialect.subscribe(u32::from(*number) + 1, text, None, out);
-            }
-        }
-        if !matches!(connection.role, Role::Churner { .. }) {
-            dialect.barrier(out);
+        self.dialect.greet(out);
+        connection.role.greet(self.dialect, &self.names, out);
+        if !connection.role.is_churner() {
+            self.dialect.barrier(out);
         }
         self.backlog_bytes += connection.outbound.len();
         self.mark(index);
@@ -178,20 +118,13 @@ impl State {
     #[inline]
     pub fn publish(&mut self, index: u32, intended: u64, now: u64) {
         let connection = &mut self.connections[index as usize];
-        let turn = connection.turn;
-        let (number, subject, reply, introduced) = match &connection.role {
-            Role::Publisher { number, subjects } => {
-                connection.turn = if turn + 1 == subjects.len() { 0 } else { turn + 1 };
-                (*number, subjects[turn], None, turn as u32 + 1)
-            }
-            Role::Requester { number, subject } => {
-                (*number, *subject, Some(self.names.inboxes[usize::from(*number)].as_str()), 1)
-            }
-            Role::Churner { number } => (*number, u32::from(*number), None, 0),
-            Role::Subscriber { .. } | Role::Responder { .. } => unreachable!("receivers send nothing"),
+        let Next { publisher, subject, introduced, sequence, asks } = match &mut connection.role {
+            Role::Publisher(publisher) => publisher.next(),
+            Role::Requester(requester) => requester.next(),
+            Role::Churner(churner) => churner.next(),
+            Role::Subscriber(_) | Role::Responder(_) => unreachable!("receivers send nothing"),
         };
-        let sequence = connection.sequences[turn];
-        connection.sequences[turn] = sequence.wrapping_add(1);
+        let reply = asks.then(|| self.names.inboxes[usize::from(publisher)].as_str());
         let payload_bytes = self.workload.payload.choose(next_random(&mut self.random));
         let out = &mut connection.outbound;
         let before = out.len();
@@ -199,19 +132,19 @@ impl State {
             number: introduced,
             subject: &self.names.subjects[subject as usize],
             reply,
-            correlation_id: if reply.is_some() { u64::from(sequence) + 1 } else { 0 },
+            correlation_id: if asks { u64::from(sequence) + 1 } else { 0 },
             timestamp_nanos: self.unix_epoch_nanos + now,
             payload_bytes,
             priority: self.workload.lane(subject),
             key: self.workload.members.key_of(sequence),
         };
         self.dialect.publish_head(&outgoing, out);
-        let stamp = Stamp { intended, lateness: now.saturating_sub(intended), sequence, publisher: number };
+        let stamp = Stamp { intended, lateness: now.saturating_sub(intended), sequence, publisher };
         stamp.write(subject, payload_bytes, &self.pattern, out);
         self.dialect.finish(out);
         self.backlog_bytes += out.len() - before;
         let deliveries = u64::from(self.receivers.get(subject as usize).copied().unwrap_or(1));
-        connection.expected += deliveries;
+        connection.role.expect(deliveries);
         self.recorder.sent(now, deliveries);
         if !self.workload.lanes.is_empty() {
             self.recorder.lanes[self.workload.lane(subject) as usize].expected += deliveries;
@@ -234,17 +167,15 @@ impl State {
 
     fn publish_batch(&mut self, index: u32, count: u64, now: u64) {
         let connection = &mut self.connections[index as usize];
-        let turn = connection.turn;
-        let Role::Publisher { number, subjects } = &connection.role else { return };
-        let (publisher, subject) = (*number, subjects[turn]);
-        connection.turn = if turn + 1 == subjects.len() { 0 } else { turn + 1 };
+        let Role::Publisher(sender) = &mut connection.role else { return };
+        let place = sender.advance();
+        let (publisher, subject) = (sender.number, sender.subject_at(place));
         let out = &mut connection.outbound;
         let before = out.len();
-        let name = SubjectRef::Interned(turn as u32 + 1);
+        let name = SubjectRef::Interned(place as u32 + 1);
         let batch = BatchWriter::publish(out, Flags::default(), self.unix_epoch_nanos + now, 0, name);
         for _ in 0..count {
-            let sequence = connection.sequences[turn];
-            connection.sequences[turn] = sequence.wrapping_add(1);
+            let sequence = sender.sequence(place);
             let payload_bytes = self.workload.payload.choose(next_random(&mut self.random));
             batch.message_head(payload_bytes, out);
             let stamp = Stamp { intended: now, lateness: 0, sequence, publisher };
@@ -253,7 +184,7 @@ impl State {
         batch.finish(out);
         self.backlog_bytes += out.len() - before;
         let deliveries = u64::from(self.receivers[subject as usize]);
-        connection.expected += deliveries * count;
+        sender.expected += deliveries * count;
         for _ in 0..count {
             self.recorder.sent(now, deliveries);
         }
@@ -263,20 +194,20 @@ impl State {
     /// Deliveries still awaited of a sender's messages.
     #[inline]
     pub fn outstanding(&self, index: u32) -> u64 {
-        let connection = &self.connections[index as usize];
-        let (Role::Publisher { number, .. } | Role::Requester { number, .. }) = connection.role else {
-            return 0;
+        let (number, expected) = match &self.connections[index as usize].role {
+            Role::Publisher(publisher) => (publisher.number, publisher.expected),
+            Role::Requester(requester) => (requester.number, requester.expected),
+            _ => return 0,
         };
         let delivered = self.shared.delivered_of[usize::from(number)].load(Ordering::Relaxed);
-        connection.expected.saturating_sub(delivered)
+        expected.saturating_sub(delivered)
     }
 
     /// Deliveries one message of a sender causes.
     pub fn receivers_of(&self, index: u32) -> u64 {
-        let connection = &self.connections[index as usize];
-        let subject = match &connection.role {
-            Role::Publisher { subjects, .. } => subjects[connection.turn],
-            Role::Requester { subject, .. } => *subject,
+        let subject = match &self.connections[index as usize].role {
+            Role::Publisher(publisher) => publisher.subject(),
+            Role::Requester(requester) => requester.subject,
             _ => return 1,
         };
         u64::from(self.receivers[subject as usize])
@@ -353,15 +284,17 @@ impl State {
             }
             Incoming::InForce => {
                 let connection = &mut self.connections[index as usize];
-                let churner = matches!(connection.role, Role::Churner { .. });
-                if connection.stage == Stage::Preparing && !churner {
+                if connection.stage == Stage::Preparing && !connection.role.is_churner() {
                     connection.stage = Stage::Ready;
                     self.ready += 1;
-                    if connection.is_stalled() {
+                    if connection.role.is_stalled() {
                         self.stalling.push(index);
                     }
-                } else if let Some((messages, intended)) = connection.barriers.pop_front() {
-                    self.taken(index, messages, intended, now);
+                } else if let Role::Publisher(publisher) = &mut connection.role
+                    && let Some((messages, intended)) = publisher.barriers.pop_front()
+                {
+                    let number = publisher.number;
+                    self.taken(number, messages, intended, now);
                 }
             }
             Incoming::Ping => {
@@ -385,40 +318,32 @@ impl State {
         let place = index as usize;
         let subject = match &self.connections[place].role {
             // What came before it stopped reading is not awaited either.
-            Role::Subscriber { stalled: true, .. } => return,
-            Role::Subscriber { .. } => message.subscription.wrapping_sub(1),
-            Role::Requester { subject, .. } => *subject,
-            Role::Churner { number } => u32::from(*number),
-            Role::Responder { .. } => return self.respond(index, message, now),
-            Role::Publisher { .. } => return self.corrupted(),
+            Role::Subscriber(subscriber) if subscriber.stalled => return,
+            Role::Subscriber(_) => message.subscription.wrapping_sub(1),
+            Role::Requester(requester) => requester.subject,
+            Role::Churner(churner) => churner.subject(),
+            Role::Responder(_) => return self.respond(index, message, now),
+            Role::Publisher(_) => return self.corrupted(),
         };
         let Some(stamp) = Stamp::read(message.payload, subject, &self.pattern) else {
             return self.corrupted();
         };
         let rank = self.workload.rank(stamp.publisher) as usize;
-        let stride = self.stride();
-        let connection = &mut self.connections[place];
         let faults = &mut self.recorder.faults;
-        let fresh = match &connection.role {
-            Role::Subscriber { member: true, .. } => {
-                match self.spreads.get_mut(subject as usize * self.ranks + rank) {
-                    Some(spread) => spread.take(stamp.sequence, faults),
-                    None => return self.corrupted(),
-                }
+        let taken = match &mut self.connections[place].role {
+            Role::Subscriber(subscriber) if subscriber.member.is_some() => {
+                let spread = self.spreads.get_mut(subject as usize * self.ranks + rank);
+                spread.map(|spread| spread.take(stamp.sequence, faults))
             }
-            Role::Subscriber { subjects, .. } => {
-                let own = if subjects.len() == 1 { 0 } else { subject as usize / stride };
-                match connection.streams.get_mut(own * self.ranks + rank) {
-                    Some(stream) => stream.take(stamp.sequence, faults),
-                    None => return self.corrupted(),
-                }
-            }
-            Role::Churner { .. } => {
+            Role::Subscriber(subscriber) => subscriber.take(subject, rank, stamp.sequence, faults),
+            Role::Requester(requester) => Some(requester.stream.take(stamp.sequence, faults)),
+            Role::Churner(_) => {
                 self.finished.push(index);
-                true
+                Some(true)
             }
-            _ => connection.streams[0].take(stamp.sequence, faults),
+            Role::Publisher(_) | Role::Responder(_) => None,
         };
+        let Some(fresh) = taken else { return self.corrupted() };
         if let Some(key) = self.workload.members.key_of(stamp.sequence) {
             self.recorder.members.hold(key, index);
         }
@@ -444,18 +369,18 @@ impl State {
     /// A barrier behind the messages a publisher gathered; its answer says that the server took them.
     pub fn barrier(&mut self, index: u32, messages: u64, intended: u64) {
         let connection = &mut self.connections[index as usize];
+        let Role::Publisher(publisher) = &mut connection.role else { return };
+        publisher.barriers.push_back((messages, intended));
         let before = connection.outbound.len();
         self.dialect.barrier(&mut connection.outbound);
-        connection.barriers.push_back((messages, intended));
         self.backlog_bytes += connection.outbound.len() - before;
         self.mark(index);
     }
 
-    fn taken(&mut self, index: u32, messages: u64, intended: u64, now: u64) {
-        let Role::Publisher { number, .. } = self.connections[index as usize].role else { return };
+    fn taken(&mut self, publisher: u16, messages: u64, intended: u64, now: u64) {
         self.recorder.latency(intended, 0, now);
         self.recorder.received(now, messages, messages * self.workload.payload.largest() as u64);
-        self.shared.delivered_of[usize::from(number)].fetch_add(messages, Ordering::Relaxed);
+        self.shared.delivered_of[usize::from(publisher)].fetch_add(messages, Ordering::Relaxed);
     }
 
     /// A responder returns the payload as it came.
@@ -480,11 +405,6 @@ impl State {
         self.dialect.finish(out);
         self.backlog_bytes += out.len() - before;
         self.mark(index);
-    }
-
-    /// Subscribers deal subjects out in turn: neighbours in a subscriber's list lie this far apart.
-    fn stride(&self) -> usize {
-        self.workload.subscribers.min(self.workload.subjects) as usize
     }
 
     fn tell(&mut self) {

@@ -1,7 +1,7 @@
 //! What a comparison of peers looks like: a table a row, a page with all of them overlaid, and JSON.
 
+use super::figures::{Entry, Peers, RowResult, Spread};
 use super::rows::{Figure, figure_of};
-use super::{Entry, Peers, RowResult, Spread};
 use crate::output::{grouped, html, plot};
 use crate::result::decode;
 use std::fmt::Write;

@@ -1,8 +1,13 @@
 //! The rows: one workload each, with the figure that is asked of it.
 
-use super::systems::Speaks;
-use crate::args::{Cli, RunArgs};
-use clap::Parser;
+/// What a row asks of a system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Speaks {
+    /// Requests with replies, or a greeting.
+    pub requests: bool,
+    /// Something a relay that understands nothing can do.
+    pub relayed: bool,
+}
 
 /// How ringbolt's shards and the relay wait in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,35 +115,4 @@ pub const ROWS: &[Row] = &[
 /// What counts in a row; `None` if there is none of that name.
 pub fn figure_of(name: &str) -> Option<Figure> {
     ROWS.iter().find(|row| row.name == name).map(|row| row.figure)
-}
-
-impl Row {
-    /// The workload's flags as `ringbolt-loadgen` reads them, on top of those of the comparison.
-    pub fn arguments(&self, common: &RunArgs) -> Result<RunArgs, String> {
-        let words = ["ringbolt-loadgen"].into_iter().chain(self.flags.split_whitespace());
-        let parsed = Cli::try_parse_from(words).map_err(|error| format!("row {}: {error}", self.name))?.run;
-        Ok(RunArgs {
-            warm_up: common.warm_up,
-            duration: common.duration,
-            server_cores: common.server_cores.clone(),
-            driver_cores: common.driver_cores.clone(),
-            quiet: true,
-            ..parsed
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ringbolt_ring::Address;
-
-    #[test]
-    fn every_row_is_a_workload() {
-        let common = Cli::parse_from(["ringbolt-loadgen"]).run;
-        for row in ROWS {
-            let arguments = row.arguments(&common).expect(row.name);
-            arguments.workload(Address::Unix("x".into())).expect(row.name);
-        }
-    }
 }

@@ -9,15 +9,6 @@ use std::path::{Path, PathBuf};
 /// Messages a frame, where batches are compared.
 const BATCH: u32 = 256;
 
-/// What a row asks of a system.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Speaks {
-    /// Requests with replies, or a greeting.
-    pub requests: bool,
-    /// Something a relay that understands nothing can do.
-    pub relayed: bool,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum System {
     Ringbolt {
@@ -34,17 +25,11 @@ pub enum System {
     },
 }
 
-/// Programs to compare with, as given on the command line.
-#[derive(clap::Args, Clone, Debug, Default)]
+/// Programs to compare with, where they are.
+#[derive(Clone, Debug, Default)]
 pub struct Programs {
-    /// The nats-server program
-    #[arg(long, value_name = "PATH", help_heading = "Peers")]
     pub nats_server: Option<PathBuf>,
-    /// The redis-server program
-    #[arg(long, value_name = "PATH", help_heading = "Peers")]
     pub redis_server: Option<PathBuf>,
-    /// The mosquitto program
-    #[arg(long, value_name = "PATH", help_heading = "Peers")]
     pub mosquitto: Option<PathBuf>,
 }
 

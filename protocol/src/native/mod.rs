@@ -12,10 +12,7 @@ pub use run::scan_run;
 
 #[allow(unsafe_code, warnings, clippy::all)]
 #[rustfmt::skip]
-mod generated {
-    //! Written by `protocol/schema/generate`.
-    include!("generated/control.rs");
-}
+mod generated;
 
 use crate::limits::HEADER_BYTES;
 use decode::{DecodeLimits, Decoded, Frame, decode_frame};

@@ -21,6 +21,10 @@ pub struct Function {
 impl Source {
     pub fn read(root: &Path, name: &str) -> Source {
         let text = std::fs::read_to_string(root.join(name)).expect("a readable source file");
+        Source::new(name, text)
+    }
+
+    pub fn new(name: &str, text: String) -> Source {
         let code = blanked(&text);
         Source { name: name.to_owned(), text, code }
     }
@@ -73,17 +77,17 @@ impl Source {
     }
 }
 
-struct Token<'a> {
-    text: &'a str,
-    line: usize,
+pub struct Token<'a> {
+    pub text: &'a str,
+    pub line: usize,
 }
 
-fn is_word(letter: char) -> bool {
+pub fn is_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
 /// Words, `::`, and single other characters.
-fn tokens(code: &str) -> Vec<Token<'_>> {
+pub fn tokens(code: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     for (place, line) in code.lines().enumerate() {
         let mut rest = line.trim_start();
@@ -216,7 +220,7 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source { name: "t.rs".to_owned(), text: text.to_owned(), code: blanked(text) }
+        Source::new("t.rs", text.to_owned())
     }
 
     #[test]

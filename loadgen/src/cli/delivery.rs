@@ -1,8 +1,7 @@
 //! Flags of lanes and of groups that acknowledge.
 
-use super::parse::{parse_lane, parse_share, parse_work};
-use crate::dialect::Dialect;
-use crate::workload::{GROUP, Kind, Members, WorkTime, Workload};
+use crate::parse::{parse_lane, parse_share, parse_work};
+use crate::workload::{GROUP, Members, WorkTime};
 use clap::Args;
 use ringbolt_protocol::command::Priority;
 
@@ -43,19 +42,4 @@ impl DeliveryArgs {
             keys: self.keys,
         }
     }
-}
-
-pub fn check(workload: &Workload) -> Result<(), String> {
-    let fail = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
-    let members = &workload.members;
-    let headers = matches!(workload.dialect, Dialect::Native | Dialect::Nats) && workload.batch == 1;
-    fail(!workload.lanes.is_empty() && !headers, "--lanes wants --dialect native or nats, and no batches")?;
-    fail(members.keys > 0 && !headers, "--keys wants --dialect native or nats")?;
-    let answers = members.takes_time() || members.fails();
-    let grouped = members.group != GROUP || answers || members.keys > 0;
-    let words = "--group, --work, --nak, --silent and --keys want --workload queue";
-    fail(grouped && workload.kind != Kind::Queue, words)?;
-    let words = "--work, --nak and --silent want a group that acknowledges: --group 'workers;ack'";
-    fail(answers && !members.group.contains(";ack"), words)?;
-    fail(members.nak_share + members.silent_share > 1.0, "--nak and --silent: together 1 at most")
 }

@@ -1,52 +1,16 @@
-//! The command line, and the workload it describes.
+//! The flags of one run, and the trial they describe.
 
-mod delivery;
-mod parse;
-
-pub use delivery::DeliveryArgs;
-pub use parse::{parse_cores, parse_rate, parse_time};
-
+use super::delivery::DeliveryArgs;
 use crate::dialect::Dialect;
+use crate::parse::{parse_cores, parse_prefix, parse_ramp, parse_rate, parse_share, parse_time};
 use crate::targets::Target;
+use crate::trial::{ServerPlan, Trial};
 use crate::workload::{Kind, Pacing, Ramp, Sizes, Workload};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use parse::{parse_prefix, parse_ramp, parse_share};
-use ringbolt_protocol::limits::{BATCH_MESSAGES_MAX, PAYLOAD_BYTES_MAX_DEFAULT};
+use clap::{Args, Parser, ValueEnum};
 use ringbolt_ring::Address;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Open-loop load generator for ringbolt, NATS and Redis.
-///
-/// Without --address it starts ringbolt-server itself, on the first core, and drives it from the last.
-/// Latency counts from the time a message was due, not from when the generator got to send it. Every
-/// delivery is checked for loss, duplication, order and content. Exit status: 0 pass, 1 fail, 2 not run.
-#[derive(Parser, Debug)]
-#[command(version, name = "ringbolt-loadgen", args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Option<Sub>,
-    #[command(flatten)]
-    pub run: RunArgs,
-}
-
-#[derive(Subcommand, Debug)]
-#[allow(clippy::large_enum_variant, reason = "one is made a process, and clap cannot box arguments")]
-pub enum Sub {
-    /// Compares runs: quantile differences with confidence, beside the hosts' differences.
-    Compare(crate::compare::CompareArgs),
-    /// Runs two variants in ABBA rounds and gives one verdict.
-    Ab(crate::ab::AbArgs),
-    /// Builds the server and compares it before and after tuning the host; writes an HTML report.
-    Demo(crate::demo::DemoArgs),
-    /// Runs rows of workloads against ringbolt and other servers, interleaved.
-    Peers(crate::peers::PeersArgs),
-    /// Runs workloads whose figures are known in advance, and says which were reached.
-    Validate(crate::validate::ValidateArgs),
-    /// Relays bytes between connections without looking at them: the bound of any server.
-    Limit(crate::limit::LimitArgs),
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum KindName {
@@ -227,9 +191,37 @@ pub struct RunArgs {
     pub quiet: bool,
 }
 
+/// Flags of a run and nothing else.
+#[derive(Parser, Debug)]
+struct Alone {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// The trial that flags describe, as one string.
+pub fn read(flags: &str) -> Result<Trial, String> {
+    let words = ["ringbolt-loadgen"].into_iter().chain(flags.split_whitespace());
+    Alone::try_parse_from(words).map_err(|error| error.to_string())?.run.trial()
+}
+
 impl RunArgs {
-    /// The workload, against `address`.
-    pub fn workload(&self, address: Address) -> Result<Workload, String> {
+    pub fn trial(&self) -> Result<Trial, String> {
+        Ok(Trial {
+            server: ServerPlan {
+                address: self.address.as_deref().map(|text| resolve(text, self.dialect)).transpose()?,
+                pid: self.server_pid,
+                unix: self.unix,
+                flags: words(&self.server_flags),
+                cores: self.server_cores.clone(),
+            },
+            workload: self.workload()?,
+            targets: self.target.clone(),
+            slo: self.slo,
+            find_max: self.find_max,
+        })
+    }
+
+    fn workload(&self) -> Result<Workload, String> {
         let mut args = self.clone();
         if let Some(preset) = args.preset {
             args.apply(preset);
@@ -245,12 +237,11 @@ impl RunArgs {
         if kind == Kind::FanOut {
             (args.publishers, args.subjects) = (1, Some(1));
         }
-        let workload = Workload {
+        Ok(Workload {
             name: args.name.clone().unwrap_or_else(|| kind.name().to_owned()),
             prefix: args.prefix.clone(),
             kind,
             dialect: args.dialect,
-            address,
             publishers: args.publishers,
             subscribers: args.subscribers,
             stalled: args.stalled,
@@ -265,39 +256,8 @@ impl RunArgs {
             warm_up: args.warm_up,
             duration: args.duration,
             count: args.count,
-            driver_cores: args.cores()?,
-        };
-        check(&workload)?;
-        Ok(workload)
-    }
-
-    /// What the run must hold beside its rate.
-    pub fn targets(&self) -> Vec<Target> {
-        let slo = self.slo.map(|slo| Target::response_p99(slo.as_nanos() as u64));
-        slo.into_iter().chain(self.target.iter().copied()).collect()
-    }
-
-    /// The address to drive; `None` if the generator starts the server.
-    pub fn remote(&self) -> Result<Option<Address>, String> {
-        let Some(text) = &self.address else { return Ok(None) };
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Some(Address::Unix(path.into())));
-        }
-        let full =
-            if text.contains(':') { text.clone() } else { format!("{text}:{}", self.dialect.default_port()) };
-        let found = full.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-        found
-            .map(|address| Some(address.into()))
-            .ok_or(format!("'{text}' is not an address: write HOST:PORT or unix:PATH"))
-    }
-
-    pub fn cores(&self) -> Result<Vec<usize>, String> {
-        let allowed: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-        match &self.driver_cores {
-            None => Ok(vec![allowed.last().copied().unwrap_or(0)]),
-            Some(text) => parse_cores(text),
-        }
+            driver_cores: cores(args.driver_cores.as_deref())?,
+        })
     }
 
     fn pacing(&self) -> Pacing {
@@ -322,71 +282,41 @@ impl RunArgs {
     }
 }
 
-fn check(workload: &Workload) -> Result<(), String> {
-    let fail = |wrong: bool, text: &str| if wrong { Err(text.to_owned()) } else { Ok(()) };
-    fail(workload.publishers == 0, "--publishers: at least one")?;
-    let senders_only = matches!(workload.kind, Kind::Churn | Kind::Sink);
-    fail(workload.subscribers == 0 && !senders_only, "--subscribers: at least one")?;
-    let may_stall = matches!(workload.kind, Kind::PubSub | Kind::FanOut);
-    fail(workload.stalled > 0 && !may_stall, "--stalled wants --workload pubsub or fanout")?;
-    fail(workload.stalled >= workload.subscribers.max(1), "--stalled: fewer than --subscribers")?;
-    fail(workload.subjects == 0, "--subjects: at least one")?;
-    fail(workload.publishers > 65_535, "--publishers: at most 65535, their number travels in 16 bits")?;
-    fail(workload.duration.is_zero(), "--duration: longer than nothing")?;
-    fail(workload.duration > Duration::from_secs(86_400), "--duration: at most a day")?;
-    check_dialect(workload)?;
-    let batches = workload.dialect == Dialect::Native
-        && matches!(workload.kind, Kind::PubSub | Kind::FanOut | Kind::Sink);
-    fail(
-        workload.batch > 1 && !batches,
-        "--batch wants --dialect native and --workload pubsub, fanout or sink",
-    )?;
-    fail(!(1..=BATCH_MESSAGES_MAX).contains(&workload.batch), "--batch: 1 to 1024")?;
-    let frame_bytes = u64::from(workload.batch) * (workload.payload.largest() as u64 + 5);
-    let too_long = workload.batch > 1 && frame_bytes > PAYLOAD_BYTES_MAX_DEFAULT as u64;
-    fail(too_long, "--batch: a frame would have more than the 1 MiB a server takes by default")?;
-    let sink = workload.kind == Kind::Sink && !matches!(workload.pacing, Pacing::Closed { .. });
-    fail(sink, "--workload sink wants --closed: its barriers are what paces it")?;
-    delivery::check(workload)?;
-    let introduced = workload.subjects.div_ceil(workload.publishers) > 4096;
-    fail(introduced, "--subjects: at most 4096 a publisher")
+/// The address of a server to drive.
+pub fn resolve(text: &str, dialect: Dialect) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(Address::Unix(path.into()));
+    }
+    let full =
+        if text.contains(':') { text.to_owned() } else { format!("{text}:{}", dialect.default_port()) };
+    let found = full.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found
+        .map(Address::from)
+        .ok_or_else(|| format!("'{text}' is not an address: write HOST:PORT or unix:PATH"))
 }
 
-/// Not every protocol has what every workload needs.
-fn check_dialect(workload: &Workload) -> Result<(), String> {
-    let plain = matches!(workload.kind, Kind::PubSub | Kind::FanOut | Kind::Sink);
-    match workload.dialect {
-        Dialect::Native | Dialect::Nats => Ok(()),
-        Dialect::Redis | Dialect::Mqtt if !plain => {
-            Err("Redis and MQTT have no requests or greetings: choose --workload pubsub, fanout or sink"
-                .into())
+/// Cores of the generator.
+pub fn cores(text: Option<&str>) -> Result<Vec<usize>, String> {
+    match text {
+        None => {
+            let allowed = core_affinity::get_core_ids().unwrap_or_default();
+            Ok(vec![allowed.last().map_or(0, |core| core.id)])
         }
-        Dialect::Redis | Dialect::Mqtt => Ok(()),
-        Dialect::Raw if matches!(workload.kind, Kind::Queue | Kind::Sink) => {
-            Err("the relay has no groups and answers nothing: choose another --workload or --dialect".into())
-        }
-        Dialect::Raw => {
-            let own = workload.subjects == workload.publishers && workload.subjects <= workload.subscribers;
-            let own = own || workload.kind == Kind::Churn;
-            if own { Ok(()) } else { Err("--dialect raw: one subject a publisher and subscriber".into()) }
-        }
+        Some(text) => parse_cores(text),
     }
+}
+
+pub fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn a_preset_sets_its_row() {
-        let cli = Cli::parse_from(["x", "--preset", "s47-5000"]);
-        let workload = cli.run.workload(Address::Unix("x".into())).expect("valid");
+        let workload = read("--preset s47-5000").expect("valid").workload;
         assert_eq!(workload.connections(), 5_000);
         assert_eq!(workload.payload, Sizes::Fixed(512));
         assert_eq!(workload.pacing, Pacing::Open { rate: Ramp::constant(50_000.0), poisson: false });

@@ -1,0 +1,42 @@
+//! Counting by callgrind, with a C library that does the same on every processor.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// glibc chooses how it copies and compares by what the processor can do, and callgrind counts each step of a
+/// `rep movsb`: with this, what every x86-64 has is chosen.
+const PLAIN_PROCESSOR: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX512F,-AVX512VL,\
+     -AVX_Fast_Unaligned_Load,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,-RTM";
+
+/// Instructions of a whole run of this program with these arguments.
+pub fn count(arguments: &[&str]) -> u64 {
+    let text = run(&["--callgrind-out-file=/dev/null"], arguments).1;
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let count = collected.and_then(|(_, count)| count.trim().parse().ok());
+    count.unwrap_or_else(|| panic!("callgrind counted nothing:\n{text}"))
+}
+
+/// The functions of the C library that copy, fill and compare in a run. Their names have what they need of
+/// the processor.
+pub fn memory_functions(arguments: &[&str]) -> String {
+    let (profile, _) = run(&["--callgrind-out-file=/dev/stdout"], arguments);
+    let calls = profile.lines().filter(|line| line.starts_with("fn=") || line.starts_with("cfn="));
+    let names = calls.filter_map(|line| line.split_once(") ")).map(|(_, name)| name.trim());
+    let found: BTreeSet<&str> = names.filter(|name| name.starts_with("__mem")).collect();
+    found.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// What a run writes to its standard output, and to its standard error.
+fn run(options: &[&str], arguments: &[&str]) -> (String, String) {
+    let own = std::env::current_exe().expect("this program");
+    let output = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .args(options)
+        .arg(own)
+        .args(arguments)
+        .env("GLIBC_TUNABLES", PLAIN_PROCESSOR)
+        .output()
+        .expect("valgrind is installed: apt-get install valgrind");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

@@ -1,0 +1,3 @@
+//! Written by `protocol/schema/generate`.
+
+include!("generated/control.rs");
