@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 /// How a block begins.
 pub const VERSION_LINE: &[u8] = b"NATS/1.0\r\n";
+const VERSION: &[u8] = b"NATS/1.0";
 /// The lane of a message.
 pub const PRIORITY: &str = "Ringbolt-Priority";
 /// How a payload is compressed.
@@ -115,7 +116,8 @@ pub fn needed(flags: Flags, correlation_id: u64) -> bool {
 
 /// Appends a block with the server's own headers in front of what `block` holds, which may be empty.
 pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(VERSION_LINE);
+    let (first, lines) = first_line(block);
+    out.extend_from_slice(first);
     let mut line = |name: &str, value: &str| {
         for part in [name, ": ", value, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
@@ -132,10 +134,14 @@ pub fn write(flags: Flags, correlation_id: u64, block: &[u8], out: &mut Vec<u8>)
     if correlation_id != 0 {
         line(CORRELATION_ID, &correlation_id.to_string());
     }
-    match block.strip_prefix(VERSION_LINE) {
-        Some(lines) => out.extend_from_slice(lines),
-        None => out.extend_from_slice(b"\r\n"),
-    }
+    out.extend_from_slice(lines);
+}
+
+/// The first line of a block, which may hold a status, and what stands behind it. What is no block is as if
+/// it were empty.
+fn first_line(block: &[u8]) -> (&[u8], &[u8]) {
+    let end = block.iter().position(|&byte| byte == b'\n').filter(|_| block.starts_with(VERSION));
+    end.map_or((VERSION_LINE, b"\r\n"), |end| block.split_at(end + 1))
 }
 
 /// Appends a header. Its value may be anybody's words: they are one line.
@@ -156,7 +162,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 /// Appends a block with these headers in front of those of `block`, which may be empty; what `block` has
 /// of the same names goes. One without a value is only taken out.
 pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
-    out.extend_from_slice(VERSION_LINE);
+    let (first, rest) = first_line(block);
+    out.extend_from_slice(first);
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         put(name, value, out);
     }
@@ -164,7 +171,6 @@ pub fn with(block: &[u8], lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
         lines.iter().any(|(other, _)| other.as_bytes() == name)
     };
-    let rest = block.strip_prefix(VERSION_LINE).unwrap_or(b"\r\n");
     rest.split_inclusive(|&byte| byte == b'\n')
         .filter(|line| !replaced(line))
         .for_each(|line| out.extend(line));
@@ -225,6 +231,27 @@ mod tests {
             String::from_utf8_lossy(&lines),
             "Ringbolt-Error: a b c d e f g\u{fffd}h i\r\nRingbolt-Error: a b c d \u{e9}\r\n"
         );
+    }
+
+    #[test]
+    fn a_status_and_whatever_ends_the_first_line_are_kept_with_the_headers_behind_them() {
+        for (first, rest) in [
+            ("NATS/1.0 100 Idle Heartbeat\r\n", "A: b\r\n\r\n"),
+            ("NATS/1.0\n", "A: b\n\n"),
+            ("NATS/1.0 \r\n", "\r\n"),
+        ] {
+            let (block, mut out) = (format!("{first}{rest}"), Vec::new());
+            with(block.as_bytes(), &[(DELIVERIES, b"2")], &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), format!("{first}Ringbolt-Deliveries: 2\r\n{rest}"));
+            out.clear();
+            write(Flags::default(), 7, block.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), format!("{first}Ringbolt-Correlation-Id: 7\r\n{rest}"));
+        }
+        for none in [&b""[..], b"x", b"A: b\r\n\r\n"] {
+            let mut out = Vec::new();
+            with(none, &[(DELIVERIES, b"2")], &mut out);
+            assert_eq!(out, b"NATS/1.0\r\nRingbolt-Deliveries: 2\r\n\r\n", "no headers");
+        }
     }
 
     #[test]
