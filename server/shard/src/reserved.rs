@@ -39,6 +39,7 @@ fn is_refused_reply(reply: &[u8]) -> bool {
 }
 
 /// Whether a client may give a subject a number: what is said there must be seen for what it is.
+#[cold]
 pub fn refuses_number(subject: &[u8]) -> bool {
     is_refused(subject) || is_below(subject, ACKNOWLEDGEMENTS)
 }

@@ -77,13 +77,14 @@ impl Shard {
         };
         let about = one(b"");
         self.delivery.counters.add(Counter::MessagesIn, u64::from(batch.messages.count()));
-        let acceptable = match batch.subject {
-            SubjectRef::Literal(text) if reserved::refuses_number(text) => {
-                Err((RefusalCode::InvalidSubject, "what is published to this subject comes one by one"))
-            }
-            _ => self.acceptable(id, &about, batch.messages.largest_bytes()),
-        };
-        let subject_id = match acceptable {
+        if let SubjectRef::Literal(text @ [b'$', ..]) = batch.subject
+            && reserved::refuses_number(text)
+        {
+            let message = "what is published to this subject comes one by one";
+            let refused = (FrameType::PublishBatch, RefusalCode::InvalidSubject, message);
+            return self.refuse_publish(id, &about, refused, effects);
+        }
+        let subject_id = match self.acceptable(id, &about, batch.messages.largest_bytes()) {
             Ok(subject_id) => subject_id,
             Err((code, message)) => {
                 if self.drain.draining() {
