@@ -58,7 +58,9 @@ impl Shard {
         consumed
     }
 
-    /// Handles a PUBLISH_BATCH, whose body is the end of `frame`.
+    /// Handles a PUBLISH_BATCH, whose body is the end of `frame`. Apart from the other frames its loops have
+    /// the registers for themselves.
+    #[inline(never)]
     pub(super) fn publish_batch(
         &mut self,
         id: ConnectionId,
