@@ -1,6 +1,9 @@
 //! `ringbolt-server nats` in the place of nats-server: flags, configuration file, log lines, files,
 //! signals.
 
+#[path = "nats_command/reload.rs"]
+mod reload;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -6,10 +6,10 @@ use ringbolt_protocol::subject::{Pattern, Subject};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
     pub kind: LinkKind,
-    /// Place of the account it is published in, and the pattern of its subject there.
+    /// Number of the account it is published in, and the pattern of its subject there.
     pub from: u16,
     pub pattern: String,
-    /// Place of the account that gets it, and its subject there.
+    /// Number of the account that gets it, and its subject there.
     pub to: u16,
     pub mapping: Mapping,
 }

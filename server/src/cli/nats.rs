@@ -38,12 +38,10 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         println!("ringbolt-server: configuration {file} is valid");
         return ExitCode::SUCCESS;
     }
-    let first = config.access.clone();
     let reload = || {
         let (now, options, errors) = nats_config::sources(&flags);
         let (mut config, limits) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
         config.access = options.access;
-        config.access.keep_places(&first);
         Ok(reloaded(&config, limits, later(&sources, &now)))
     };
     run(&config, &limits, &reload)

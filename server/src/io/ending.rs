@@ -4,10 +4,12 @@ use super::admin::AdminState;
 use super::log;
 use super::runtime::{RunError, ShardThread, failed};
 use super::shard_loop::{Changed, Orders};
+use crate::access::Access;
 use crate::config::Config;
 use crate::limits::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -48,6 +50,8 @@ pub(super) struct Ending<'e> {
     pub admin: &'e AdminState,
     pub wake_all: &'e dyn Fn(),
     pub reload: &'e Reload<'e>,
+    /// Who may connect now.
+    pub access: RefCell<Access>,
 }
 
 impl Ending<'_> {
@@ -106,8 +110,13 @@ impl Ending<'_> {
     }
 
     fn reload(&self) {
-        match (self.reload)() {
+        let reloaded = (self.reload)().and_then(|mut reloaded| {
+            reloaded.changed.access.succeed(&self.access.borrow())?;
+            Ok(reloaded)
+        });
+        match reloaded {
             Ok(reloaded) => {
+                self.access.borrow_mut().clone_from(&reloaded.changed.access);
                 self.orders.change(reloaded.changed);
                 (self.wake_all)();
                 log::change_filter(&reloaded.log);

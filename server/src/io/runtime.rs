@@ -17,6 +17,7 @@ use crate::shard::{Dialect, ServerIdentity, Shard, ShardId};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, RegionBacking, Ring, RingConfig};
 use signal_hook::iterator::Signals;
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -112,7 +113,9 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     bound.admin = admin.as_ref().map(|admin| admin.address);
     announce::announce(config, &bound, &server_id).map_err(RunError)?;
 
-    let ending = Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload };
+    let access = RefCell::new(config.access.clone());
+    let ending =
+        Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload, access };
     let left_open = ending.serve(shards, &mut signals)?;
     if let Some(admin) = admin {
         admin.stop();
@@ -287,7 +290,6 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         monitor_host: config.admin.map(|address| address.ip().to_string()).unwrap_or_default(),
         monitor_port: config.admin.map_or(0, |address| address.port()),
         auth_required: config.access.required(),
-        accounts: config.access.accounts.clone(),
         cores: limits.shards,
         connections_max: limits.nats_connections_max,
         payload_bytes_max: limits.payload_bytes_max,

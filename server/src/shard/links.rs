@@ -25,7 +25,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(links: &[Link], accounts: usize, key: (u64, u64)) -> Links {
+    pub(super) fn new(links: &[Link], key: (u64, u64)) -> Links {
+        let numbers = links.iter().flat_map(|link| [link.from, link.to]);
+        let accounts = numbers.max().map_or(0, |last| usize::from(last) + 1);
         let mut by_account = vec![Vec::new(); accounts];
         let mut serving = vec![false; accounts];
         for link in links {
@@ -45,6 +47,10 @@ impl Links {
         let place = usize::from(account.0);
         self.by_account.get(place).is_some_and(|links| !links.is_empty())
             || self.serving.get(place).is_some_and(|&serving| serving)
+    }
+
+    fn of(&self, account: AccountId) -> &[Link] {
+        self.by_account.get(usize::from(account.0)).map_or(&[], Vec::as_slice)
     }
 
     /// Where an answer goes: `_R_.`, a keyed hash, the account, the subject.
@@ -84,8 +90,8 @@ impl Shard {
         if let Some((account, reply)) = self.links.answered(message.subject) {
             taken |= self.route_in(account, reply, message.reply, message, depth, effects);
         }
-        for place in 0..self.links.by_account[usize::from(message.account.0)].len() {
-            let link = &self.links.by_account[usize::from(message.account.0)][place];
+        for place in 0..self.links.of(message.account).len() {
+            let link = &self.links.of(message.account)[place];
             let Some(subject) = link.map(message.subject) else { continue };
             let (to, kind) = (AccountId(link.to), link.kind);
             let reply = match (kind, message.reply) {
@@ -130,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_answer_finds_its_way_back_and_a_forged_one_finds_none() {
-        let links = Links::new(&[], 2, (1, 2));
+        let links = Links::new(&[], (1, 2));
         let reply = links.reply_of(AccountId(1), b"in.box.7").expect("text");
         assert_eq!(links.answered(&reply), Some((AccountId(1), "in.box.7")));
         for forged in [
@@ -142,6 +148,6 @@ mod tests {
         ] {
             assert_eq!(links.answered(&forged), None, "{forged}");
         }
-        assert_eq!(Links::new(&[], 2, (1, 3)).answered(&reply), None, "another process");
+        assert_eq!(Links::new(&[], (1, 3)).answered(&reply), None, "another process");
     }
 }

@@ -85,7 +85,7 @@ pub struct Shard {
     /// By place among the users.
     permissions: Vec<Option<Rc<Permissions>>>,
     decode_limits: DecodeLimits,
-    /// By account.
+    /// By number of account; empty where an account went.
     spaces: Vec<Space>,
     /// Connections opened so far.
     opened: u64,
@@ -110,14 +110,16 @@ impl Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
         Shard {
             id,
-            permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
+            permissions: nats::permissions_of(access),
             requests: Requests::new(hash_seed),
-            links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
+            links: Links::new(&access.links, identity.reply_key),
             access: access.clone(),
             delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),
             identity,
             decode_limits: decode_limits(limits),
-            spaces: access.accounts.iter().map(|_| Space::new(hash_seed, limits.subjects_max)).collect(),
+            spaces: (0..access.account_numbers())
+                .map(|_| Space::new(hash_seed, limits.subjects_max))
+                .collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
             random: Random::new(random_seed),

@@ -19,8 +19,7 @@ pub(super) fn authorization(node: &Node, access: &mut Access, context: &mut Cont
             "pass" | "password" => single.1 = context.text(&entry.node),
             "token" => {
                 let secret = context.text(&entry.node).unwrap_or_default();
-                let credential = Credential::Token(Secret::new(&secret));
-                users.push(User { name: String::new(), credential, account: 0, permissions: None });
+                users.push(User::new("", Credential::Token(Secret::new(&secret)), 0));
             }
             "timeout" => {
                 let nanos = context.seconds(&entry.node);
@@ -35,30 +34,24 @@ pub(super) fn authorization(node: &Node, access: &mut Access, context: &mut Cont
     }
     if let Some(name) = single.0 {
         let credential = Credential::Password(Secret::new(&single.1.unwrap_or_default()));
-        users.push(User { name, credential, account: 0, permissions: None });
+        users.push(User::new(&name, credential, 0));
     }
     give_default(&mut users, default_permissions);
-    access.users.extend(users);
+    users.into_iter().for_each(|user| access.add_user(user));
 }
 
 /// `accounts { NAME: { users: […] } }`: each is a space of subjects of its own.
 pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'_>) {
     let mut trade = Trade::default();
     for account in context.block(node) {
-        let place = match access.accounts.iter().position(|name| *name == account.key) {
-            Some(place) => place,
-            None => {
-                access.accounts.push(account.key.clone());
-                access.accounts.len() - 1
-            }
-        };
-        let Ok(number) = u16::try_from(place) else {
+        let Some(number) = access.add_account(&account.key) else {
             return context.wrong(&account.place, "there are too many accounts".to_owned());
         };
         // An account of a bare list has only users.
         let entries: &[Entry] = match &account.node.value {
             Value::List(_) => {
-                access.users.extend(users(&account.node, number, context));
+                let users = users(&account.node, number, context);
+                users.into_iter().for_each(|user| access.add_user(user));
                 continue;
             }
             _ => context.block(&account.node),
@@ -79,7 +72,7 @@ pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'
             }
         }
         give_default(&mut members, default_permissions);
-        access.users.extend(members);
+        members.into_iter().for_each(|user| access.add_user(user));
     }
     trade.settle(access, context);
 }
@@ -126,7 +119,7 @@ fn user(node: &Node, account: u16, context: &mut Context<'_>) -> Option<User> {
             return None;
         }
     };
-    Some(User { name, credential, account, permissions: own_permissions })
+    Some(User { permissions: own_permissions, ..User::new(&name, credential, account) })
 }
 
 fn is_user_key(key: &str) -> bool {

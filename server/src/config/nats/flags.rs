@@ -158,10 +158,8 @@ impl Flags {
             (None, Some(token)) => (String::new(), Credential::Token(Secret::new(token))),
             (None, None) => return,
         };
-        *access = Access {
-            users: vec![User { name, credential, account: 0, permissions: None }],
-            ..Access::default()
-        };
+        *access = Access::default();
+        access.add_user(User::new(&name, credential, 0));
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn read(flags: &Flags, surroundings: &dyn Surroundings) -> (NatsOptio
         }
     }
     if let Some((name, place)) = no_auth_user {
-        access.no_auth_user = access.users.iter().position(|user| user.name == name);
+        access.no_auth_user = access.users().iter().find(|user| user.name == name).map(|user| user.number);
         if access.no_auth_user.is_none() {
             context.wrong(&place, format!("no_auth_user: there is no user '{name}'"));
         }

@@ -2,7 +2,7 @@
 
 use super::language::{Entry, Node, Place, Value};
 use super::options::{Context, Unsupported};
-use crate::access::{Access, Link, LinkKind, Mapping};
+use crate::access::{Access, Account, Link, LinkKind, Mapping};
 use ringbolt_protocol::subject::{Pattern, Subject};
 
 /// All accounts' exports and imports, before they are compared.
@@ -93,16 +93,19 @@ impl Trade {
     /// Makes links of the imports that are exported, and names the others.
     pub(super) fn settle(self, access: &mut Access, context: &mut Context<'_>) {
         for import in &self.imports {
-            let Some(exporter) = access.accounts.iter().position(|name| *name == import.from) else {
+            let named = |account: &&Account| account.name == import.from;
+            let Some(exporter) = access.accounts().iter().find(named).map(|account| account.number) else {
                 context.wrong(&import.place, format!("there is no account '{}'", import.from));
                 continue;
             };
-            let exporter = exporter as u16;
-            let importer = &access.accounts[usize::from(import.account)];
+            let importer = access.account(import.account).map(|account| &account.name);
             let given = self.exports.iter().any(|export| {
                 (export.kind, export.account) == (import.kind, exporter)
                     && contains(&export.pattern, &import.subject)
-                    && export.only.as_ref().is_none_or(|only| only.contains(importer))
+                    && export
+                        .only
+                        .as_ref()
+                        .is_none_or(|only| importer.is_some_and(|name| only.contains(name)))
             });
             if !given {
                 let message =

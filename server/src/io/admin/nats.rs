@@ -22,7 +22,6 @@ pub struct ServerFacts {
     pub monitor_host: String,
     pub monitor_port: u16,
     pub auth_required: bool,
-    pub accounts: Vec<String>,
     pub cores: usize,
     pub connections_max: usize,
     pub payload_bytes_max: usize,
@@ -212,7 +211,7 @@ impl AdminState {
         }
         if query.get("auth").is_some_and(|wanted| matches!(wanted, "1" | "true")) {
             value["authorized_user"] = json!(report.user);
-            value["account"] = json!(self.facts.accounts.get(usize::from(report.account.0)));
+            value["account"] = json!(report.account);
         }
         if query.get("subs") == Some("detail") {
             let details = report.patterns.iter().map(|pattern| {

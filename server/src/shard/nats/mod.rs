@@ -9,6 +9,8 @@ mod publish;
 mod receive;
 mod run;
 
+pub(super) use access::permissions_of;
+
 use super::event::Opening;
 use super::router::subjects::SubjectId;
 use crate::access::Permissions;
@@ -34,8 +36,8 @@ pub struct NatsSession {
     last_allowed: bool,
     /// For the client to sign, in hexadecimal.
     nonce: u128,
-    /// Its place among the users, if it had to say who it is.
-    user: Option<usize>,
+    /// The number of its user, if it had to say who it is.
+    user: Option<u32>,
     permissions: Option<Rc<Permissions>>,
     /// Reply subjects it may publish to once or a few times.
     replies: Replies,
@@ -44,8 +46,8 @@ pub struct NatsSession {
 }
 
 impl NatsSession {
-    /// Its place among the users, if it had to say who it is.
-    pub fn user(&self) -> Option<usize> {
+    /// The number of its user, if it had to say who it is.
+    pub fn user(&self) -> Option<u32> {
         self.user
     }
 
