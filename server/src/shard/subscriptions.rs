@@ -186,7 +186,14 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
-        self.spaces[usize::from(account.0)].router.set_remote(pattern, group, shard, count);
+        let number = usize::from(account.0);
+        if number >= self.access.account_numbers() {
+            // Its shard took newer settings: they will come here too, and name it.
+            self.make_spaces(number + 1);
+        } else if self.access.account(account.0).is_none() {
+            return;
+        }
+        self.spaces[number].router.set_remote(pattern, group, shard, count);
         self.invalidate(account, pattern);
         if group.is_some() && count > 0 {
             // What was kept for want of a member may have found one.
