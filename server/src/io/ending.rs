@@ -97,10 +97,7 @@ impl Ending<'_> {
     fn hear(&self, signal: i32, stage: Stage, limit: Instant) -> (Stage, Instant) {
         match (signal, stage) {
             (SIGHUP, _) => self.reload(),
-            (SIGUSR1, _) => match log::reopen() {
-                Ok(()) => tracing::info!("File log re-opened"),
-                Err(error) => tracing::error!("the log file cannot be opened again: {error}"),
-            },
+            (SIGUSR1, _) => log::reopen(),
             (SIGUSR2, Stage::Serving) => return self.lame_duck(),
             (SIGTERM | SIGINT, Stage::Serving | Stage::LameDuck) => return self.drain(signal),
             (SIGTERM | SIGINT, Stage::Draining) => return self.stop(),

@@ -6,6 +6,7 @@ use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
 use super::ending::{Ending, Reload, SIGNALS};
 use super::listener;
+use super::log;
 use super::mesh::{self, MeshEnds, Sleeper};
 use super::metrics::SharedCounters;
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
@@ -185,6 +186,7 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
             if let Err(error) = &result {
                 // Its clients hang and the other shards count on it: better to be started anew.
                 tracing::error!("shard {id} failed ({error}): the server ends");
+                log::flush();
                 std::process::exit(1);
             }
             result
@@ -339,6 +341,7 @@ struct AbortOnPanic(ShardId);
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         tracing::error!("shard {} panicked: the server ends", self.0);
+        log::flush();
         std::process::abort();
     }
 }

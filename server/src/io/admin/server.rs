@@ -4,6 +4,7 @@ use super::http::{self, Method, Parsed};
 use super::nats::Query;
 use super::pulse::Pulse;
 use super::{AdminState, Answer, JSON, TEXT, letters};
+use crate::io::log::Seldom;
 use crate::io::shard_loop::Inquiry;
 use crate::shard::ShardId;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +26,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) const CONNECTIONS_MAX: usize = 64;
 /// Connections a shard reports in one turn.
 const REPORTS_AT_ONCE: usize = 256;
+const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
 const ANSWER_POLL: Duration = Duration::from_millis(1);
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -111,11 +113,18 @@ async fn accept(
     pulse: Rc<RefCell<Pulse>>,
     conversations: Conversations,
 ) {
+    let mut failures = Seldom::new(FAILURES_REPORTED_EVERY);
     loop {
-        let Ok(stream) = listener.accept().await else {
-            // Out of descriptors, most likely: it would fail again at once.
-            sleep(HEARTBEAT).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                if let Some(times) = failures.happened(Instant::now()) {
+                    tracing::warn!(%error, times, "the admin address accepts no connection");
+                }
+                // Out of descriptors, most likely: it would fail again at once.
+                sleep(HEARTBEAT).await;
+                continue;
+            }
         };
         conversations.borrow_mut().retain(|conversation| !conversation.ended.get());
         if conversations.borrow().len() >= CONNECTIONS_MAX {
