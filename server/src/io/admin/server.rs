@@ -116,7 +116,12 @@ async fn accept(
     let mut failures = Seldom::new(FAILURES_REPORTED_EVERY);
     loop {
         let stream = match listener.accept().await {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                // It lingers if this side closes first, and the next server wants the address at once.
+                // Without the option that one has to wait, which is not worth a connection.
+                let _ = ringbolt_ring::reuse_address(&stream);
+                stream
+            }
             Err(error) => {
                 if let Some(times) = failures.happened(Instant::now()) {
                     tracing::warn!(%error, times, "the admin address accepts no connection");
