@@ -41,6 +41,8 @@ pub struct Config {
     pub nats: Option<SocketAddr>,
     pub nats_advertise: Option<String>,
     pub admin: Option<SocketAddr>,
+    /// Names it may be asked by.
+    pub admin_hosts: Vec<String>,
     /// Who may connect in the NATS protocol.
     pub access: Access,
     pub server_name: String,
@@ -133,6 +135,7 @@ impl Config {
             nats,
             nats_advertise: Some(read.text("nats_advertise")).filter(|text| !text.is_empty()),
             admin,
+            admin_hosts: read.hosts("admin_hosts"),
             access: Access::default(),
             server_name: read.name("name"),
             log: read.log_filter("log"),

@@ -1,7 +1,7 @@
 //! Threads and their life: one pinned glommio executor a shard, the admin thread, signals, and the
 //! orderly stop.
 
-use super::admin::{self, AdminState, Inquire, ServerFacts};
+use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
 use super::ending::{Ending, Reload, SIGNALS};
@@ -301,6 +301,7 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         ping_outstanding_max: limits.ping_outstanding_max,
         write_deadline_nanos: limits.send_stall_nanos_max,
         auth_timeout_nanos: limits.hello_timeout_nanos,
+        hosts: Hosts::new(&config.admin_hosts),
     }
 }
 

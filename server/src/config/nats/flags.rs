@@ -64,6 +64,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (&["shards"], "N", "ringbolt: number of shards"),
     (&["wait"], "MODE", "ringbolt: how a shard waits: latency, balanced or efficient"),
     (&["native"], "ADDR|off", "ringbolt: address of the native protocol (default off)"),
+    (&["admin_hosts"], "LIST", "ringbolt: names by which monitoring may be asked; *: any"),
     (&["v", "version"], "", "Print the version"),
     (&["h", "help"], "", "Print this help"),
 ];
@@ -129,6 +130,7 @@ impl Flags {
             "shards" => setting("shards", value),
             "wait" => setting("wait", value),
             "native" => setting("native", value),
+            "admin_hosts" => setting("admin_hosts", value),
             "ignore" => self.ignore.extend(value.split(',').map(|name| name.trim().to_owned())),
             "user" => self.user = Some(value),
             "pass" => self.password = Some(value),

@@ -1,7 +1,7 @@
 //! The monitoring pages that tools of nats-server read: `/varz`, `/connz`, `/subsz`, `/routez`, with the
 //! same names of fields.
 
-use super::AdminState;
+use super::{AdminState, Hosts};
 use crate::shard::Dialect;
 use crate::shard::metrics::{Counter, Counters};
 use crate::shard::report::ConnectionReport;
@@ -31,6 +31,8 @@ pub struct ServerFacts {
     pub ping_outstanding_max: u8,
     pub write_deadline_nanos: u64,
     pub auth_timeout_nanos: u64,
+    /// What monitoring may call this server.
+    pub hosts: Hosts,
 }
 
 /// `a=1&b=2`.
