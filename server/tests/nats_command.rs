@@ -5,6 +5,8 @@
 mod log;
 #[path = "nats_command/reload.rs"]
 mod reload;
+#[path = "nats_command/sharing.rs"]
+mod sharing;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

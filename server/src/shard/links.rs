@@ -10,8 +10,10 @@ use crate::access::{Link, LinkKind};
 use ringbolt_protocol::subject::Subject;
 use std::hash::Hasher;
 
-/// Links that follow one another; accounts may be linked in a circle.
+/// Services that follow one another.
 const DEPTH_MAX: usize = 4;
+/// Where nothing more follows.
+const DEPTH_LAST: usize = DEPTH_MAX - 1;
 /// How the reply subjects of services begin; clients may publish to them, and ask for none.
 const REPLY_PREFIX: &str = "_R_.";
 
@@ -81,6 +83,9 @@ impl Links {
 
 impl Shard {
     /// Delivers a message in the accounts that have it from this one. Returns whether anyone took it.
+    ///
+    /// As with nats-server: what a service is asked goes on to services behind it, but to no stream, and what a
+    /// stream carries is for the subscriptions of its account and goes no further.
     #[cold]
     pub(super) fn route_links(&mut self, message: &Message<'_>, depth: usize, effects: &mut Effects) -> bool {
         if depth >= DEPTH_MAX {
@@ -94,11 +99,16 @@ impl Shard {
             let link = &self.links.of(message.account)[place];
             let Some(subject) = link.map(message.subject) else { continue };
             let (to, kind) = (AccountId(link.to), link.kind);
+            // An account may be its own service; once is enough.
+            if depth > 0 && (kind == LinkKind::Stream || to == message.account) {
+                continue;
+            }
             let reply = match (kind, message.reply) {
                 (LinkKind::Service, Some(reply)) => self.links.reply_of(message.account, reply),
                 _ => None,
             };
             let reply = reply.as_ref().map(|reply| reply.as_bytes()).or(message.reply);
+            let depth = if kind == LinkKind::Stream { DEPTH_LAST } else { depth };
             taken |= self.route_in(to, &subject, reply, message, depth, effects);
         }
         taken

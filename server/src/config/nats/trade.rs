@@ -2,6 +2,7 @@
 
 use super::language::{Entry, Node, Place, Value};
 use super::options::{Context, Unsupported};
+use crate::access::links::circle;
 use crate::access::{Access, Account, Link, LinkKind, Mapping};
 use ringbolt_protocol::subject::{Pattern, Subject};
 
@@ -90,8 +91,10 @@ impl Trade {
         }
     }
 
-    /// Makes links of the imports that are exported, and names the others.
+    /// Makes links of the imports that are exported, and names the others, what is imported twice, and what
+    /// runs in a circle.
     pub(super) fn settle(self, access: &mut Access, context: &mut Context<'_>) {
+        let mut links: Vec<(&Import, Link)> = Vec::new();
         for import in &self.imports {
             let named = |account: &&Account| account.name == import.from;
             let Some(exporter) = access.accounts().iter().find(named).map(|account| account.number) else {
@@ -113,7 +116,23 @@ impl Trade {
                 context.wrong(&import.place, message);
                 continue;
             }
-            access.links.push(import.link(exporter));
+            let link = import.link(exporter);
+            // A stream of a subject comes once, under one name; a local subject is one service of an account.
+            let same = |(_, other): &&(&Import, Link)| {
+                (other.kind, other.from, other.to, &other.pattern)
+                    == (link.kind, link.from, link.to, &link.pattern)
+            };
+            if links.iter().any(|known| same(&known)) {
+                let message = format!("account '{}': '{}' is imported already", import.from, link.pattern);
+                context.wrong(&import.place, message);
+                continue;
+            }
+            links.push((import, link));
+        }
+        access.links = links.iter().map(|(_, link)| link.clone()).collect();
+        if let Some(place) = circle(&access.links) {
+            let import = links[place].0;
+            context.wrong(&import.place, format!("import of '{}' forms a cycle", import.subject));
         }
     }
 }
