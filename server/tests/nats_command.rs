@@ -7,6 +7,8 @@ mod log;
 mod reload;
 #[path = "nats_command/sharing.rs"]
 mod sharing;
+#[path = "nats_command/users.rs"]
+mod users;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

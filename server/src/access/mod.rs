@@ -172,8 +172,17 @@ impl Access {
         Some(number)
     }
 
-    pub fn add_user(&mut self, user: User) {
-        self.users.push(User { number: next_user(&mut self.given), ..user });
+    /// Returns its number.
+    pub fn add_user(&mut self, user: User) -> u32 {
+        let number = next_user(&mut self.given);
+        self.users.push(User { number, ..user });
+        number
+    }
+
+    pub fn add_users(&mut self, users: Vec<User>) {
+        for user in users {
+            self.add_user(user);
+        }
     }
 
     pub fn account(&self, number: u16) -> Option<&Account> {
