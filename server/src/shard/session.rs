@@ -20,6 +20,13 @@ pub enum Stage {
     Closing,
 }
 
+/// Limits that a client was told, and that do not shrink while it is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Promise {
+    pub payload_bytes_max: u32,
+    pub subscriptions_max: u32,
+}
+
 #[derive(Debug)]
 pub struct Session {
     pub id: ConnectionId,
@@ -34,6 +41,8 @@ pub struct Session {
     /// May answer what it is asked, so the reply subjects of its deliveries are kept.
     pub keeps_replies: bool,
     pub traffic: Traffic,
+    /// Of a native client: what its WELCOME said, or more by now.
+    pub promise: Promise,
     /// Takes DELIVER_BATCH.
     pub batches: bool,
     /// It is told when it is no longer read from.
@@ -69,6 +78,7 @@ impl Session {
             batches: false,
             flow: false,
             traffic: Traffic::default(),
+            promise: Promise::default(),
             lenient,
             pings_outstanding: 0,
             pauses: 0,

@@ -54,8 +54,8 @@ impl Shard {
             }
             None => (None, None),
         };
-        let limit = self.delivery.limits.subscriptions_max;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
+        let limit = session.promise.subscriptions_max as usize;
         if client_id == 0 {
             let message = "subscriptions are numbered from 1".to_owned();
             return Err((RefusalCode::UnknownSubscription, message));

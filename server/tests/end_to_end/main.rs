@@ -11,6 +11,7 @@ mod isolation;
 mod nats_async;
 mod nats_foreign;
 mod nats_interoperation;
+mod reload;
 mod server;
 mod slow_consumers;
 mod stopping;

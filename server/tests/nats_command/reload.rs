@@ -63,3 +63,23 @@ fn an_account_that_went_and_comes_back_is_another_one() {
     assert!(joined, "b is a user again");
     assert_eq!(ask(&mut b, ""), "PONG\r\n", "what the former B kept is not its own");
 }
+
+#[test]
+fn a_smaller_payload_is_for_messages_that_begin_after_the_reload() {
+    let server = Server::start("max_payload: 64KB", &[]);
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB x 1\r\nPING\r\n").expect("it takes bytes");
+    read_past(&mut stream, "PONG\r\n");
+    let payload = "y".repeat(2000);
+    let (begun, rest) = payload.split_at(1000);
+    stream.write_all(format!("PING\r\nPUB x 2000\r\n{begun}").as_bytes()).expect("it takes bytes");
+    read_past(&mut stream, "PONG\r\n");
+    std::fs::write(server.path("nats.conf"), "max_payload: 1KB").expect("writes");
+    server.tell("reload");
+    await_some("the new limit", || {
+        server.converse("", "\r\n").contains("\"max_payload\":1024").then_some(())
+    });
+    assert_eq!(ask(&mut stream, &format!("{rest}\r\n")), format!("MSG x 1 2000\r\n{payload}\r\nPONG\r\n"));
+    stream.write_all(format!("PUB x 2000\r\n{payload}\r\nPING\r\n").as_bytes()).expect("it takes bytes");
+    assert_eq!(read_past(&mut stream, ""), "-ERR 'Maximum Payload Violation'\r\n");
+}

@@ -131,6 +131,7 @@ impl Shard {
         self.finish_connect(id, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let waiting = std::mem::take(&mut session.partial);
+        self.forget_limits_of_begun(id);
         self.receive_nats(id, Vec::new(), &waiting, effects);
         self.delivery.pool.give(waiting);
     }

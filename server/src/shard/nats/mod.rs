@@ -29,6 +29,8 @@ pub struct NatsSession {
     pub peer: Option<SocketAddr>,
     pub options: Connect,
     pub limits: ParseLimits,
+    /// Those an operation was begun under that is still unfinished, if they have changed since.
+    pub begun_under: Option<ParseLimits>,
     /// The client's id of a subscription → key in the shard's table.
     pub subscriptions: HashMap<Box<[u8]>, u32, FixedState>,
     /// The subject last published to, and whether it may be: most clients stay with one.
@@ -66,6 +68,7 @@ impl NatsSession {
             last_allowed: true,
             options: Connect::default(),
             limits,
+            begun_under: None,
             subscriptions: HashMap::with_hasher(FixedState::with_seed(u64::from(slot))),
             last_subject: SubjectId::default(),
             answers_waiting: 0,
