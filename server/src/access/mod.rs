@@ -8,8 +8,7 @@ pub use links::{Link, LinkKind, Mapping};
 pub use permissions::{Permissions, Responses, Rule, Rules};
 
 use ringbolt_protocol::nats::Connect;
-use std::collections::HashMap;
-use std::mem::{Discriminant, discriminant};
+use std::collections::BTreeMap;
 
 /// The name of the account of everyone who is given no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -81,8 +80,8 @@ impl User {
         (&self.name, &self.credential, self.account) == (&other.name, &other.credential, other.account)
     }
 
-    fn key(&self) -> (&str, Discriminant<Credential>) {
-        (&self.name, discriminant(&self.credential))
+    fn key(&self) -> (&str, bool) {
+        (&self.name, self.credential == Credential::Nkey)
     }
 }
 
@@ -208,9 +207,9 @@ impl Access {
     /// that nobody had.
     pub fn succeed(&mut self, before: &Access) -> Result<(), String> {
         let mut given = before.given;
-        let known: HashMap<&str, u16> =
+        let known: BTreeMap<&str, u16> =
             before.accounts.iter().map(|account| (&*account.name, account.number)).collect();
-        let mut renumbered = HashMap::new();
+        let mut renumbered = BTreeMap::new();
         for account in &mut self.accounts {
             let number = known.get(&*account.name).copied().or_else(|| next_account(&mut given));
             let number = number.ok_or("no account can be added any more: restart the server")?;
@@ -220,7 +219,7 @@ impl Access {
         self.links.iter_mut().for_each(|link| {
             (link.from, link.to) = (renumbered[&link.from], renumbered[&link.to]);
         });
-        let known: HashMap<_, &User> = before.users.iter().map(|user| (user.key(), user)).collect();
+        let known: BTreeMap<_, &User> = before.users.iter().map(|user| (user.key(), user)).collect();
         let mut unnamed = None;
         for user in &mut self.users {
             user.account = renumbered[&user.account];

@@ -115,10 +115,8 @@ impl Config {
         read.apart(&[("native", native), ("nats", nats), ("admin", admin)]);
         let native_unix = read.socket_path("native_unix");
         if native.is_none() && nats.is_none() && native_unix.is_none() {
-            read.fail(
-                "native",
-                "nobody could connect: give native, nats or native_unix an address".to_owned(),
-            );
+            let message = "nobody could connect: give native, nats or native_unix an address";
+            read.fail("native", message.to_owned());
         }
         let config = Config {
             cores,

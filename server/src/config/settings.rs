@@ -77,8 +77,8 @@ pub const SETTINGS: &[Setting] = &[
         "admin_hosts",
         "LIST",
         "",
-        "Names by which the admin address may be asked, beside localhost, addresses and the name of this host; \
-         *: any.",
+        "Names by which the admin address may be asked, beside localhost, addresses and the name of this \
+         host; *: any.",
     ),
     row("name", "TEXT", "ringbolt", "Name of this server, as told to clients."),
     row("log", "FILTER", "info", "What is logged: error, warn, info, debug, or a tracing filter."),

@@ -84,8 +84,8 @@ impl Links {
 impl Shard {
     /// Delivers a message in the accounts that have it from this one. Returns whether anyone took it.
     ///
-    /// As with nats-server: what a service is asked goes on to services behind it, but to no stream, and what a
-    /// stream carries is for the subscriptions of its account and goes no further.
+    /// As with nats-server: what a service is asked goes on to services behind it, but to no stream, and
+    /// what a stream carries is for the subscriptions of its account and goes no further.
     #[cold]
     pub(super) fn route_links(&mut self, message: &Message<'_>, depth: usize, effects: &mut Effects) -> bool {
         if depth >= DEPTH_MAX {

@@ -14,9 +14,20 @@ fn accounts(parts: [&str; 3]) -> String {
     format!("accounts {{ {} }}", ["A", "B", "C"].into_iter().zip(parts).map(account).collect::<String>())
 }
 
+/// A client that subscribed to everything.
+fn listener(server: &Server, user: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    let hello = format!("CONNECT {{\"user\":\"{user}\",\"pass\":\"{user}\",\"verbose\":false}}\r\n");
+    stream.write_all(format!("{hello}SUB > 1\r\nPING\r\n").as_bytes()).expect("it takes bytes");
+    assert!(read_past(&mut stream, "PONG\r\n").ends_with("PONG\r\n"));
+    stream
+}
+
 #[test]
 fn a_message_comes_as_often_as_with_nats_server() {
     let give_a = "exports: [{stream: \"a.>\"}, {service: \"a.x\"}, {service: \"q\"}]";
+    let take_both =
+        "imports: [{stream: {account: A, subject: \"a.>\"}}, {service: {account: A, subject: \"a.x\"}}]";
     for (parts, (user, subject), heard) in [
         // A stream goes no further, neither as a stream nor as a service.
         (
@@ -28,24 +39,8 @@ fn a_message_comes_as_often_as_with_nats_server() {
             ("a", "a.b"),
             [1, 1, 0],
         ),
-        (
-            [
-                give_a,
-                "imports: [{stream: {account: A, subject: \"a.>\"}}, {service: {account: A, subject: \"a.x\"}}]",
-                "",
-            ],
-            ("a", "a.x"),
-            [1, 1, 0],
-        ),
-        (
-            [
-                give_a,
-                "imports: [{stream: {account: A, subject: \"a.>\"}}, {service: {account: A, subject: \"a.x\"}}]",
-                "",
-            ],
-            ("b", "a.x"),
-            [1, 1, 0],
-        ),
+        ([give_a, take_both, ""], ("a", "a.x"), [1, 1, 0]),
+        ([give_a, take_both, ""], ("b", "a.x"), [1, 1, 0]),
         // A service asks those behind it.
         (
             [
@@ -69,13 +64,7 @@ fn a_message_comes_as_often_as_with_nats_server() {
         ),
     ] {
         let server = Server::start(&accounts(parts), &[]);
-        let mut clients = ["a", "b", "c"].map(|user| {
-            let mut stream = TcpStream::connect(&server.address).expect("it accepts");
-            let hello = format!("CONNECT {{\"user\":\"{user}\",\"pass\":\"{user}\",\"verbose\":false}}\r\n");
-            stream.write_all(format!("{hello}SUB > 1\r\nPING\r\n").as_bytes()).expect("it takes bytes");
-            assert!(read_past(&mut stream, "PONG\r\n").ends_with("PONG\r\n"));
-            stream
-        });
+        let mut clients = ["a", "b", "c"].map(|user| listener(&server, user));
         let place = ["a", "b", "c"].iter().position(|&name| name == user).expect("one of them");
         let mut ask = |place: usize, words: &str| {
             clients[place].write_all(format!("{words}PING\r\n").as_bytes()).expect("it takes bytes");
@@ -124,7 +113,8 @@ fn imports_in_a_circle_and_imports_that_are_there_twice_are_refused() {
         (
             [
                 String::new(),
-                "imports: [{service: {account: A, subject: a}, to: x},\n{service: {account: A, subject: b}, to: x}]"
+                "imports: [{service: {account: A, subject: a}, to: x},\n\
+                 {service: {account: A, subject: b}, to: x}]"
                     .to_owned(),
                 String::new(),
             ],
