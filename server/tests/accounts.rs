@@ -233,6 +233,26 @@ fn an_account_that_came_and_went_unnoticed_leaves_nothing() {
 }
 
 #[test]
+fn what_a_shard_knew_of_an_account_goes_with_it() {
+    let mut pair = Pair::new("AB");
+    let subscriber = pair.connect(0, "B", "SUB x.* 1\r\nPING\r\n");
+    pair.exchange();
+    let subjects = |pair: &mut Pair| {
+        pair.shards.iter_mut().for_each(Shard::refresh_gauges);
+        pair.count(Counter::SubjectsCached)
+    };
+    let before = subjects(&mut pair);
+    pair.connect(1, "B", "PUB x.1 1\r\nm\r\nPUB x.2 1\r\nm\r\n");
+    pair.exchange();
+    assert_eq!(pair.heard(subscriber), "PONG\r\nMSG x.1 1 1\r\nm\r\nMSG x.2 1 1\r\nm\r\n");
+    assert_eq!(subjects(&mut pair), before + 4, "two on each shard");
+    pair.publish_accounts("A");
+    SHARDS.into_iter().for_each(|shard| pair.obey(shard));
+    pair.exchange();
+    assert_eq!(subjects(&mut pair), before);
+}
+
+#[test]
 fn messages_of_an_account_that_a_shard_does_not_know_reach_nobody_and_harm_nobody() {
     let mut pair = Pair::new("AB");
     // Shard 1 announced interest in B, and B goes there before a message arrives.
