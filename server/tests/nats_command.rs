@@ -1,6 +1,15 @@
 //! `ringbolt-server nats` in the place of nats-server: flags, configuration file, log lines, files,
 //! signals.
 
+#[path = "nats_command/log.rs"]
+mod log;
+#[path = "nats_command/reload.rs"]
+mod reload;
+#[path = "nats_command/sharing.rs"]
+mod sharing;
+#[path = "nats_command/users.rs"]
+mod users;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,8 @@ const METHOD_FILES_MAX: usize = 8;
 const WIDE_TYPES: &[(&str, &str, usize)] = &[("server/shard/src/lib.rs", "Shard", 20)];
 
 /// Where the modules of each of our crates are.
-const CRATES: &[&str] = &["protocol/src/", "server/ring/src/", "server/src/", "loadgen/src/"];
+const CRATES: &[&str] =
+    &["protocol/src/", "server/ring/src/", "server/shard/src/", "server/src/", "loadgen/src/"];
 
 /// Written by a program, not by us.
 const GENERATED: &str = "protocol/src/native/generated/";

@@ -12,6 +12,7 @@ mod descriptors;
 mod doorbell;
 mod memory;
 mod operations;
+mod reuse;
 mod ring;
 mod send;
 
@@ -21,6 +22,7 @@ pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use doorbell::Doorbell;
 pub use memory::{Region, RegionBacking};
+pub use reuse::reuse_address;
 pub use ring::{Ring, RingConfig, Wait};
 pub use send::Chunk;
 

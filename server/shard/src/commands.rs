@@ -3,8 +3,8 @@
 use super::mesh::interest::Answer;
 use super::metrics::Counter;
 use super::reserved;
-use super::session::Stage;
-use super::{ConnectionId, Effects, Shard, is_lenient};
+use super::session::{Promise, Stage};
+use super::{ConnectionId, Effects, Shard, decode_limits, is_lenient};
 use crate::limits::SlowConsumerPolicy;
 use ringbolt_protocol::native::control::{
     CloseCode, Control, Hello, Intern, Interned, Pong, Refusal, RefusalCode, SlowConsumer, Subscribe,
@@ -112,16 +112,18 @@ impl Shard {
             server_version: &self.identity.version,
             shard: self.id,
             connection_id: u64::from(self.id) << 56 | u64::from(id.generation) << 24 | u64::from(id.slot),
-            frame_bytes_max: self.decode_limits.body_bytes_max,
+            frame_bytes_max: decode_limits(limits, limits.payload_bytes_max).body_bytes_max,
             payload_bytes_max: limits.payload_bytes_max as u32,
             subject_bytes_max: ringbolt_protocol::limits::SUBJECT_BYTES_MAX as u16,
             subscriptions_max: limits.subscriptions_max as u32,
             interned_subjects_max: limits.interned_subjects_max as u32,
             ping_interval_millis: (limits.ping_interval_nanos / 1_000_000) as u32,
         };
+        let (payload_bytes_max, subscriptions_max) = (welcome.payload_bytes_max, welcome.subscriptions_max);
         self.delivery.send_control(id, &Control::Welcome(welcome), effects);
         if let Some(session) = self.delivery.sessions.get_mut(id) {
             session.stage = Stage::Ready;
+            session.promise = Promise { payload_bytes_max, subscriptions_max };
             session.batches = hello.batches;
             session.flow = hello.flow;
         }

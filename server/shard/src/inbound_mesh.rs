@@ -65,7 +65,8 @@ impl Shard {
         } else {
             None
         };
-        let space = &mut self.spaces[usize::from(publish.account.0)];
+        // Without a space, the settings that name its account have not come: nobody here can be in it.
+        let Some(space) = self.spaces.get_mut(usize::from(publish.account.0)) else { return };
         let subject = Subject::trusted(publish.subject);
         let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);

@@ -88,7 +88,7 @@ pub struct Shard {
     /// By place among the users.
     permissions: Vec<Option<Rc<Permissions>>>,
     decode_limits: DecodeLimits,
-    /// By account.
+    /// By number of account; empty where an account went.
     spaces: Vec<Space>,
     /// Connections opened so far.
     opened: u64,
@@ -113,14 +113,16 @@ impl Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
         Shard {
             id,
-            permissions: access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect(),
+            permissions: access.shared_permissions(),
             requests: Requests::new(hash_seed),
-            links: Links::new(&access.links, access.accounts.len(), identity.reply_key),
+            links: Links::new(&access.links, identity.reply_key),
             access: access.clone(),
             delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),
             identity,
-            decode_limits: decode_limits(limits),
-            spaces: access.accounts.iter().map(|_| Space::new(hash_seed, limits.subjects_max)).collect(),
+            decode_limits: decode_limits(limits, limits.payload_bytes_max),
+            spaces: (0..access.account_numbers())
+                .map(|_| Space::new(hash_seed, limits.subjects_max))
+                .collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
             random: Random::new(random_seed),
@@ -245,13 +247,24 @@ impl Shard {
         let told = self.delivery.limits.payload_bytes_max;
         self.delivery.limits.take_over(limits);
         self.delivery.heed_limits();
-        self.decode_limits = decode_limits(&self.delivery.limits);
         let (payload, line) = (limits.payload_bytes_max, limits.control_line_bytes_max);
+        // Frames are as large as anyone was promised.
+        let mut promised = payload;
         for session in self.delivery.sessions.iter_mut() {
-            if let Some(nats) = &mut session.nats {
-                (nats.limits.payload_bytes_max, nats.limits.line_bytes_max) = (payload, line);
+            let promise = &mut session.promise;
+            promise.payload_bytes_max = promise.payload_bytes_max.max(payload as u32);
+            promise.subscriptions_max = promise.subscriptions_max.max(limits.subscriptions_max as u32);
+            match &mut session.nats {
+                Some(nats) => {
+                    if !session.partial.is_empty() {
+                        nats.begun_under.get_or_insert(nats.limits);
+                    }
+                    (nats.limits.payload_bytes_max, nats.limits.line_bytes_max) = (payload, line);
+                }
+                None => promised = promised.max(session.promise.payload_bytes_max as usize),
             }
         }
+        self.decode_limits = decode_limits(&self.delivery.limits, promised);
         if payload != told {
             self.nats_info_to_all(false, effects);
         }
@@ -381,11 +394,11 @@ fn nats_error_of(code: CloseCode) -> Option<&'static str> {
     }
 }
 
-fn decode_limits(limits: &Limits) -> DecodeLimits {
+fn decode_limits(limits: &Limits, payload_bytes_max: usize) -> DecodeLimits {
     // A NATS client's subject may be as long as its line.
     let subject_bytes_max = limits.control_line_bytes_max.max(ringbolt_protocol::limits::SUBJECT_BYTES_MAX);
     let overhead = 2 * (subject_bytes_max + 8);
-    DecodeLimits { body_bytes_max: (limits.payload_bytes_max + overhead) as u32 }
+    DecodeLimits { body_bytes_max: (payload_bytes_max + overhead) as u32 }
 }
 
 fn is_lenient(policy: SlowConsumerPolicy) -> bool {

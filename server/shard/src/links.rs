@@ -11,7 +11,7 @@ use crate::access::{Link, LinkKind};
 use ringbolt_protocol::subject::Subject;
 use std::hash::Hasher;
 
-/// Links that follow one another; accounts may be linked in a circle.
+/// Services that follow one another.
 const DEPTH_MAX: usize = 4;
 
 /// Links by the account they begin in.
@@ -24,7 +24,9 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(links: &[Link], accounts: usize, key: (u64, u64)) -> Links {
+    pub(super) fn new(links: &[Link], key: (u64, u64)) -> Links {
+        let numbers = links.iter().flat_map(|link| [link.from, link.to]);
+        let accounts = numbers.max().map_or(0, |last| usize::from(last) + 1);
         let mut by_account = vec![Vec::new(); accounts];
         let mut serving = vec![false; accounts];
         for link in links {
@@ -44,6 +46,10 @@ impl Links {
         let place = usize::from(account.0);
         self.by_account.get(place).is_some_and(|links| !links.is_empty())
             || self.serving.get(place).is_some_and(|&serving| serving)
+    }
+
+    fn of(&self, account: AccountId) -> &[Link] {
+        self.by_account.get(usize::from(account.0)).map_or(&[], Vec::as_slice)
     }
 
     /// Where an answer goes: `_R_.`, a keyed hash, the account, the subject.
@@ -74,6 +80,9 @@ impl Links {
 
 impl Shard {
     /// Delivers a message in the accounts that have it from this one. Returns whether anyone took it.
+    ///
+    /// As with nats-server: what a service is asked goes on to services behind it, but to no stream, and
+    /// what a stream carries is for the subscriptions of its account and goes no further.
     #[cold]
     pub(super) fn route_links(&mut self, message: &Message<'_>, depth: usize, effects: &mut Effects) -> bool {
         if depth >= DEPTH_MAX {
@@ -87,26 +96,32 @@ impl Shard {
         if let Some((account, reply)) = self.links.answered(message.subject)
             && !speaks_as_server(reply)
         {
-            taken |= self.route_in(account, reply, message.reply, message, depth, effects);
+            taken |= self.route_in(account, reply, message.reply, message, depth + 1, effects);
         }
-        for place in 0..self.links.by_account[usize::from(message.account.0)].len() {
-            let link = &self.links.by_account[usize::from(message.account.0)][place];
+        for place in 0..self.links.of(message.account).len() {
+            let link = &self.links.of(message.account)[place];
             let Some(subject) = link.map(message.subject) else { continue };
             if speaks_as_server(&subject) {
                 continue;
             }
             let (to, kind) = (AccountId(link.to), link.kind);
+            // An account may be its own service; once is enough.
+            if depth > 0 && (kind == LinkKind::Stream || to == message.account) {
+                continue;
+            }
             let reply = match (kind, message.reply) {
                 (LinkKind::Service, Some(reply)) => self.links.reply_of(message.account, reply),
                 _ => None,
             };
             let reply = reply.as_ref().map(|reply| reply.as_bytes()).or(message.reply);
+            let depth = if kind == LinkKind::Stream { DEPTH_MAX } else { depth + 1 };
             taken |= self.route_in(to, &subject, reply, message, depth, effects);
         }
         taken
     }
 
-    /// Delivers a message in an account under a subject of its own there.
+    /// Delivers a message in an account under a subject of its own there, `depth` links away from where it
+    /// was published.
     pub(super) fn route_in(
         &mut self,
         account: AccountId,
@@ -127,7 +142,7 @@ impl Shard {
         let mut taken = !route.is_empty() && fan_out.everyone(route, &there, effects);
         if self.links.concern(account) {
             let there = Message { account, subject: subject.as_str(), subject_id, reply, ..*message };
-            taken |= self.route_links(&there, depth + 1, effects);
+            taken |= self.route_links(&there, depth, effects);
         }
         taken
     }
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_answer_finds_its_way_back_and_a_forged_one_finds_none() {
-        let links = Links::new(&[], 2, (1, 2));
+        let links = Links::new(&[], (1, 2));
         let reply = links.reply_of(AccountId(1), b"in.box.7").expect("text");
         assert_eq!(links.answered(&reply), Some((AccountId(1), "in.box.7")));
         for forged in [
@@ -151,6 +166,6 @@ mod tests {
         ] {
             assert_eq!(links.answered(&forged), None, "{forged}");
         }
-        assert_eq!(Links::new(&[], 2, (1, 3)).answered(&reply), None, "another process");
+        assert_eq!(Links::new(&[], (1, 3)).answered(&reply), None, "another process");
     }
 }

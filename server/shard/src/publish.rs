@@ -215,7 +215,7 @@ impl Shard {
             self.delivery.counters.add(Counter::DropsDraining, 1);
             return Err((RefusalCode::ShuttingDown, "the server is shutting down"));
         }
-        if payload_bytes > self.delivery.limits.payload_bytes_max {
+        if payload_bytes > session.promise.payload_bytes_max as usize {
             return Err((RefusalCode::PayloadTooLarge, "the payload exceeds payload_bytes_max"));
         }
         if let Some(reply) = publish.reply {

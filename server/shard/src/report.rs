@@ -2,7 +2,7 @@
 
 use super::event::Dialect;
 use super::session::Session;
-use super::{AccountId, ConnectionId, Nanos, Shard};
+use super::{ConnectionId, Nanos, Shard};
 use core::net::SocketAddr;
 
 /// One connection at one moment.
@@ -21,7 +21,8 @@ pub struct ConnectionReport {
     pub version: String,
     /// Who it is, if it had to say.
     pub user: String,
-    pub account: AccountId,
+    /// The name of its account.
+    pub account: String,
     pub subscriptions: usize,
     /// Asked for only.
     pub patterns: Vec<PatternReport>,
@@ -67,7 +68,7 @@ impl Shard {
     fn report_of(&self, now: Nanos, session: &Session, patterns: bool) -> ConnectionReport {
         let options = session.nats.as_ref().map(|nats| &nats.options);
         let text = |value: Option<&String>| value.cloned().unwrap_or_default();
-        let user = session.nats.as_ref().and_then(|nats| nats.user());
+        let user = session.nats.as_ref().and_then(|nats| self.access.user(nats.user()?));
         ConnectionReport {
             number: session.nats.as_ref().map_or(0, |nats| nats.number),
             dialect: if session.nats.is_some() { Dialect::Nats } else { Dialect::Native },
@@ -79,8 +80,12 @@ impl Shard {
             name: text(options.map(|options| &options.name)),
             lang: text(options.map(|options| &options.lang)),
             version: text(options.map(|options| &options.version)),
-            user: user.map(|place| self.access.users[place].name.clone()).unwrap_or_default(),
-            account: session.account,
+            user: user.map(|user| user.name.clone()).unwrap_or_default(),
+            account: self
+                .access
+                .account(session.account.0)
+                .map(|account| account.name.clone())
+                .unwrap_or_default(),
             subscriptions: session.subscription_count(),
             patterns: if patterns { self.patterns_of(session) } else { Vec::new() },
         }

@@ -1,6 +1,6 @@
 //! One connection as its shard knows it: stage, unfinished frame, outbox, subscriptions, subjects.
 
-use super::delivery::{Outbox, Subscription};
+use super::delivery::Outbox;
 use super::event::Dialect;
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::nats::NatsSession;
@@ -20,6 +20,13 @@ pub enum Stage {
     Closing,
 }
 
+/// Limits that a client was told, and that do not shrink while it is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Promise {
+    pub payload_bytes_max: u32,
+    pub subscriptions_max: u32,
+}
+
 #[derive(Debug)]
 pub struct Session {
     pub id: ConnectionId,
@@ -34,6 +41,8 @@ pub struct Session {
     /// May answer what it is asked, so the reply subjects of its deliveries are kept.
     pub keeps_replies: bool,
     pub traffic: Traffic,
+    /// Of a native client: what its WELCOME said, or more by now.
+    pub promise: Promise,
     /// Takes DELIVER_BATCH.
     pub batches: bool,
     /// It is told when it is no longer read from.
@@ -69,6 +78,7 @@ impl Session {
             batches: false,
             flow: false,
             traffic: Traffic::default(),
+            promise: Promise::default(),
             lenient,
             pings_outstanding: 0,
             pauses: 0,
@@ -110,17 +120,18 @@ impl Session {
         keys
     }
 
-    /// One of its subscriptions is gone: that of this key, and no other.
-    pub fn forget_subscription(&mut self, subscription: &Subscription, key: u32) {
+    /// One of its subscriptions is gone: that of this key, and no other. `number` is a native client's id of
+    /// it, `sid` a NATS client's.
+    pub fn forget_subscription(&mut self, (number, sid): (u32, &[u8]), key: u32) {
         if let Some(map) = &mut self.subscriptions
-            && map.get(&subscription.client_id) == Some(&key)
+            && map.get(&number) == Some(&key)
         {
-            map.remove(&subscription.client_id);
+            map.remove(&number);
         }
         if let Some(nats) = &mut self.nats
-            && nats.subscriptions.get(subscription.sid()) == Some(&key)
+            && nats.subscriptions.get(sid) == Some(&key)
         {
-            nats.subscriptions.remove(subscription.sid());
+            nats.subscriptions.remove(sid);
         }
     }
 

@@ -54,8 +54,8 @@ impl Shard {
             }
             None => (None, None),
         };
-        let limit = self.delivery.limits.subscriptions_max;
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
+        let limit = session.promise.subscriptions_max as usize;
         if client_id == 0 {
             let message = "subscriptions are numbered from 1".to_owned();
             return Err((RefusalCode::UnknownSubscription, message));
@@ -152,7 +152,7 @@ impl Shard {
             self.delivery.leave_work(group, key, gone, &mut self.random);
         }
         if let Some(session) = self.delivery.sessions.at(subscription.slot) {
-            session.forget_subscription(&subscription, key);
+            session.forget_subscription((subscription.client_id, subscription.sid()), key);
         }
         let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
         let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");
@@ -190,7 +190,14 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
-        self.spaces[usize::from(account.0)].router.set_remote(pattern, group, shard, count);
+        let number = usize::from(account.0);
+        if number >= self.access.account_numbers() {
+            // Its shard took newer settings: they will come here too, and name it.
+            self.make_spaces(number + 1);
+        } else if self.access.account(account.0).is_none() {
+            return;
+        }
+        self.spaces[number].router.set_remote(pattern, group, shard, count);
         self.invalidate(account, pattern);
         if group.is_some() && count > 0 {
             // What was kept for want of a member may have found one.

@@ -1,6 +1,6 @@
 //! `ringbolt-server dlq`: the dead letters of a running server, over its admin address.
 
-use super::EXIT_HOST;
+use super::words::{EXIT_HOST, complain, say};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
@@ -40,13 +40,9 @@ pub fn main(matches: &ArgMatches, admin: Option<SocketAddr>) -> ExitCode {
         Some(address) => run(name, matches, address),
     };
     match done {
-        Ok(text) => {
-            // A reader that has seen enough closes its end.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(text) => say(&text),
         Err(error) => {
-            eprintln!("ringbolt-server: {error}");
+            complain(error);
             ExitCode::from(EXIT_HOST)
         }
     }

@@ -2,6 +2,7 @@
 
 mod dlq;
 mod nats;
+mod words;
 
 use crate::config::settings::{SETTINGS, Setting};
 use crate::config::{Config, ConfigError, Origin, Sources};
@@ -10,11 +11,7 @@ use clap::{Arg, ArgMatches, Command};
 use ringbolt_shard::limits::{Limits, RELOADABLE};
 use std::path::Path;
 use std::process::ExitCode;
-
-/// The host cannot run the server, or the server failed.
-const EXIT_HOST: u8 = 1;
-/// The configuration or the command line is wrong.
-const EXIT_CONFIG: u8 = 2;
+use words::{EXIT_CONFIG, EXIT_HOST, complain, say};
 
 /// The whole command line, also rendered into `docs/OPERATIONS.md`.
 pub fn command() -> Command {
@@ -69,7 +66,10 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let (sources, errors) = sources(&matches);
     if matches.subcommand_name() == Some("print-config") {
-        print!("{}", print_config(&sources));
+        let told = say(&print_config(&sources));
+        if told != ExitCode::SUCCESS {
+            return told;
+        }
     }
     let (config, limits) = match checked(&sources, errors) {
         Ok(checked) => checked,
@@ -77,10 +77,7 @@ pub fn main() -> ExitCode {
     };
     match matches.subcommand_name() {
         Some("print-config") => ExitCode::SUCCESS,
-        Some("check-config") => {
-            println!("the configuration is valid");
-            ExitCode::SUCCESS
-        }
+        Some("check-config") => say("the configuration is valid\n"),
         Some("check-host") => check_host(&config, true),
         Some("dlq") => dlq::main(&matches, config.admin),
         _ => {
@@ -116,17 +113,19 @@ fn sentence(errors: &[ConfigError]) -> String {
 fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> ExitCode {
     if let Err(error) = log::set_up(config) {
         let path = config.log_file.as_deref().unwrap_or(Path::new("the log"));
-        eprintln!("ringbolt-server: log_file {}: {error}", path.display());
+        complain(format_args!("log_file {}: {error}", path.display()));
         return ExitCode::from(EXIT_HOST);
     }
     let checked = check_host(config, false);
     if checked != ExitCode::SUCCESS {
         return checked;
     }
-    match runtime::run(config, limits, reload) {
+    let ran = runtime::run(config, limits, reload);
+    log::flush();
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringbolt-server: {error}");
+            complain(error);
             ExitCode::from(EXIT_HOST)
         }
     }
@@ -134,16 +133,11 @@ fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> ExitCode {
 
 fn check_host(config: &Config, say_good: bool) -> ExitCode {
     let obstacles = host_check::obstacles(&host_check::HostFacts::gather(config), config);
-    for obstacle in &obstacles {
-        eprintln!("ringbolt-server: {obstacle}");
-    }
+    obstacles.iter().for_each(complain);
     if !obstacles.is_empty() {
         return ExitCode::from(EXIT_HOST);
     }
-    if say_good {
-        println!("this host can run the server");
-    }
-    ExitCode::SUCCESS
+    if say_good { say("this host can run the server\n") } else { ExitCode::SUCCESS }
 }
 
 /// Defaults, then the file, the environment, the flags; what could be read, and what was wrong.
@@ -178,9 +172,7 @@ fn checked(sources: &Sources, mut errors: Vec<ConfigError>) -> Result<(Config, L
 }
 
 fn config_errors(errors: &[ConfigError]) -> ExitCode {
-    for error in errors {
-        eprintln!("ringbolt-server: {error}");
-    }
+    errors.iter().for_each(complain);
     ExitCode::from(EXIT_CONFIG)
 }
 

@@ -1,6 +1,7 @@
 //! `ringbolt-server nats`: what spawns nats-server can spawn this.
 
-use super::{EXIT_CONFIG, EXIT_HOST, checked, config_errors, later, reloaded, run, sentence};
+use super::words::{EXIT_CONFIG, EXIT_HOST, complain, say};
+use super::{checked, config_errors, later, reloaded, run, sentence};
 use crate::config::nats::flags::{self, Action};
 use crate::config::nats::{self as nats_config};
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;
@@ -11,19 +12,16 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     let flags = match flags::parse(arguments) {
         Ok(flags) => flags,
         Err(error) => {
-            eprintln!("ringbolt-server: {error}");
+            complain(error);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     match &flags.action {
         Action::Version => {
-            println!("nats-server: v{COMPATIBLE_VERSION} (ringbolt-server {})", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            let own = env!("CARGO_PKG_VERSION");
+            return say(&format!("nats-server: v{COMPATIBLE_VERSION} (ringbolt-server {own})\n"));
         }
-        Action::Help => {
-            print!("{}", flags::help());
-            return ExitCode::SUCCESS;
-        }
+        Action::Help => return say(&flags::help()),
         Action::Signal(command, process) => return signal(command, process.as_deref()),
         Action::Run | Action::Test => {}
     }
@@ -35,15 +33,12 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     config.access = options.access;
     if flags.action == Action::Test {
         let file = flags.config.as_deref().map_or("the flags".to_owned(), |path| path.display().to_string());
-        println!("ringbolt-server: configuration {file} is valid");
-        return ExitCode::SUCCESS;
+        return say(&format!("ringbolt-server: configuration {file} is valid\n"));
     }
-    let first = config.access.clone();
     let reload = || {
         let (now, options, errors) = nats_config::sources(&flags);
         let (mut config, limits) = checked(&now, errors).map_err(|errors| sentence(&errors))?;
         config.access = options.access;
-        config.access.keep_places(&first);
         Ok(reloaded(&config, limits, later(&sources, &now)))
     };
     run(&config, &limits, &reload)
@@ -57,7 +52,7 @@ fn signal(command: &str, process: Option<&str>) -> ExitCode {
     match sent {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringbolt-server: {error}");
+            complain(error);
             ExitCode::from(EXIT_HOST)
         }
     }

@@ -42,6 +42,8 @@ pub struct Config {
     pub nats: Option<SocketAddr>,
     pub nats_advertise: Option<String>,
     pub admin: Option<SocketAddr>,
+    /// Names it may be asked by.
+    pub admin_hosts: Vec<String>,
     /// Who may connect in the NATS protocol.
     pub access: Access,
     pub server_name: String,
@@ -114,10 +116,8 @@ impl Config {
         read.apart(&[("native", native), ("nats", nats), ("admin", admin)]);
         let native_unix = read.socket_path("native_unix");
         if native.is_none() && nats.is_none() && native_unix.is_none() {
-            read.fail(
-                "native",
-                "nobody could connect: give native, nats or native_unix an address".to_owned(),
-            );
+            let message = "nobody could connect: give native, nats or native_unix an address";
+            read.fail("native", message.to_owned());
         }
         let config = Config {
             cores,
@@ -134,6 +134,7 @@ impl Config {
             nats,
             nats_advertise: Some(read.text("nats_advertise")).filter(|text| !text.is_empty()),
             admin,
+            admin_hosts: read.hosts("admin_hosts"),
             access: Access::default(),
             server_name: read.name("name"),
             log: read.log_filter("log"),

@@ -193,6 +193,18 @@ impl<'s> Reader<'s> {
         policies
     }
 
+    /// Names of hosts, without ports.
+    pub(super) fn hosts(&mut self, key: &str) -> Vec<String> {
+        let text = self.value(key).unwrap_or("").to_owned();
+        let hosts: Vec<String> =
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let part_of_name = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        for name in hosts.iter().filter(|name| *name != "*" && !name.chars().all(part_of_name)) {
+            self.fail(key, format!("'{name}' is no name of a host: write example.org,db.example.org, or *"));
+        }
+        hosts
+    }
+
     /// Cores from `cores` and `shards`, which must agree.
     pub(super) fn cores(&mut self) -> Vec<usize> {
         let count = self.value("shards").is_some().then(|| self.count("shards", 1, 128));

@@ -73,6 +73,13 @@ pub const SETTINGS: &[Setting] = &[
         "HOST:PORT told to NATS clients as where to connect. Unset: the bound address.",
     ),
     row("admin", "ADDR|off", "127.0.0.1:9090", "Address of health, metrics and monitoring pages, or off."),
+    row(
+        "admin_hosts",
+        "LIST",
+        "",
+        "Names by which the admin address may be asked, beside localhost, addresses and the name of this \
+         host; *: any.",
+    ),
     row("name", "TEXT", "ringbolt", "Name of this server, as told to clients."),
     row("log", "FILTER", "info", "What is logged: error, warn, info, debug, or a tracing filter."),
     row("log_format", "FORMAT", "text", "text, json, or nats: lines as nats-server writes them."),

@@ -5,9 +5,11 @@ use super::log;
 use super::runtime::{RunError, ShardThread, failed};
 use super::shard_loop::{Changed, Orders};
 use crate::config::Config;
+use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -48,6 +50,8 @@ pub(super) struct Ending<'e> {
     pub admin: &'e AdminState,
     pub wake_all: &'e dyn Fn(),
     pub reload: &'e Reload<'e>,
+    /// Who may connect now.
+    pub access: RefCell<Access>,
 }
 
 impl Ending<'_> {
@@ -93,10 +97,7 @@ impl Ending<'_> {
     fn hear(&self, signal: i32, stage: Stage, limit: Instant) -> (Stage, Instant) {
         match (signal, stage) {
             (SIGHUP, _) => self.reload(),
-            (SIGUSR1, _) => match log::reopen() {
-                Ok(()) => tracing::info!("File log re-opened"),
-                Err(error) => tracing::error!("the log file cannot be opened again: {error}"),
-            },
+            (SIGUSR1, _) => log::reopen(),
             (SIGUSR2, Stage::Serving) => return self.lame_duck(),
             (SIGTERM | SIGINT, Stage::Serving | Stage::LameDuck) => return self.drain(signal),
             (SIGTERM | SIGINT, Stage::Draining) => return self.stop(),
@@ -106,8 +107,13 @@ impl Ending<'_> {
     }
 
     fn reload(&self) {
-        match (self.reload)() {
+        let reloaded = (self.reload)().and_then(|mut reloaded| {
+            reloaded.changed.access.succeed(&self.access.borrow())?;
+            Ok(reloaded)
+        });
+        match reloaded {
             Ok(reloaded) => {
+                self.access.borrow_mut().clone_from(&reloaded.changed.access);
                 self.orders.change(reloaded.changed);
                 (self.wake_all)();
                 log::change_filter(&reloaded.log);

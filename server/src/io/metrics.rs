@@ -1,6 +1,7 @@
 //! Counters as the admin thread sees them: each shard copies its own out now and then, and nothing a
 //! reader does touches the shard.
 
+use super::log;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -158,6 +159,9 @@ impl Collector for ShardCollector {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)?;
         }
+        let help = "Lines of the log that could not be written in time";
+        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
+        ConstCounter::new(log::lines_dropped()).encode(metric)?;
         let mut metric =
             encoder.encode_descriptor("build_info", "The version that runs", None, MetricType::Gauge)?;
         let labels = [("version", env!("CARGO_PKG_VERSION"))];

@@ -10,6 +10,7 @@ mod announce;
 mod atomic;
 mod clock;
 mod connection;
+mod linux;
 mod listener;
 pub mod log;
 pub mod mesh;

@@ -1,14 +1,15 @@
 //! Threads and their life: one pinned glommio executor a shard, the admin thread, signals, and the
 //! orderly stop.
 
-use super::admin::{self, AdminState, Inquire, ServerFacts};
+use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
 use super::ending::{Ending, Reload, SIGNALS};
+use super::linux::{Linux, LinuxRing};
 use super::listener;
+use super::log;
 use super::mesh::{self, Beds, MeshEnds};
 use super::metrics::SharedCounters;
-use super::platform::{Linux, LinuxRing};
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
 use super::verifier::{self, Verifier};
 use crate::config::{Config, WaitMode};
@@ -19,6 +20,7 @@ use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId};
 use signal_hook::iterator::Signals;
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -114,7 +116,9 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     bound.admin = admin.as_ref().map(|admin| admin.address);
     announce::announce(config, &bound, &server_id).map_err(RunError)?;
 
-    let ending = Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload };
+    let access = RefCell::new(config.access.clone());
+    let ending =
+        Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload, access };
     let left_open = ending.serve(shards, &mut signals)?;
     if let Some(admin) = admin {
         admin.stop();
@@ -184,6 +188,7 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
             if let Err(error) = &result {
                 // Its clients hang and the other shards count on it: better to be started anew.
                 tracing::error!("shard {id} failed ({error}): the server ends");
+                log::flush();
                 std::process::exit(1);
             }
             result
@@ -290,7 +295,6 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         monitor_host: config.admin.map(|address| address.ip().to_string()).unwrap_or_default(),
         monitor_port: config.admin.map_or(0, |address| address.port()),
         auth_required: config.access.required(),
-        accounts: config.access.accounts.clone(),
         cores: limits.shards,
         connections_max: limits.nats_connections_max,
         payload_bytes_max: limits.payload_bytes_max,
@@ -300,6 +304,7 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         ping_outstanding_max: limits.ping_outstanding_max,
         write_deadline_nanos: limits.send_stall_nanos_max,
         auth_timeout_nanos: limits.hello_timeout_nanos,
+        hosts: Hosts::new(&config.admin_hosts),
     }
 }
 
@@ -340,6 +345,7 @@ struct AbortOnPanic(ShardId);
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         tracing::error!("shard {} panicked: the server ends", self.0);
+        log::flush();
         std::process::abort();
     }
 }

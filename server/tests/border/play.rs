@@ -220,14 +220,12 @@ pub fn user(name: &str, account: u16, publish: &[&str], subscribe: &[&str]) -> U
         deny: Vec::new(),
     };
     User {
-        name: name.to_owned(),
-        credential: Credential::Password(Secret::new("x")),
-        account,
         permissions: Some(Permissions {
             publish: allow(publish),
             subscribe: allow(subscribe),
             responses: None,
         }),
+        ..User::new(name, Credential::Password(Secret::new("x")), account)
     }
 }
 

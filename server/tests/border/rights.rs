@@ -8,23 +8,24 @@ use ringbolt_shard::metrics::Counter;
 const CONFIRM: &str = "Nats-Expected-Stream: ringbolt\r\n";
 
 fn access() -> Access {
+    access_of(user("ann", 0, &["job", "inbox.>"], &["job", "_INBOX.>", "secret.ann"]))
+}
+
+fn access_of(ann: User) -> Access {
     let all = |name: &str, account| User { permissions: None, ..user(name, account, &[], &[]) };
-    Access {
-        accounts: vec!["$G".to_owned(), "other".to_owned()],
-        users: vec![
-            user("ann", 0, &["job", "inbox.>"], &["job", "_INBOX.>", "secret.ann"]),
-            all("root", 0),
-            all("bob", 1),
-        ],
-        links: vec![Link {
-            kind: LinkKind::Stream,
-            from: 0,
-            pattern: "job".to_owned(),
-            to: 1,
-            mapping: Mapping::Same,
-        }],
-        ..Access::default()
+    let mut access = Access::default();
+    let other = access.add_account("other").expect("one more");
+    for user in [ann, all("root", 0), all("bob", other)] {
+        access.add_user(user);
     }
+    access.links.push(Link {
+        kind: LinkKind::Stream,
+        from: 0,
+        pattern: "job".to_owned(),
+        to: other,
+        mapping: Mapping::Same,
+    });
+    access
 }
 
 #[test]
@@ -56,8 +57,8 @@ fn rights_that_were_taken_back_count_at_once() {
     let root = play.nats_as(0, &connect_as("root"), "SUB inbox.> 2\r\nSUB job g;ack 9\r\n");
     let ann = play.nats_as(0, &connect_as("ann"), &hpub("job", "inbox.x", CONFIRM, "do"));
     assert!(play.hear(root).contains("\"seq\""));
-    let mut fewer = access();
-    fewer.users[0] = user("ann", 0, &["job"], &["job"]);
+    let mut fewer = access_of(user("ann", 0, &["job"], &["job"]));
+    fewer.succeed(&access()).expect("few");
     play.change_access(&fewer);
     play.say(ann, hpub("job", "inbox.x", CONFIRM, "do").as_bytes());
     assert!(!play.hear(root).contains("\"seq\""));

@@ -92,18 +92,13 @@ fn another_accounts_message_does_not_become_what_the_server_says() {
         to,
         mapping,
     };
-    let access = Access {
-        accounts: vec!["$G".to_owned(), "other".to_owned()],
-        users: vec![
-            User { permissions: None, ..user("ann", 0, &[], &[]) },
-            User { permissions: None, ..user("bob", 1, &[], &[]) },
-        ],
-        links: vec![
-            link(0, "a.>", 1, Mapping::Prefix("$EVENTS".to_owned())),
-            link(0, "$DLQ.>", 1, Mapping::Same),
-        ],
-        ..Access::default()
-    };
+    let mut access = Access::default();
+    let other = access.add_account("other").expect("one more");
+    for (name, account) in [("ann", 0), ("bob", other)] {
+        access.add_user(User { permissions: None, ..user(name, account, &[], &[]) });
+    }
+    access.links.push(link(0, "a.>", other, Mapping::Prefix("$EVENTS".to_owned())));
+    access.links.push(link(0, "$DLQ.>", other, Mapping::Same));
     let mut play = Play::with(&access, small_limits(1));
     let bob = play.nats_as(0, &connect_as("bob"), "SUB $EVENTS.> 1\r\nSUB $DLQ.> 2\r\n");
     let ann = play.nats_as(0, &connect_as("ann"), "PUB a.b 1\r\nx\r\n");

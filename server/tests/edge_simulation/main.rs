@@ -5,18 +5,20 @@
 //! `RINGBOLT_SEED=n` repeats one run and tells its steps; `RINGBOLT_SEEDS=n` runs so many.
 
 mod client;
+mod ending;
 mod fairness;
 mod hostile;
 mod oracle;
 mod run;
 
+use ending::Outcome;
 use ringbolt_server::sim::edge::Sabotage;
 use run::Run;
 
 const SEEDS: u64 = 1000;
 
 /// Runs one seed. Returns what went wrong.
-fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<run::Outcome, String> {
+fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Outcome, String> {
     let mut run = Run::new(seed, sabotage.is_some());
     if let Some(sabotage) = sabotage {
         run.sabotage(sabotage);
@@ -31,7 +33,7 @@ fn promises_hold_whatever_the_kernel_does() {
         return;
     }
     let seeds = number("RINGBOLT_SEEDS").unwrap_or(SEEDS);
-    let mut seen = run::Outcome::default();
+    let mut seen = Outcome::default();
     for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed, None));
         match outcome {

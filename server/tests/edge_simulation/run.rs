@@ -1,6 +1,7 @@
 //! One run: a server of a random shape, clients that come, act and go, and the steps of their kernels.
 
 use super::client::{Client, Nature, News, Speaker};
+use super::ending::Outcome;
 use super::hostile;
 use super::oracle::{self, Published, Subscription};
 use ringbolt_protocol::native::control::SlowConsumer;
@@ -9,9 +10,8 @@ use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::Dialect;
-use ringbolt_shard::access::{Access, Credential, GLOBAL_ACCOUNT, Secret, User, Verification};
+use ringbolt_shard::access::{Access, Credential, Secret, User, Verification};
 use ringbolt_shard::limits::Limits;
-use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::random::Random;
 
 const STEPS: u32 = 2500;
@@ -19,60 +19,29 @@ const CLIENTS_MAX: usize = 40;
 const SUBJECTS: [&str; 6] = ["a", "a.b", "a.c", "b.b", "b.c.d", "z"];
 const PATTERNS: [&str; 9] = ["a", "a.b", "b.b", "z", "*", "a.*", "*.b", "b.>", ">"];
 const GROUPS: [&str; 2] = ["g", "h"];
-/// The users of runs with accounts, by account; the first is everybody's who names none.
-const USERS: [Option<&str>; 3] = [None, Some("a"), Some("b")];
-const LATECOMER: &str = "c";
-const MILLISECOND: u64 = 1_000_000;
-
-/// What the runs came to, to see that they reach what they are for.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Outcome {
-    deliveries: u64,
-    exhausted: u64,
-    refused: u64,
-    waits: u64,
-    doorbells: u64,
-    pauses: u64,
-    cut: u64,
-    drained: u64,
-    reloads: u64,
-}
-
-impl Outcome {
-    pub fn add(&mut self, other: &Outcome) {
-        self.deliveries += other.deliveries;
-        self.exhausted += other.exhausted;
-        self.refused += other.refused;
-        self.waits += other.waits;
-        self.doorbells += other.doorbells;
-        self.pauses += other.pauses;
-        self.cut += other.cut;
-        self.drained += other.drained;
-        self.reloads += other.reloads;
-    }
-
-    pub fn is_thorough(&self) -> bool {
-        let all = [self.deliveries, self.exhausted, self.refused, self.waits, self.doorbells, self.pauses];
-        all.iter().chain(&[self.cut, self.drained, self.reloads]).all(|&count| count > 100)
-    }
-}
+/// Accounts of runs that have some; one that went does not come back.
+const ACCOUNTS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+pub(super) const MILLISECOND: u64 = 1_000_000;
 
 pub struct Run {
-    server: Server,
+    pub(super) server: Server,
     limits: Limits,
     access: Access,
+    /// Names of the accounts there are now, and their numbers in this run; 0 is everybody's.
+    accounts: Vec<(&'static str, usize)>,
+    accounts_made: usize,
     random: Random,
     step: u32,
-    clients: Vec<Client>,
-    subscriptions: Vec<Subscription>,
-    published: Vec<Published>,
+    pub(super) clients: Vec<Client>,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) published: Vec<Published>,
     /// Outboxes are narrow: nobody counts as one who keeps up.
     tight: bool,
     /// Clients need not read now.
-    slow_ones_stand: bool,
-    ending: bool,
+    pub(super) slow_ones_stand: bool,
+    pub(super) ending: bool,
     sabotage: Option<Sabotage>,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
     tells: bool,
 }
 
@@ -94,7 +63,11 @@ impl Run {
             mesh_batch_bytes: [64, 1024][random.below(2) as usize],
             ..small_limits(shards)
         };
-        let access = if random.below(2) == 0 { Access::default() } else { accounts() };
+        let (mut accounts, mut access) = (Vec::new(), Access::default());
+        if random.below(2) == 0 {
+            accounts.extend([(ACCOUNTS[0], 1), (ACCOUNTS[1], 2), (ACCOUNTS[2], 3)]);
+            access = access_of(&accounts);
+        }
         let wait = if random.below(3) == 0 { WaitMode::Balanced } else { WaitMode::Efficient };
         let slots = 3 + random.below(10) as usize;
         let shape = Shape { limits: limits.clone(), access: access.clone(), wait, slots, seed };
@@ -103,6 +76,8 @@ impl Run {
             server: Server::new(&shape),
             limits,
             access,
+            accounts_made: accounts.len(),
+            accounts,
             random,
             step: 0,
             clients: Vec::new(),
@@ -230,12 +205,15 @@ impl Run {
     fn connect(&mut self) {
         let shard = self.below(self.server.shards()) as u16;
         let native = self.random.below(2) == 0;
-        let account =
-            if native || !self.access.required() { 0 } else { self.below(self.access.accounts.len()) };
-        let user = match account {
-            0 => None,
-            known if known < USERS.len() => USERS[known],
-            _ => Some(LATECOMER),
+        let foreign = !native && !self.accounts.is_empty() && self.below(4) > 0;
+        let (user, account) = if foreign {
+            // Often the newest, which not every shard may know yet.
+            let last = self.accounts.len() - 1;
+            let place = if self.below(2) == 0 { last } else { self.below(last + 1) };
+            let (name, account) = self.accounts[place];
+            (Some(name), account)
+        } else {
+            (None, 0)
         };
         let policies = [SlowConsumer::Default, SlowConsumer::DropOldest, SlowConsumer::PausePublisher];
         let nature = match self.below(10) {
@@ -261,7 +239,7 @@ impl Run {
         self.write(number);
     }
 
-    fn write(&mut self, client: usize) {
+    pub(super) fn write(&mut self, client: usize) {
         let bytes = self.clients[client].take_written();
         let mut network = self.server.network.borrow_mut();
         let wire = self.clients[client].wire;
@@ -330,7 +308,7 @@ impl Run {
         self.write(client);
     }
 
-    fn leave(&mut self, client: usize) {
+    pub(super) fn leave(&mut self, client: usize) {
         let wire = self.clients[client].wire;
         match self.below(3) {
             0 => self.server.network.borrow_mut().finish(wire),
@@ -356,15 +334,34 @@ impl Run {
         if self.below(3) > 0 {
             return;
         }
-        if self.access.required() && self.access.accounts.len() == USERS.len() {
-            self.tell(|| "an account is added".to_owned());
-            self.access.accounts.push("C".to_owned());
-            self.access.users.push(user(LATECOMER, self.access.accounts.len() - 1, false));
-        } else {
-            self.tell(|| "settings are read again".to_owned());
-        }
         self.outcome.reloads += 1;
+        if !self.accounts.is_empty() {
+            if self.below(2) == 0 && self.accounts_made < ACCOUNTS.len() {
+                let name = ACCOUNTS[self.accounts_made];
+                self.accounts_made += 1;
+                self.tell(|| format!("the account {name} is added"));
+                self.accounts.push((name, self.accounts_made));
+            } else if self.accounts.len() > 1 {
+                let place = self.below(self.accounts.len() - 1);
+                let (name, account) = self.accounts.remove(place);
+                self.tell(|| format!("the account {name} is removed"));
+                self.cut_those_of(account);
+            }
+            let mut access = access_of(&self.accounts);
+            access.succeed(&self.access).expect("few");
+            self.access = access;
+        }
         self.server.change(self.access.clone(), self.limits.clone());
+    }
+
+    /// The clients of an account that goes are cut; they leave first, to be done with.
+    fn cut_those_of(&mut self, account: usize) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].account == account && !self.clients[client].gone {
+                self.server.network.borrow_mut().reset(self.clients[client].wire);
+                self.forget(client);
+            }
+        }
     }
 
     fn end_the_server(&mut self) {
@@ -378,7 +375,7 @@ impl Run {
         }
     }
 
-    fn read(&mut self, client: usize, bytes_max: usize) -> Result<(), String> {
+    pub(super) fn read(&mut self, client: usize, bytes_max: usize) -> Result<(), String> {
         let stands = self.slow_ones_stand && matches!(self.clients[client].nature, Nature::Slow(_));
         let wire = self.clients[client].wire;
         if stands && self.clients[client].ready {
@@ -424,168 +421,23 @@ impl Run {
         }
         Ok(())
     }
-
-    /// Takes every step there is until nothing moves, again and again while so much time passes.
-    fn settle(&mut self, millis: u64, each: u64) -> Result<(), String> {
-        for _ in 0..millis.div_ceil(each) {
-            let mut rounds = 0;
-            while self.settle_now()? {
-                rounds += 1;
-                if rounds > 20_000 {
-                    return Err("it never comes to rest".to_owned());
-                }
-            }
-            if let Some(shard) = self.server.sleeps_on_work() {
-                return Err(format!("shard {shard} sleeps although it has work"));
-            }
-            self.server.pass(each * MILLISECOND);
-        }
-        Ok(())
-    }
-
-    fn settle_now(&mut self) -> Result<bool, String> {
-        let mut moved = false;
-        for shard in 0..self.server.shards() {
-            while let Some(&first) = self.server.moves(shard).first() {
-                self.server.take(shard, first, Whim::Plain);
-                moved = true;
-            }
-            moved |= self.server.hear_bell(shard);
-            moved |= self.server.verify(shard, is_proven);
-            moved |= self.server.run(shard);
-        }
-        self.server.pass(1_000);
-        for client in 0..self.clients.len() {
-            self.read(client, usize::MAX)?;
-        }
-        Ok(moved)
-    }
-
-    fn finish(&mut self) -> Result<(), String> {
-        self.settle(300, 50)?;
-        self.slow_ones_stand = false;
-        let staying: Vec<usize> =
-            (0..self.clients.len()).filter(|&client| !self.clients[client].gone).collect();
-        for &client in &staying {
-            if self.clients[client].nature != Nature::Hostile {
-                self.clients[client].mark();
-                self.write(client);
-            }
-        }
-        self.settle(500, 50)?;
-        if !self.ending {
-            for &client in &staying {
-                self.check_healthy(client)?;
-            }
-        }
-        let judged = oracle::judge(&self.clients, &self.subscriptions, &self.published);
-        judged.map_err(|error| format!("{error} ({:?})", self.drops()))?;
-        self.count();
-        if self.ending {
-            self.settle(15_000, 250)?;
-            let (over, left_open) = self.server.over();
-            if (over, left_open) != (self.server.shards(), 0) {
-                return Err(format!("{over} shards ended, and cut {left_open} connections"));
-            }
-            self.outcome.drained += 1;
-            return Ok(());
-        }
-        self.everyone_leaves()
-    }
-
-    fn check_healthy(&mut self, number: usize) -> Result<(), String> {
-        let client = &self.clients[number];
-        if client.nature != Nature::Healthy {
-            return Ok(());
-        }
-        if self.server.network.borrow().wires[client.wire].server_ended {
-            return Err(format!("client {number} was cut although it kept up"));
-        }
-        // Who found no slot waits to be accepted.
-        if client.ready && client.marked < client.marks {
-            return Err(format!("client {number} was not answered: {} of {}", client.marked, client.marks));
-        }
-        Ok(())
-    }
-
-    fn everyone_leaves(&mut self) -> Result<(), String> {
-        for client in 0..self.clients.len() {
-            if !self.clients[client].gone {
-                self.leave(client);
-            }
-        }
-        self.settle(8_000, 100)?;
-        let connections = self.server.connections();
-        let sockets: usize =
-            self.server.network.borrow().kernels.iter().map(|kernel| kernel.open_sockets()).sum();
-        if (connections, sockets) != (0, 0) {
-            return Err(format!("{connections} connections and {sockets} sockets are left behind"));
-        }
-        if !self.server.network.borrow().kernels.iter().all(|kernel| kernel.buffers_are_back()) {
-            return Err("a receive buffer was not given back".to_owned());
-        }
-        let gauges = [
-            Counter::Connections,
-            Counter::Subscriptions,
-            Counter::OutboxBytes,
-            Counter::InternedSubjects,
-            Counter::PublishersPaused,
-            Counter::MeshPendingBytes,
-        ];
-        for gauge in gauges {
-            let left = self.server.count(gauge);
-            if left > 0 {
-                return Err(format!("{gauge:?} is {left} after everyone left"));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the server says it dropped.
-    fn drops(&mut self) -> Vec<(Counter, u64)> {
-        let named = |counter: &&Counter| format!("{counter:?}").starts_with("Drops");
-        let counters = Counter::ALL.iter().filter(named);
-        counters
-            .map(|&counter| (counter, self.server.count(counter)))
-            .filter(|&(_, count)| count > 0)
-            .collect()
-    }
-
-    fn count(&mut self) {
-        let server = &mut self.server;
-        self.outcome.exhausted = server.count(Counter::ReceiveBufferExhausted);
-        self.outcome.refused = server.count(Counter::ConnectionsRefused);
-        self.outcome.waits = server.count(Counter::Waits);
-        self.outcome.doorbells = server.count(Counter::Doorbells);
-        self.outcome.pauses = server.count(Counter::PublisherPauses);
-        self.outcome.cut = server.count(Counter::ConnectionsClosedSlowConsumer);
-    }
 }
 
-/// Three accounts with a user each; that of the second has a hashed password, and who names none is a guest.
-fn accounts() -> Access {
-    let mut guest = user("guest", 0, false);
-    guest.credential = Credential::Password(Secret::Plain("guest".to_owned()));
-    Access {
-        accounts: vec![GLOBAL_ACCOUNT.to_owned(), "A".to_owned(), "B".to_owned()],
-        users: vec![guest, user("a", 1, false), user("b", 2, true)],
-        no_auth_user: Some(0),
-        links: Vec::new(),
+/// These accounts, with a user each that bears the account's name. Who names none is a guest.
+fn access_of(accounts: &[(&'static str, usize)]) -> Access {
+    let mut access = Access::default();
+    let guest = Secret::Plain("guest".to_owned());
+    access.no_auth_user = Some(access.add_user(User::new("guest", Credential::Password(guest), 0)));
+    for &(name, _) in accounts {
+        let account = access.add_account(name).expect("few");
+        let secret = format!("{name}-secret");
+        let secret = if name < "c" { Secret::Plain(secret) } else { Secret::Bcrypt(secret) };
+        access.add_user(User::new(name, Credential::Password(secret), account));
     }
-}
-
-fn user(name: &str, account: usize, hashed: bool) -> User {
-    let secret = format!("{name}-secret");
-    let secret = if hashed { Secret::Bcrypt(secret) } else { Secret::Plain(secret) };
-    User {
-        name: name.to_owned(),
-        credential: Credential::Password(secret),
-        account: account as u16,
-        permissions: None,
-    }
+    access
 }
 
 /// The simulated hash of a password is the password.
-fn is_proven(verification: &Verification) -> bool {
+pub(super) fn is_proven(verification: &Verification) -> bool {
     matches!(verification, Verification::Bcrypt { hash, secret } if hash == secret)
 }

@@ -12,6 +12,7 @@ mod isolation;
 mod nats_async;
 mod nats_foreign;
 mod nats_interoperation;
+mod reload;
 mod server;
 mod slow_consumers;
 mod stopping;

@@ -3,6 +3,8 @@
 use crate::client::{Client, Got, publish_frame};
 use crate::server::Server;
 use ringbolt_protocol::native::control::CloseCode;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::thread;
 
@@ -141,4 +143,23 @@ fn start_refused(flags: &[&str]) -> String {
     let Output { status, stderr, .. } = command.output().expect("it runs");
     assert_eq!(status.code(), Some(1));
     String::from_utf8(stderr).expect("UTF-8")
+}
+
+#[test]
+fn a_server_that_closed_connections_first_starts_again_at_once() {
+    let mut server = Server::start(&["--shards", "1"]);
+    let addresses = [server.native.clone(), server.nats.clone(), server.admin.clone()];
+    let words: [&[u8]; 3] =
+        [b"\xff\xff\xff\xff\xff", b"NONSENSE\r\n", b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"];
+    for (address, words) in addresses.iter().zip(words) {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(words).expect("it takes bytes");
+        // Up to the end of what it says: it closed, and this side did not yet.
+        stream.read_to_end(&mut Vec::new()).expect("the end");
+    }
+    server.signal("TERM");
+    assert_eq!(server.await_exit().code(), Some(0));
+    let [native, nats, admin] = &addresses;
+    let again = Server::start(&["--shards", "1", "--native", native, "--nats", nats, "--admin", admin]);
+    assert_eq!([&again.native, &again.nats, &again.admin], [native, nats, admin]);
 }

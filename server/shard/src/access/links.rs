@@ -6,10 +6,10 @@ use ringbolt_protocol::subject::{Pattern, Subject};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
     pub kind: LinkKind,
-    /// Place of the account it is published in, and the pattern of its subject there.
+    /// Number of the account it is published in, and the pattern of its subject there.
     pub from: u16,
     pub pattern: String,
-    /// Place of the account that gets it, and its subject there.
+    /// Number of the account that gets it, and its subject there.
     pub to: u16,
     pub mapping: Mapping,
 }
@@ -32,6 +32,19 @@ pub enum Mapping {
 }
 
 impl Link {
+    /// The pattern of its subjects on the other side.
+    fn image(&self) -> String {
+        match &self.mapping {
+            Mapping::Same => self.pattern.clone(),
+            Mapping::Prefix(prefix) => format!("{prefix}.{}", self.pattern),
+            Mapping::To(to) => {
+                let token =
+                    |token: &'_ str| if token.starts_with('$') { "*".to_owned() } else { token.to_owned() };
+                to.split('.').map(token).collect::<Vec<String>>().join(".")
+            }
+        }
+    }
+
     /// The subject on the other side, if this link takes the subject.
     pub fn map(&self, subject: &str) -> Option<String> {
         let pattern = Pattern::relaxed(self.pattern.as_bytes()).ok()?;
@@ -43,6 +56,45 @@ impl Link {
             Mapping::Prefix(prefix) => format!("{prefix}.{subject}"),
             Mapping::To(to) => rewritten(&self.pattern, subject, to)?,
         })
+    }
+}
+
+/// The first of these links that leads, with others of its kind, back to an account its messages were in: one
+/// publish would come again and again. An account that has something of itself is no circle.
+pub fn circle(links: &[Link]) -> Option<usize> {
+    links.iter().position(|link| {
+        link.from != link.to && leads_back(links, link, &link.image(), &mut vec![link.from, link.to])
+    })
+}
+
+/// Whether a message of the last account gone through, on subjects of that pattern, comes back.
+fn leads_back(links: &[Link], first: &Link, pattern: &str, through: &mut Vec<u16>) -> bool {
+    let here = through[through.len() - 1];
+    links.iter().any(|next| {
+        let follows = next.kind == first.kind && next.from == here && next.to != here;
+        if !follows || !collide(pattern, &next.pattern) {
+            return false;
+        }
+        if through.contains(&next.to) {
+            return true;
+        }
+        through.push(next.to);
+        let back = leads_back(links, first, &next.image(), through);
+        through.pop();
+        back
+    })
+}
+
+/// Whether some subject matches both patterns.
+fn collide(left: &str, right: &str) -> bool {
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(one), Some(other)) if one == other || one == "*" || other == "*" => {}
+            _ => return false,
+        }
     }
 }
 
@@ -92,6 +144,47 @@ mod tests {
         ] {
             let link = Link { kind: LinkKind::Stream, from: 0, pattern: pattern.to_owned(), to: 1, mapping };
             assert_eq!(link.map(subject).as_deref(), mapped, "{link:?} {subject}");
+        }
+    }
+
+    fn link(kind: LinkKind, (from, pattern): (u16, &str), (to, image): (u16, &str)) -> Link {
+        let mapping = if pattern == image { Mapping::Same } else { Mapping::To(image.to_owned()) };
+        Link { kind, from, pattern: pattern.to_owned(), to, mapping }
+    }
+
+    #[test]
+    fn links_in_a_circle_are_found_and_others_are_none() {
+        use LinkKind::{Service, Stream};
+        for (links, found) in [
+            (vec![link(Stream, (0, "a"), (1, "a")), link(Stream, (1, "a"), (0, "a"))], true),
+            (vec![link(Stream, (0, "a.>"), (1, "x.a")), link(Stream, (1, "x.*"), (0, "a.>"))], true),
+            (vec![link(Service, (0, "q"), (1, "r")), link(Service, (1, "r"), (0, "q"))], true),
+            (
+                vec![
+                    link(Stream, (0, "a"), (1, "a")),
+                    link(Stream, (1, "*"), (2, "b")),
+                    link(Stream, (2, "b"), (0, "z")),
+                ],
+                true,
+            ),
+            // It begins beside the circle.
+            (
+                vec![
+                    link(Stream, (3, "a"), (1, "a")),
+                    link(Stream, (1, "a"), (2, "a")),
+                    link(Stream, (2, "a"), (1, "a")),
+                ],
+                true,
+            ),
+            // It is one where the other begins.
+            (vec![link(Stream, (0, "a"), (1, "a")), link(Stream, (1, "b"), (0, "a"))], true),
+            (vec![link(Stream, (0, "a"), (1, "a")), link(Stream, (1, "b"), (0, "c"))], false),
+            (vec![link(Stream, (0, "a"), (1, "a")), link(Service, (1, "a"), (0, "a"))], false),
+            (vec![link(Stream, (0, "a.*"), (1, "a.*")), link(Stream, (1, "a"), (0, "a"))], false),
+            (vec![link(Service, (0, "a"), (0, "a")), link(Stream, (0, "a"), (0, "b"))], false),
+            (vec![link(Stream, (0, "a"), (1, "a")), link(Stream, (0, "a"), (2, "a"))], false),
+        ] {
+            assert_eq!(circle(&links).is_some(), found, "{links:?}");
         }
     }
 }

@@ -63,10 +63,10 @@ impl Permissions {
         allowed && !self.publish.deny.iter().any(|rule| rule.matches(subject))
     }
 
-    /// A rule with a group is about that group alone, and where there is one for the group's subject it
-    /// decides.
+    /// A rule with a group is about that group alone. Where one is for the group's subject it decides what is
+    /// allowed; what is denied without a group is denied to every group too.
     pub fn may_subscribe(&self, pattern: &str, group: Option<&str>) -> bool {
-        let says = |rules: &[Rule]| {
+        let allows = |rules: &[Rule]| {
             let fitting = || rules.iter().filter(|rule| rule.matches(pattern));
             let of_groups = || fitting().filter_map(|rule| rule.group.as_deref());
             match group {
@@ -74,7 +74,7 @@ impl Permissions {
                 _ => fitting().any(|rule| rule.group.is_none()),
             }
         };
-        self.subscribe.allow.as_deref().is_none_or(says) && !says(&self.subscribe.deny)
+        self.subscribe.allow.as_deref().is_none_or(allows) && self.may_receive(pattern, group)
     }
 
     /// Whether messages for such a subscription must be looked at: a wildcard may reach what is denied.
@@ -82,7 +82,7 @@ impl Permissions {
         pattern.has_wildcard() && !self.subscribe.deny.is_empty()
     }
 
-    /// Whether a message on that subject may be delivered to a wildcard.
+    /// Whether nothing denies it: a subscription, or the delivery of a message to a wildcard.
     pub fn may_receive(&self, subject: &str, group: Option<&str>) -> bool {
         !self.subscribe.deny.iter().any(|rule| {
             rule.matches(subject)
@@ -138,6 +138,33 @@ mod tests {
             ("c", None, false),
         ] {
             assert_eq!(permissions.may_subscribe(pattern, group), allowed, "{pattern} {group:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_denied_without_a_group_is_denied_to_every_group() {
+        // As nats-server 2.15.1 answers: allowed, denied, the subscription, and whether it may be.
+        for (allow, deny, (pattern, group), allowed) in [
+            (None, &["a", "a bad"][..], ("a", Some("ok")), false),
+            (None, &["a", "a bad"], ("a", Some("bad")), false),
+            (None, &["a", "a bad"], ("a", None), false),
+            (None, &["a", "a bad"], ("b", Some("bad")), true),
+            (None, &["a.*", "> q"], ("a.b", Some("s")), false),
+            (None, &["a.*", "> q"], ("a.>", Some("s")), false),
+            (None, &["a.*", "> q"], ("b", Some("s")), true),
+            (None, &["a *"], ("a", Some("s")), false),
+            (None, &["a *"], ("a", None), true),
+            (None, &["a q.*"], ("a", Some("q.x")), false),
+            (None, &["a q.*"], ("a", Some("q")), true),
+            // What a rule for a group allows, no other rule allows to another group.
+            (Some(&["a", "a ok"][..]), &["zz"], ("a", Some("other")), false),
+            (Some(&["a", "a ok"]), &["zz"], ("a", Some("ok")), true),
+            (Some(&["a", "a ok"]), &["zz"], ("a", None), true),
+            (Some(&["> r", "a *"]), &["> q", "*"], ("a", Some("r")), false),
+        ] {
+            let permissions = Permissions { subscribe: rules(allow, deny), ..Permissions::default() };
+            let found = permissions.may_subscribe(pattern, group);
+            assert_eq!(found, allowed, "{allow:?} but {deny:?}: {pattern} {group:?}");
         }
     }
 

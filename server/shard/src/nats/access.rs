@@ -90,8 +90,7 @@ impl Shard {
     /// Lets a client in that did not say who it is, if such ones have a user.
     pub(super) fn admit_unnamed(&mut self, id: ConnectionId, effects: &mut Effects) -> bool {
         let Some(user) = self.access.no_auth_user else { return false };
-        self.become_user(id, user, effects);
-        true
+        self.become_user(id, user, effects)
     }
 
     /// Lets a client in by its options, refuses it, or has its proof checked.
@@ -102,10 +101,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         let Some(nats) = &session.nats else { return false };
         match self.access.claim(&nats.options, &nats.nonce()) {
-            Claim::User(user) => {
-                self.become_user(id, user, effects);
-                true
-            }
+            Claim::User(user) => self.become_user(id, user, effects),
             Claim::Nobody => {
                 self.authorization_violation(id, effects);
                 false
@@ -128,42 +124,51 @@ impl Shard {
             return;
         }
         self.delivery.let_go(id, effects);
-        let Some(user) = self.claimed_user(id).filter(|_| proven) else {
+        let claimed = self.claimed_user(id).filter(|_| proven);
+        // The user may have changed while it was verified.
+        if !claimed.is_some_and(|user| self.become_user(id, user, effects)) {
             return self.authorization_violation(id, effects);
-        };
-        self.become_user(id, user, effects);
+        }
         self.finish_connect(id, effects);
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let waiting = std::mem::take(&mut session.partial);
+        self.forget_limits_of_begun(id);
         self.receive_nats(id, Vec::new(), &waiting, effects);
         self.delivery.pool.give(waiting);
     }
 
-    fn claimed_user(&self, id: ConnectionId) -> Option<usize> {
+    fn claimed_user(&self, id: ConnectionId) -> Option<u32> {
         self.delivery.sessions.get(id)?.nats.as_ref()?.user
     }
 
-    fn become_user(&mut self, id: ConnectionId, place: usize, effects: &mut Effects) {
-        let user = &self.access.users[place];
-        let (account, permissions) = (AccountId(user.account), self.permissions[place].clone());
-        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
-        if session.account != account {
+    /// Makes a client that user. Returns whether there are both.
+    fn become_user(&mut self, id: ConnectionId, number: u32, effects: &mut Effects) -> bool {
+        let Some(place) = self.access.place_of_user(number) else { return false };
+        let account = AccountId(self.access.users()[place].account);
+        let permissions = self.permissions[place].clone();
+        if self.delivery.sessions.get(id).is_some_and(|session| session.account != account) {
             // What it subscribed to as somebody else is not its any more.
-            let subscriptions = session.take_subscriptions();
-            subscriptions.into_iter().for_each(|key| self.remove_subscription(key, true, effects));
+            self.leave_account(id, effects);
         }
-        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         session.account = account;
         session.stage = Stage::Ready;
         let rule = permissions.as_ref().and_then(|permissions| permissions.responses);
         session.keeps_replies = rule.is_some();
         session.watched = !session.echo || session.keeps_replies;
         if let Some(nats) = &mut session.nats {
-            nats.user = Some(place);
+            nats.user = Some(number);
             nats.replies.rule = rule;
             nats.permissions = permissions;
             nats.last_subject = Default::default();
         }
+        true
+    }
+
+    fn leave_account(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
+        let subscriptions = session.take_subscriptions();
+        subscriptions.into_iter().for_each(|key| self.remove_subscription(key, true, effects));
     }
 
     /// Whether a client may publish to a subject now. A native one may everywhere.
@@ -203,28 +208,43 @@ impl Shard {
     /// Who may connect changed: those who still may go on with what they may now.
     pub(crate) fn change_access(&mut self, access: &Access, effects: &mut Effects) {
         let before = std::mem::replace(&mut self.access, access.clone());
-        self.permissions = access.users.iter().map(|user| user.permissions.clone().map(Rc::new)).collect();
-        self.links = Links::new(&access.links, access.accounts.len(), self.links.key());
-        while self.spaces.len() < access.accounts.len() {
-            self.spaces.push(Space::new(self.hash_seed, self.delivery.limits.subjects_max));
-        }
+        self.permissions = access.shared_permissions();
+        self.links = Links::new(&access.links, self.links.key());
+        self.make_spaces(access.account_numbers());
         let clients: Vec<ConnectionId> = self.delivery.sessions.ids().collect();
         for id in clients {
             let Some(session) = self.delivery.sessions.get(id) else { continue };
-            let Some(nats) = session.nats.as_ref().filter(|_| session.stage == Stage::Ready) else {
-                continue;
-            };
-            let known = |place: usize| {
-                let user = &before.users[place];
-                access.users.iter().position(|other| other.is_same(user))
-            };
-            match (nats.user, nats.user.and_then(known)) {
-                (None, _) if !access.required() => {}
-                (Some(_), Some(place)) => {
-                    self.become_user(id, place, effects);
+            let Some(user) = session.nats.as_ref().map(|nats| nats.user) else { continue };
+            let account = session.account.0;
+            match (session.stage, user) {
+                (Stage::Ready, None) if !access.required() => {}
+                (Stage::Ready, Some(user)) if self.become_user(id, user, effects) => {
                     self.drop_forbidden_subscriptions(id, effects);
                 }
-                _ => self.authorization_violation(id, effects),
+                (Stage::Ready, _) => self.authorization_violation(id, effects),
+                // Its outcome is still to come, but what it had as somebody else may be gone.
+                (Stage::Verifying, _) if access.account(account).is_none() => {
+                    self.leave_account(id, effects);
+                }
+                _ => {}
+            }
+        }
+        self.empty_spaces_of_removed(&before);
+    }
+
+    /// Accounts are known by numbers up to this.
+    pub(crate) fn make_spaces(&mut self, numbers: usize) {
+        while self.spaces.len() < numbers {
+            self.spaces.push(Space::new(self.hash_seed, self.delivery.limits.subjects_max));
+        }
+    }
+
+    /// Forgets what other shards want in accounts that went since then, also those that came and went.
+    fn empty_spaces_of_removed(&mut self, before: &Access) {
+        for number in 0..self.access.account_numbers() {
+            let was_there = number >= before.account_numbers() || before.account(number as u16).is_some();
+            if was_there && self.access.account(number as u16).is_none() {
+                self.spaces[number] = Space::new(self.hash_seed, self.delivery.limits.subjects_max);
             }
         }
     }

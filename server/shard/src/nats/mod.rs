@@ -27,6 +27,8 @@ pub struct NatsSession {
     pub peer: Option<SocketAddr>,
     pub options: Connect,
     pub limits: ParseLimits,
+    /// Those an operation was begun under that is still unfinished, if they have changed since.
+    pub begun_under: Option<ParseLimits>,
     /// The client's id of a subscription → key in the shard's table.
     pub subscriptions: HashMap<Box<[u8]>, u32, FixedState>,
     /// The subject last published to, and whether it may be: most clients stay with one.
@@ -34,8 +36,8 @@ pub struct NatsSession {
     last_allowed: bool,
     /// For the client to sign, in hexadecimal.
     nonce: u128,
-    /// Its place among the users, if it had to say who it is.
-    user: Option<usize>,
+    /// The number of its user, if it had to say who it is.
+    user: Option<u32>,
     permissions: Option<Rc<Permissions>>,
     /// Reply subjects it may publish to once or a few times.
     replies: Replies,
@@ -44,8 +46,8 @@ pub struct NatsSession {
 }
 
 impl NatsSession {
-    /// Its place among the users, if it had to say who it is.
-    pub fn user(&self) -> Option<usize> {
+    /// The number of its user, if it had to say who it is.
+    pub fn user(&self) -> Option<u32> {
         self.user
     }
 
@@ -64,6 +66,7 @@ impl NatsSession {
             last_allowed: true,
             options: Connect::default(),
             limits,
+            begun_under: None,
             subscriptions: HashMap::with_hasher(FixedState::with_seed(u64::from(slot))),
             last_subject: SubjectId::default(),
             answers_waiting: 0,

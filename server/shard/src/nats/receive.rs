@@ -105,6 +105,7 @@ impl Shard {
             }
             return Ok(Some(input));
         }
+        let limits = self.limits_of_begun(id).unwrap_or(limits);
         loop {
             let needed = match parse(&partial, &limits)? {
                 Parsed::Command { consumed, .. } => {
@@ -127,6 +128,7 @@ impl Shard {
             partial.extend_from_slice(more);
             input = behind;
         }
+        self.forget_limits_of_begun(id);
         let go_on = if partial.len() >= self.delivery.limits.shared_payload_bytes_min {
             // Gathered anyway: its payload is shared from here instead of being copied once more.
             let backing = Bytes::from(partial);
@@ -157,6 +159,16 @@ impl Shard {
     fn nats_limits(&mut self, id: ConnectionId) -> Option<(ParseLimits, Stage)> {
         let session = self.delivery.sessions.get(id)?;
         Some((session.nats.as_ref()?.limits, session.stage))
+    }
+
+    fn limits_of_begun(&self, id: ConnectionId) -> Option<ParseLimits> {
+        self.delivery.sessions.get(id)?.nats.as_ref()?.begun_under
+    }
+
+    pub(super) fn forget_limits_of_begun(&mut self, id: ConnectionId) {
+        if let Some(nats) = self.delivery.sessions.get_mut(id).and_then(|session| session.nats.as_mut()) {
+            nats.begun_under = None;
+        }
     }
 
     /// What a client says while it is verified waits, up to a bound.

@@ -3,7 +3,9 @@
 use super::language::{Entry, Node, Value};
 use super::options::{Context, Unsupported};
 use super::trade::Trade;
-use ringbolt_shard::access::{Access, Credential, Permissions, Responses, Rule, Rules, Secret, User};
+use ringbolt_shard::access::{
+    Access, Credential, GLOBAL_ACCOUNT, Permissions, Responses, Rule, Rules, Secret, User,
+};
 
 /// What nats-server takes for `allow_responses: true`.
 const RESPONSES_DEFAULT: Responses = Responses { messages_max: Some(1), nanos_max: Some(120_000_000_000) };
@@ -11,17 +13,14 @@ const RESPONSES_DEFAULT: Responses = Responses { messages_max: Some(1), nanos_ma
 /// `authorization { … }`: users of the global account.
 pub(super) fn authorization(node: &Node, access: &mut Access, context: &mut Context<'_>) {
     let mut single = (None, None);
-    let mut default_permissions = None;
+    let (mut token, mut default_permissions) = (None, None);
     let mut users = Vec::new();
     for entry in context.block(node) {
         match entry.key.to_ascii_lowercase().as_str() {
             "user" | "username" => single.0 = context.text(&entry.node),
             "pass" | "password" => single.1 = context.text(&entry.node),
-            "token" => {
-                let secret = context.text(&entry.node).unwrap_or_default();
-                let credential = Credential::Token(Secret::new(&secret));
-                users.push(User { name: String::new(), credential, account: 0, permissions: None });
-            }
+            // An empty one asks for nothing.
+            "token" => token = context.text(&entry.node).filter(|secret| !secret.is_empty()),
             "timeout" => {
                 let nanos = context.seconds(&entry.node);
                 context.set("hello_timeout", format!("{nanos}ns"), entry);
@@ -33,32 +32,44 @@ pub(super) fn authorization(node: &Node, access: &mut Access, context: &mut Cont
             _ => context.unknown(entry),
         }
     }
+    let one = single.0.is_some() || single.1.is_some();
+    if one && token.is_some() {
+        context.wrong(&node.place, "there is either a user with a password or a token".to_owned());
+    }
+    if (one || token.is_some()) && !users.is_empty() {
+        let message = "there is either one user or token, or a list of users".to_owned();
+        context.wrong(&node.place, message);
+    }
+    if one || token.is_some() {
+        context.alone = Some(node.place.clone());
+    }
+    if let Some(secret) = token {
+        users.push(User::new("", Credential::Token(Secret::new(&secret)), 0));
+    }
     if let Some(name) = single.0 {
         let credential = Credential::Password(Secret::new(&single.1.unwrap_or_default()));
-        users.push(User { name, credential, account: 0, permissions: None });
+        users.push(User::new(&name, credential, 0));
     }
     give_default(&mut users, default_permissions);
-    access.users.extend(users);
+    access.add_users(users);
 }
 
 /// `accounts { NAME: { users: […] } }`: each is a space of subjects of its own.
 pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'_>) {
     let mut trade = Trade::default();
     for account in context.block(node) {
-        let place = match access.accounts.iter().position(|name| *name == account.key) {
-            Some(place) => place,
-            None => {
-                access.accounts.push(account.key.clone());
-                access.accounts.len() - 1
-            }
-        };
-        let Ok(number) = u16::try_from(place) else {
+        if account.key == GLOBAL_ACCOUNT {
+            context.wrong(&account.place, format!("{GLOBAL_ACCOUNT} is the account of all others"));
+            continue;
+        }
+        let Some(number) = access.add_account(&account.key) else {
             return context.wrong(&account.place, "there are too many accounts".to_owned());
         };
         // An account of a bare list has only users.
         let entries: &[Entry] = match &account.node.value {
             Value::List(_) => {
-                access.users.extend(users(&account.node, number, context));
+                let users = users(&account.node, number, context);
+                access.add_users(users);
                 continue;
             }
             _ => context.block(&account.node),
@@ -79,7 +90,7 @@ pub(super) fn accounts(node: &Node, access: &mut Access, context: &mut Context<'
             }
         }
         give_default(&mut members, default_permissions);
-        access.users.extend(members);
+        access.add_users(members);
     }
     trade.settle(access, context);
 }
@@ -126,7 +137,16 @@ fn user(node: &Node, account: u16, context: &mut Context<'_>) -> Option<User> {
             return None;
         }
     };
-    Some(User { name, credential, account, permissions: own_permissions })
+    if name.is_empty() || !context.names.insert(name.clone()) {
+        let message = if name.is_empty() {
+            "a user has a name".to_owned()
+        } else {
+            format!("user '{name}' is there twice")
+        };
+        context.wrong(&node.place, message);
+        return None;
+    }
+    Some(User { permissions: own_permissions, ..User::new(&name, credential, account) })
 }
 
 fn is_user_key(key: &str) -> bool {

@@ -64,6 +64,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (&["shards"], "N", "ringbolt: number of shards"),
     (&["wait"], "MODE", "ringbolt: how a shard waits: latency, balanced or efficient"),
     (&["native"], "ADDR|off", "ringbolt: address of the native protocol (default off)"),
+    (&["admin_hosts"], "LIST", "ringbolt: names by which monitoring may be asked; *: any"),
     (&["v", "version"], "", "Print the version"),
     (&["h", "help"], "", "Print this help"),
 ];
@@ -129,6 +130,7 @@ impl Flags {
             "shards" => setting("shards", value),
             "wait" => setting("wait", value),
             "native" => setting("native", value),
+            "admin_hosts" => setting("admin_hosts", value),
             "ignore" => self.ignore.extend(value.split(',').map(|name| name.trim().to_owned())),
             "user" => self.user = Some(value),
             "pass" => self.password = Some(value),
@@ -158,10 +160,8 @@ impl Flags {
             (None, Some(token)) => (String::new(), Credential::Token(Secret::new(token))),
             (None, None) => return,
         };
-        *access = Access {
-            users: vec![User { name, credential, account: 0, permissions: None }],
-            ..Access::default()
-        };
+        *access = Access::default();
+        access.add_user(User::new(&name, credential, 0));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The language of `nats.conf`: keys and values, blocks, lists, comments, variables and includes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -161,7 +162,7 @@ impl Reader<'_> {
         loop {
             self.skip();
             if self.rest.is_empty() || self.rest.starts_with('}') {
-                return Ok(entries);
+                return Ok(last_of_each(entries));
             }
             let place = self.place();
             let key = self.key()?;
@@ -322,6 +323,15 @@ impl Reader<'_> {
     }
 }
 
+/// Of entries with one key the last counts.
+fn last_of_each(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut seen = HashSet::new();
+    entries.reverse();
+    entries.retain(|entry| seen.insert(entry.key.clone()));
+    entries.reverse();
+    entries
+}
+
 fn known<'s>(scope: &'s [Entry], name: &str) -> Option<&'s Node> {
     scope.iter().rev().find(|entry| entry.key == name).map(|entry| &entry.node)
 }
@@ -430,6 +440,9 @@ mod tests {
             ("x: 1\ninclude \"more/b.conf\"\nd: 4", "x=1 b=2 c=1 d=4"),
             ("{\"port\": 4222, \"a\": [\"b\", true]}", "port=4222 a=[\"b\" true]"),
             ("text: (\none\n two\n)\nb: 1", "text=\"\\none\\n two\\n\" b=1"),
+            ("a: 1 b: 2 a: 3", "b=2 a=3"),
+            ("b { c: 1 } b { d: 2 } B: 1", "b={d=2} B=1"),
+            ("x: 1 y: $x x: 2 z: $x", "y=1 x=2 z=2"),
             ("", ""),
         ] {
             let entries = read_text(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));

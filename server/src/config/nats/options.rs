@@ -5,7 +5,8 @@ use super::flags::Flags;
 use super::language::{self, Entry, Node, Place, Surroundings, Value};
 use super::{error, parse_duration, shown};
 use crate::config::{ConfigError, Origin};
-use ringbolt_shard::access::Access;
+use ringbolt_shard::access::{Access, Credential, Secret, User};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What a file and the flags say, in ringbolt's own settings.
@@ -51,8 +52,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "disable_sublist_cache",
     "prof_port",
     "prof_block_rate",
-    "system_account",
-    "system",
     "connect_error_reports",
     "reconnect_error_reports",
     "server_tags",
@@ -63,9 +62,16 @@ const WITHOUT_EFFECT: &[&str] = &[
     "server_metadata",
 ];
 
+/// Where nothing else is said, the account of those who watch the server.
+const SYSTEM_ACCOUNT: &str = "$SYS";
+
 /// Collects settings and everything that is wrong.
 pub(super) struct Context<'f> {
     flags: &'f Flags,
+    /// Users of lists so far.
+    pub(super) names: HashSet<String>,
+    /// Where a token is, or one user for all.
+    pub(super) alone: Option<Place>,
     settings: Vec<(&'static str, String, Origin)>,
     errors: Vec<ConfigError>,
 }
@@ -86,18 +92,20 @@ struct Listening {
 }
 
 pub(super) fn read(flags: &Flags, surroundings: &dyn Surroundings) -> (NatsOptions, Vec<ConfigError>) {
-    let mut context = Context { flags, settings: Vec::new(), errors: Vec::new() };
+    let mut context =
+        Context { flags, names: HashSet::new(), alone: None, settings: Vec::new(), errors: Vec::new() };
     let mut access = Access::default();
     let mut listening = Listening::default();
-    let mut no_auth_user = None;
+    let (mut no_auth_user, mut system_account) = (None, None);
     if let Some(path) = &flags.config {
         match language::read(path, surroundings) {
             Ok(entries) => {
                 for entry in &entries {
-                    if entry.key.eq_ignore_ascii_case("no_auth_user") {
-                        no_auth_user = context.text(&entry.node).map(|name| (name, entry.place.clone()));
-                    } else {
-                        context.entry(entry, &mut listening, &mut access);
+                    let named = |text: Option<String>| text.map(|name| (name, entry.place.clone()));
+                    match entry.key.to_ascii_lowercase().as_str() {
+                        "no_auth_user" => no_auth_user = named(context.text(&entry.node)),
+                        "system_account" | "system" => system_account = named(context.text(&entry.node)),
+                        _ => context.entry(entry, &mut listening, &mut access),
                     }
                 }
             }
@@ -105,11 +113,12 @@ pub(super) fn read(flags: &Flags, surroundings: &dyn Surroundings) -> (NatsOptio
         }
     }
     if let Some((name, place)) = no_auth_user {
-        access.no_auth_user = access.users.iter().position(|user| user.name == name);
+        access.no_auth_user = access.users().iter().find(|user| user.name == name).map(|user| user.number);
         if access.no_auth_user.is_none() {
             context.wrong(&place, format!("no_auth_user: there is no user '{name}'"));
         }
     }
+    context.settle_users(&mut access, system_account);
     flags.apply(&mut access);
     context.listen(&listening);
     context.flags_over();
@@ -117,6 +126,31 @@ pub(super) fn read(flags: &Flags, surroundings: &dyn Surroundings) -> (NatsOptio
 }
 
 impl Context<'_> {
+    /// What users of several parts of the file mean together.
+    fn settle_users(&mut self, access: &mut Access, system_account: Option<(String, Place)>) {
+        if let Some(place) = self.alone.clone()
+            && access.users().iter().any(|user| user.account != 0)
+        {
+            self.wrong(&place, "there is either one user or token, or users of accounts".to_owned());
+        }
+        let known = |name: &str| access.accounts().iter().find(|account| account.name == name);
+        if let Some((name, place)) = &system_account
+            && *name != SYSTEM_ACCOUNT
+            && known(name).is_none()
+        {
+            self.wrong(place, format!("system_account: there is no account '{name}'"));
+        }
+        let system = system_account.as_ref().map_or(SYSTEM_ACCOUNT, |(name, _)| name);
+        let system = known(system).map(|account| account.number);
+        let of_system = |user: &User| Some(user.account) == system;
+        // Whoever only named who may watch the server lets everyone else in.
+        let only_system = access.accounts().len() == 2 && access.users().iter().all(of_system);
+        if only_system && access.required() && access.no_auth_user.is_none() {
+            access.no_auth_user =
+                Some(access.add_user(User::new("", Credential::Password(Secret::new("")), 0)));
+        }
+    }
+
     fn entry(&mut self, entry: &Entry, listening: &mut Listening, access: &mut Access) {
         let node = &entry.node;
         match entry.key.to_ascii_lowercase().as_str() {

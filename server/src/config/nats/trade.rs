@@ -3,7 +3,8 @@
 use super::language::{Entry, Node, Place, Value};
 use super::options::{Context, Unsupported};
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_shard::access::{Access, Link, LinkKind, Mapping};
+use ringbolt_shard::access::links::circle;
+use ringbolt_shard::access::{Access, Account, Link, LinkKind, Mapping};
 
 /// All accounts' exports and imports, before they are compared.
 #[derive(Default)]
@@ -90,19 +91,24 @@ impl Trade {
         }
     }
 
-    /// Makes links of the imports that are exported, and names the others.
+    /// Makes links of the imports that are exported, and names the others, what is imported twice, and what
+    /// runs in a circle.
     pub(super) fn settle(self, access: &mut Access, context: &mut Context<'_>) {
+        let mut links: Vec<(&Import, Link)> = Vec::new();
         for import in &self.imports {
-            let Some(exporter) = access.accounts.iter().position(|name| *name == import.from) else {
+            let named = |account: &&Account| account.name == import.from;
+            let Some(exporter) = access.accounts().iter().find(named).map(|account| account.number) else {
                 context.wrong(&import.place, format!("there is no account '{}'", import.from));
                 continue;
             };
-            let exporter = exporter as u16;
-            let importer = &access.accounts[usize::from(import.account)];
+            let importer = access.account(import.account).map(|account| &account.name);
             let given = self.exports.iter().any(|export| {
                 (export.kind, export.account) == (import.kind, exporter)
                     && contains(&export.pattern, &import.subject)
-                    && export.only.as_ref().is_none_or(|only| only.contains(importer))
+                    && export
+                        .only
+                        .as_ref()
+                        .is_none_or(|only| importer.is_some_and(|name| only.contains(name)))
             });
             if !given {
                 let message =
@@ -110,7 +116,23 @@ impl Trade {
                 context.wrong(&import.place, message);
                 continue;
             }
-            access.links.push(import.link(exporter));
+            let link = import.link(exporter);
+            // A stream of a subject comes once, under one name; a local subject is one service of an account.
+            let same = |(_, other): &&(&Import, Link)| {
+                (other.kind, other.from, other.to, &other.pattern)
+                    == (link.kind, link.from, link.to, &link.pattern)
+            };
+            if links.iter().any(|known| same(&known)) {
+                let message = format!("account '{}': '{}' is imported already", import.from, link.pattern);
+                context.wrong(&import.place, message);
+                continue;
+            }
+            links.push((import, link));
+        }
+        access.links = links.iter().map(|(_, link)| link.clone()).collect();
+        if let Some(place) = circle(&access.links) {
+            let import = links[place].0;
+            context.wrong(&import.place, format!("import of '{}' forms a cycle", import.subject));
         }
     }
 }

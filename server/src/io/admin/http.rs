@@ -15,7 +15,10 @@ pub(super) enum Parsed {
         query: String,
         keep_alive: bool,
         head_bytes: usize,
-        /// It may come from a page in a browser: it lacks a header that pages may not set unasked.
+        /// The name it was sent to, if it names one.
+        host: Option<Vec<u8>>,
+        /// It may come from a page in a browser: it lacks a header that pages may not set unasked, or has
+        /// one that only browsers send.
         from_a_page: bool,
     },
     /// Answer with this status and close.
@@ -43,6 +46,11 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
         let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         header.map(|header| header.value)
     };
+    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
+    if request.headers.iter().filter(is_host).count() > 1 {
+        return Parsed::Bad(400);
+    }
+    let host = value("host").map(<[u8]>::to_vec);
     let has_body = value("transfer-encoding").is_some() || value("content-length").is_some_and(|v| v != b"0");
     if has_body {
         return Parsed::Bad(413);
@@ -66,8 +74,10 @@ pub(super) fn parse(buffer: &[u8]) -> Parsed {
         Some(1) => !asks_for("close"),
         _ => asks_for("keep-alive"),
     };
-    let from_a_page = value("ringbolt-admin").is_none();
-    Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page }
+    let from_a_page = value("ringbolt-admin").is_none()
+        || value("origin").is_some()
+        || value("sec-fetch-site").is_some_and(|site| site != b"none");
+    Parsed::Request { method, path, query, keep_alive, head_bytes, host, from_a_page }
 }
 
 pub(super) fn response(
@@ -82,6 +92,7 @@ pub(super) fn response(
         404 => "Not Found",
         405 => "Method Not Allowed",
         413 => "Content Too Large",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
@@ -111,9 +122,9 @@ mod tests {
         for cut in 0..head_bytes {
             assert_eq!(parse(&request[..cut]), Parsed::Incomplete, "{cut}");
         }
-        let (path, query) = ("/metrics".to_owned(), "x=1".to_owned());
+        let (path, query, host) = ("/metrics".to_owned(), "x=1".to_owned(), Some(b"a".to_vec()));
         let (method, keep_alive, from_a_page) = (Method::Get, false, true);
-        let whole = Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page };
+        let whole = Parsed::Request { method, path, query, keep_alive, head_bytes, host, from_a_page };
         assert_eq!(parse(request), whole);
     }
 
@@ -140,6 +151,7 @@ mod tests {
     #[test]
     fn garbage_bodies_and_endless_heads_are_refused() {
         assert_eq!(parse(b"\x16\x03\x01\x02\x00"), Parsed::Bad(400));
+        assert_eq!(parse(b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n"), Parsed::Bad(400));
         assert_eq!(parse(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"), Parsed::Bad(413));
         let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
         endless.resize(HEAD_BYTES_MAX, b'x');

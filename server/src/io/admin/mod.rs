@@ -2,6 +2,7 @@
 //!
 //! It reads what the shards copied out, and asks them for the rest; it never touches them.
 
+mod hosts;
 mod http;
 mod letters;
 mod nats;
@@ -10,6 +11,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use hosts::Hosts;
 pub use nats::ServerFacts;
 pub use server::{AdminHandle, spawn};
 

@@ -1,7 +1,7 @@
 //! The monitoring pages that tools of nats-server read: `/varz`, `/connz`, `/subsz`, `/routez`, with the
 //! same names of fields.
 
-use super::AdminState;
+use super::{AdminState, Hosts};
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;
 use ringbolt_shard::Dialect;
 use ringbolt_shard::metrics::{Counter, Counters};
@@ -22,7 +22,6 @@ pub struct ServerFacts {
     pub monitor_host: String,
     pub monitor_port: u16,
     pub auth_required: bool,
-    pub accounts: Vec<String>,
     pub cores: usize,
     pub connections_max: usize,
     pub payload_bytes_max: usize,
@@ -32,6 +31,8 @@ pub struct ServerFacts {
     pub ping_outstanding_max: u8,
     pub write_deadline_nanos: u64,
     pub auth_timeout_nanos: u64,
+    /// What monitoring may call this server.
+    pub hosts: Hosts,
 }
 
 /// `a=1&b=2`.
@@ -212,7 +213,7 @@ impl AdminState {
         }
         if query.get("auth").is_some_and(|wanted| matches!(wanted, "1" | "true")) {
             value["authorized_user"] = json!(report.user);
-            value["account"] = json!(self.facts.accounts.get(usize::from(report.account.0)));
+            value["account"] = json!(report.account);
         }
         if query.get("subs") == Some("detail") {
             let details = report.patterns.iter().map(|pattern| {

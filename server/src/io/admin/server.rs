@@ -4,6 +4,7 @@ use super::http::{self, Method, Parsed};
 use super::nats::Query;
 use super::pulse::Pulse;
 use super::{AdminState, Answer, JSON, TEXT, letters};
+use crate::io::log::Seldom;
 use crate::io::shard_loop::Inquiry;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
@@ -23,8 +24,13 @@ use std::time::{Duration, Instant};
 /// to read the answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) const CONNECTIONS_MAX: usize = 64;
+/// After so long a connection is closed with its next answer, however often it asks.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
+/// Probes of load balancers may call the server anything: these pages show nothing.
+const SAID_TO_ANYBODY: [&str; 2] = ["/healthz", "/readyz"];
 /// Connections a shard reports in one turn.
 const REPORTS_AT_ONCE: usize = 256;
+const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
 const ANSWER_POLL: Duration = Duration::from_millis(1);
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -79,8 +85,17 @@ pub fn spawn(address: SocketAddr, state: Arc<AdminState>) -> io::Result<AdminHan
 
 /// A connection being answered.
 struct Conversation {
-    ended: Rc<Cell<bool>>,
+    phase: Rc<Cell<Phase>>,
     task: Task<()>,
+}
+
+/// What a connection does, and since when.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Phase {
+    /// It waits for a request, or for the rest of one.
+    Waiting(Instant),
+    Answering(Instant),
+    Ended,
 }
 
 type Conversations = Rc<RefCell<Vec<Conversation>>>;
@@ -111,30 +126,59 @@ async fn accept(
     pulse: Rc<RefCell<Pulse>>,
     conversations: Conversations,
 ) {
+    let mut failures = Seldom::new(FAILURES_REPORTED_EVERY);
     loop {
-        let Ok(stream) = listener.accept().await else {
-            // Out of descriptors, most likely: it would fail again at once.
-            sleep(HEARTBEAT).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok(stream) => {
+                // It lingers if this side closes first, and the next server wants the address at once.
+                // Without the option that one has to wait, which is not worth a connection.
+                let _ = ringbolt_ring::reuse_address(&stream);
+                stream
+            }
+            Err(error) => {
+                if let Some(times) = failures.happened(Instant::now()) {
+                    tracing::warn!(%error, times, "the admin address accepts no connection");
+                }
+                // Out of descriptors, most likely: it would fail again at once.
+                sleep(HEARTBEAT).await;
+                continue;
+            }
         };
-        conversations.borrow_mut().retain(|conversation| !conversation.ended.get());
-        if conversations.borrow().len() >= CONNECTIONS_MAX {
-            continue;
+        conversations.borrow_mut().retain(|conversation| conversation.phase.get() != Phase::Ended);
+        let evicted = make_room(&mut conversations.borrow_mut());
+        if let Some(evicted) = evicted {
+            evicted.task.cancel().await;
         }
-        let ended = Rc::new(Cell::new(false));
-        let (state, pulse, end) = (Arc::clone(&state), Rc::clone(&pulse), Rc::clone(&ended));
+        let phase = Rc::new(Cell::new(Phase::Waiting(Instant::now())));
+        let (state, pulse, now) = (Arc::clone(&state), Rc::clone(&pulse), Rc::clone(&phase));
         let task = glommio::spawn_local(async move {
-            converse(stream, &state, &pulse).await;
-            end.set(true);
+            converse(stream, &state, &pulse, &now).await;
+            now.set(Phase::Ended);
         });
-        conversations.borrow_mut().push(Conversation { ended, task });
+        conversations.borrow_mut().push(Conversation { phase, task });
     }
 }
 
-async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pulse>) {
+/// Takes the connection out that has waited longest for its client, if there is no room for another: who
+/// comes now is answered whatever the others do.
+fn make_room(conversations: &mut Vec<Conversation>) -> Option<Conversation> {
+    if conversations.len() < CONNECTIONS_MAX {
+        return None;
+    }
+    let phases =
+        conversations.iter().enumerate().map(|(place, conversation)| (conversation.phase.get(), place));
+    let (_, place) = phases.min()?;
+    Some(conversations.swap_remove(place))
+}
+
+async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pulse>, phase: &Cell<Phase>) {
     let mut buffer = Vec::new();
+    let opened = Instant::now();
     loop {
-        let (answer, keep_alive) = match read_request(&mut stream, &mut buffer).await {
+        phase.set(Phase::Waiting(Instant::now()));
+        let request = read_request(&mut stream, &mut buffer).await;
+        phase.set(Phase::Answering(Instant::now()));
+        let (answer, keep_alive) = match request {
             Parsed::Incomplete => return,
             Parsed::Bad(status) => {
                 let answer = (status, "text/plain", format!("status {status}\n"));
@@ -144,10 +188,15 @@ async fn converse(mut stream: TcpStream, state: &AdminState, pulse: &RefCell<Pul
                 let answer = (405, "text/plain", "only GET, HEAD and POST\n".to_owned());
                 (http::response(&answer, Method::Get, false), false)
             }
-            Parsed::Request { method, path, query, keep_alive, head_bytes, from_a_page } => {
+            Parsed::Request { method, path, query, keep_alive, head_bytes, host, from_a_page } => {
                 buffer.drain(..head_bytes);
                 let query = Query(&query);
+                let keep_alive = keep_alive && opened.elapsed() < CONNECTION_TIME_MAX;
+                let elsewhere = host.is_some_and(|host| !state.facts.hosts.admit(&host));
                 let answer = match (method, path.as_str()) {
+                    (_, path) if elsewhere && !SAID_TO_ANYBODY.contains(&path) => {
+                        (421, TEXT, "this server has another name: see the setting admin_hosts\n".to_owned())
+                    }
                     (_, path) if path.starts_with(letters::PATH) && from_a_page => {
                         (403, TEXT, "not from a page: send the header Ringbolt-Admin\n".to_owned())
                     }

@@ -8,7 +8,7 @@ mod network;
 mod platform;
 
 pub use network::{Kernel, Move, Network, Whim, Wire};
-pub use platform::{SimBell, SimMesh, SimOffload, SimRing, Simulated};
+pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
@@ -26,16 +26,6 @@ use std::sync::atomic::Ordering;
 
 /// What the connections of each listener speak, by its number.
 pub const DIALECTS: [Dialect; 2] = [Dialect::Native, Dialect::Nats];
-
-/// What a server does wrong on purpose, once, to see that an oracle notices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sabotage {
-    LoseABatch,
-    /// It comes in after the next one.
-    DelayABatch,
-    /// A shard that sleeps is not woken.
-    ForgetAWake,
-}
 
 /// Shape of a simulated server.
 #[derive(Clone, Debug)]

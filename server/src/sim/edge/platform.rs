@@ -1,6 +1,5 @@
 //! The platform a simulated shard's loop stands on.
 
-use super::Sabotage;
 use super::network::{Buffer, Kernel, Network, Sides};
 use crate::io::mesh::{Bell, MeshEnds};
 use crate::io::platform::{Mesh, Offload, Platform, Ring};
@@ -149,6 +148,16 @@ impl Bell for SimBell {
     fn ring(&self) {
         self.rung.store(true, Ordering::Relaxed);
     }
+}
+
+/// What a server does wrong on purpose, once, to see that an oracle notices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sabotage {
+    LoseABatch,
+    /// It comes in after the next one.
+    DelayABatch,
+    /// A shard that sleeps is not woken.
+    ForgetAWake,
 }
 
 /// The real mesh, which a test may have do wrong.

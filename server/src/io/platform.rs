@@ -1,10 +1,6 @@
 //! What a shard's loop stands on: a ring of operations on sockets, the mesh to the other shards, a place for
 //! slow work, a clock. The loop is compiled for each platform: for Linux here, for the simulator in `sim`.
 
-mod linux;
-
-pub use linux::{Linux, LinuxRing};
-
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
 use ringbolt_shard::access::Verification;
 use ringbolt_shard::mesh::MeshBatch;

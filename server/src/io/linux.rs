@@ -1,6 +1,6 @@
 //! The platform that serves: io_uring, lock-free rings between threads, the system's clock.
 
-use super::{Platform, Ring};
+use super::platform::{Platform, Ring};
 use crate::io::clock::Clock;
 use crate::io::mesh::MeshEnds;
 use crate::io::verifier::Verifier;

@@ -1,11 +1,17 @@
 //! Where the log goes, and its lines as nats-server writes them.
 
+mod queue;
+mod seldom;
+
+pub use seldom::Seldom;
+
 use crate::config::{Config, LogFormat};
+use queue::{Output, Queue, Reports};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -15,27 +21,21 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload::Handle;
 
-/// The file of this process, if it logs to one.
-static FILE: OnceLock<LogFile> = OnceLock::new();
-
-#[derive(Clone, Debug)]
-struct LogFile {
-    path: PathBuf,
-    file: Arc<Mutex<File>>,
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
+/// The log of this process, once it is set up.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// How long the end of the process may wait for its last lines.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Starts logging as the settings say.
 pub fn set_up(config: &Config) -> io::Result<()> {
-    if let Some(path) = &config.log_file {
-        let file = Arc::new(Mutex::new(open(path)?));
-        let _ = FILE.set(LogFile { path: path.clone(), file });
-    }
+    let output = match &config.log_file {
+        Some(path) => Output::file(path.clone())?,
+        None => Output::standard_error()?,
+    };
+    let _ = QUEUE.set(Queue::start(output, REPORTS)?);
+    report_panics();
     let builder = tracing_subscriber::fmt().with_env_filter(filter(&config.log)).with_target(false);
-    let builder = builder.with_writer(Output).with_ansi(false);
+    let builder = builder.with_writer(Line).with_ansi(false);
     match config.log_format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();
@@ -82,24 +82,55 @@ pub fn change_filter(text: &str) {
     }
 }
 
-/// Opens the file anew: whoever rotates logs has moved it.
-pub fn reopen() -> io::Result<()> {
-    let Some(log) = FILE.get() else { return Ok(()) };
-    let fresh = open(&log.path)?;
-    *log.file.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-    Ok(())
+const REPORTS: Reports = Reports {
+    dropped: |lines| {
+        tracing::warn!("log: {lines} lines were dropped since the start: they could not be written in time");
+    },
+    reopened: |result| match result {
+        Ok(()) => tracing::info!("File log re-opened"),
+        Err(error) => tracing::error!("the log file cannot be opened again: {error}"),
+    },
+};
+
+/// Has the file opened anew: whoever rotates logs has moved it.
+pub fn reopen() {
+    QUEUE.get().into_iter().for_each(Queue::reopen);
 }
 
-/// The file, or standard error.
-#[derive(Debug)]
-struct Output;
+/// Lines that were dropped since the start.
+pub fn lines_dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
 
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match FILE.get() {
-            Some(log) => log.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
-            None => io::stderr().write(bytes),
+/// To be called before the process ends: waits for the last lines, if they can be written.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH_TIME_MAX);
+    }
+}
+
+/// Panics go to the log like everything else: writing to standard error might wait for ever.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => tracing::error!("{panic}\n{backtrace}"),
+            _ => tracing::error!("{panic}"),
         }
+        flush();
+    }));
+}
+
+/// A line to the log; what cannot be written is dropped and counted there.
+#[derive(Debug)]
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(queue) = QUEUE.get() {
+            queue.push(bytes);
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -107,11 +138,11 @@ impl Write for Output {
     }
 }
 
-impl<'a> MakeWriter<'a> for Output {
-    type Writer = Output;
+impl<'a> MakeWriter<'a> for Line {
+    type Writer = Line;
 
-    fn make_writer(&'a self) -> Output {
-        Output
+    fn make_writer(&'a self) -> Line {
+        Line
     }
 }
 
@@ -139,7 +170,7 @@ where
             Level::DEBUG => "DBG",
             Level::TRACE => "TRC",
         };
-        let mut line = Line::default();
+        let mut line = Fields::default();
         event.record(&mut line);
         writeln!(writer, "[{}] {time} [{level}] {}{}", std::process::id(), line.message, line.fields)
     }
@@ -147,12 +178,12 @@ where
 
 /// The message, then the fields.
 #[derive(Default)]
-struct Line {
+struct Fields {
     message: String,
     fields: String,
 }
 
-impl Visit for Line {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
