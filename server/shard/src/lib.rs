@@ -19,6 +19,7 @@ pub mod report;
 pub mod router;
 pub mod session;
 pub mod space;
+pub mod table;
 pub mod work;
 
 mod commands;
@@ -358,7 +359,7 @@ impl Shard {
     /// Ends subscriptions that had their last delivery: their ids are free for the client's next words.
     fn remove_expired(&mut self, effects: &mut Effects) {
         while let Some(key) = self.delivery.expired.pop() {
-            let subscription = self.delivery.subscriptions.get(key as usize);
+            let subscription = self.delivery.subscriptions.get(key);
             if subscription.is_some_and(|had| had.delivered >= had.deliveries_max) {
                 self.remove_subscription(key, false, effects);
             }

@@ -431,7 +431,7 @@ impl FanOut<'_> {
     #[cold]
     pub fn is_expired_for(&mut self, group: &GroupRoute, message: &Message<'_>) -> bool {
         let acknowledges =
-            |target: &Target| self.delivery.subscriptions[target.subscription as usize].work.is_some();
+            |target: &Target| self.delivery.subscriptions.at(target.subscription).work.is_some();
         // What other shards do with it, they decide.
         !group.local.is_empty()
             && !group.local.iter().any(acknowledges)
@@ -460,7 +460,7 @@ impl FanOut<'_> {
         let members = group.local.len();
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
-            if let Some(work) = self.delivery.subscriptions[target.subscription as usize].work {
+            if let Some(work) = self.delivery.subscriptions.at(target.subscription).work {
                 return self.delivery.work_off(work, message, effects);
             }
             if !self.spares(target) && self.delivery.deliver(target, message, effects) {

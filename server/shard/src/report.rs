@@ -2,6 +2,7 @@
 
 use super::event::Dialect;
 use super::session::Session;
+use super::table::Key;
 use super::{ConnectionId, Nanos, Shard};
 use core::net::SocketAddr;
 
@@ -93,8 +94,8 @@ impl Shard {
 
     fn patterns_of(&self, session: &Session) -> Vec<PatternReport> {
         let keys = session.subscription_keys();
-        let report = |key: u32| {
-            let subscription = self.delivery.subscriptions.get(key as usize)?;
+        let report = |key: Key| {
+            let subscription = self.delivery.subscriptions.get(key)?;
             if subscription.slot != session.id.slot {
                 return None;
             }

@@ -6,6 +6,7 @@ use super::identity::{AccountId, ConnectionId, Nanos};
 use super::nats::NatsSession;
 use super::report::Traffic;
 use super::router::subjects::SubjectId;
+use super::table::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -58,7 +59,7 @@ pub struct Session {
     pub partial: Vec<u8>,
     pub outbox: Outbox,
     /// The client's subscription number → key in the shard's table. Made with the first.
-    pub subscriptions: Option<Box<HashMap<u32, u32, FixedState>>>,
+    pub subscriptions: Option<Box<HashMap<u32, Key, FixedState>>>,
     pub interned: Option<Box<Interned>>,
     /// What only a NATS client has.
     pub nats: Option<Box<NatsSession>>,
@@ -102,7 +103,7 @@ impl Session {
         }
     }
 
-    pub fn subscription(&self, client_id: u32) -> Option<u32> {
+    pub fn subscription(&self, client_id: u32) -> Option<Key> {
         self.subscriptions.as_ref()?.get(&client_id).copied()
     }
 
@@ -112,17 +113,17 @@ impl Session {
     }
 
     /// Keys of all its subscriptions.
-    pub fn subscription_keys(&self) -> Vec<u32> {
+    pub fn subscription_keys(&self) -> Vec<Key> {
         let native = self.subscriptions.iter().flat_map(|map| map.values());
         let nats = self.nats.iter().flat_map(|nats| nats.subscriptions.values());
-        let mut keys: Vec<u32> = native.chain(nats).copied().collect();
+        let mut keys: Vec<Key> = native.chain(nats).copied().collect();
         keys.sort_unstable();
         keys
     }
 
     /// One of its subscriptions is gone: that of this key, and no other. `number` is a native client's id of
     /// it, `sid` a NATS client's.
-    pub fn forget_subscription(&mut self, (number, sid): (u32, &[u8]), key: u32) {
+    pub fn forget_subscription(&mut self, (number, sid): (u32, &[u8]), key: Key) {
         if let Some(map) = &mut self.subscriptions
             && map.get(&number) == Some(&key)
         {
@@ -136,7 +137,7 @@ impl Session {
     }
 
     /// Keys of all its subscriptions, which it forgets.
-    pub fn take_subscriptions(&mut self) -> Vec<u32> {
+    pub fn take_subscriptions(&mut self) -> Vec<Key> {
         let keys = self.subscription_keys();
         self.subscriptions = None;
         if let Some(nats) = &mut self.nats {

@@ -4,6 +4,7 @@ use super::delivery::Subscription;
 use super::mesh::Record;
 use super::router::Stale;
 use super::router::{Router, Target};
+use super::table::Key;
 use super::work::{WorkOptions, parse_group};
 use super::{AccountId, ConnectionId, Effects, Shard, ShardId};
 use crate::access::Permissions;
@@ -85,7 +86,7 @@ impl Shard {
         id: ConnectionId,
         wanted: Wanted<'_>,
         effects: &mut Effects,
-    ) -> u32 {
+    ) -> Key {
         let Wanted { client_id, sid, filter, pattern, group, work, policy } = wanted;
         let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
         let exact = !pattern.has_wildcard();
@@ -103,13 +104,13 @@ impl Shard {
             deliveries_max: u64::MAX,
             pattern: pattern.as_str().into(),
             group: group.map(Into::into),
-        }) as u32;
+        });
         if let (Some(options), Some(name)) = (work, group) {
             let member = (key, id, sid.is_empty());
             let group = self.delivery.book.join(account, name, options, pattern.as_str(), member);
-            self.delivery.subscriptions[key as usize].work = Some(group);
+            self.delivery.subscriptions[key].work = Some(group);
         }
-        let target = Target { subscription: key, slot: id.slot };
+        let target = Target { subscription: key.index(), slot: id.slot };
         let count = self.spaces[usize::from(account.0)].router.subscribe(pattern, group, target);
         self.interest_changed(account, pattern, group, (count, count == 1), effects);
         key
@@ -133,7 +134,7 @@ impl Shard {
     pub(super) fn end_subscription_after(
         &mut self,
         id: ConnectionId,
-        key: u32,
+        key: Key,
         deliveries_max: u64,
         effects: &mut Effects,
     ) {
@@ -146,8 +147,8 @@ impl Shard {
     }
 
     /// `gone`: with its connection.
-    pub(super) fn remove_subscription(&mut self, key: u32, gone: bool, effects: &mut Effects) {
-        let Some(subscription) = self.delivery.subscriptions.try_remove(key as usize) else { return };
+    pub(super) fn remove_subscription(&mut self, key: Key, gone: bool, effects: &mut Effects) {
+        let Some(subscription) = self.delivery.subscriptions.remove(key) else { return };
         if let Some(group) = subscription.work {
             self.delivery.leave_work(group, key, gone, &mut self.random);
         }
@@ -157,7 +158,7 @@ impl Shard {
         let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
         let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");
         let group = subscription.group.as_deref();
-        let target = Target { subscription: key, slot: subscription.slot };
+        let target = Target { subscription: key.index(), slot: subscription.slot };
         let left = self.spaces[usize::from(account.0)].router.unsubscribe(pattern, group, target);
         self.interest_changed(account, pattern, group, (left, left == 0), effects);
     }

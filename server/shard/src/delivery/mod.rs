@@ -23,6 +23,7 @@ use super::metrics::{Counter, Counters};
 use super::router::Target;
 use super::router::subjects::SubjectId;
 use super::session::{Session, Sessions, Stage};
+use super::table::{Key, Table};
 use super::work::{Book, own_name};
 use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
@@ -36,7 +37,6 @@ use ringbolt_protocol::native::encode;
 use ringbolt_protocol::nats::Span;
 use ringbolt_protocol::subject::Subject;
 use run::Encoded;
-use slab::Slab;
 use slow_consumer::Admission;
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ pub struct Subscription {
     /// What its client asked for when its outbox is full.
     pub policy: Option<SlowConsumerPolicy>,
     /// The group of acknowledged messages it is a member of.
-    pub work: Option<u32>,
+    pub work: Option<Key>,
     pub delivered: u64,
     pub deliveries_max: u64,
     pub pattern: Box<str>,
@@ -105,7 +105,7 @@ pub struct Delivery {
     pub own: ShardId,
     pub limits: Limits,
     pub sessions: Sessions,
-    pub subscriptions: Slab<Subscription>,
+    pub subscriptions: Table<Subscription>,
     pub links: Vec<Link>,
     pub pool: BufferPool,
     /// Bytes queued in all outboxes.
@@ -121,7 +121,7 @@ pub struct Delivery {
     /// Publishers of this shard held back now.
     pub paused_publishers: u64,
     /// Subscriptions that had their last delivery, to be removed after the event.
-    pub expired: Vec<u32>,
+    pub expired: Vec<Key>,
     /// Connections cut for slowness, to be closed after the event.
     pub cut: Vec<ConnectionId>,
     /// Room for one run: where its messages stand, and their deliveries.
@@ -138,7 +138,7 @@ impl Delivery {
         Delivery {
             own,
             sessions: Sessions::default(),
-            subscriptions: Slab::new(),
+            subscriptions: Table::default(),
             links: (0..limits.shards).map(|_| Link::default()).collect(),
             pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
             outbox_bytes: 0,
@@ -159,8 +159,8 @@ impl Delivery {
     }
 
     /// A connection's subscription, by the key it has for it; `None` if what has that key is not its own.
-    pub fn own_subscription(&mut self, slot: u32, key: u32) -> Option<&mut Subscription> {
-        self.subscriptions.get_mut(key as usize).filter(|subscription| subscription.slot == slot)
+    pub fn own_subscription(&mut self, slot: u32, key: Key) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(key).filter(|subscription| subscription.slot == slot)
     }
 
     /// Whether a reply subject is beyond what native clients are promised, if there are some here.
@@ -177,7 +177,7 @@ impl Delivery {
 
     /// Whether a native client gets the deliveries of a subscription.
     pub fn is_native(&self, target: Target) -> bool {
-        self.subscriptions.get(target.subscription as usize).is_some_and(|to| to.line.is_empty())
+        self.subscriptions.at(target.subscription).line.is_empty()
     }
 
     /// Puts one message into one outbox. Returns whether it was taken.
@@ -195,7 +195,7 @@ impl Delivery {
         message: &Message<'_>,
         effects: &mut Effects,
     ) -> bool {
-        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let subscription = self.subscriptions.at_mut(target.subscription);
         let Some(session) = self.sessions.at(target.slot) else { return false };
         if session.stage == Stage::Closing || subscription.delivered >= subscription.deliveries_max {
             return false;
@@ -216,7 +216,7 @@ impl Delivery {
             }
         }
         let deadline = if message.header_bytes > 0 { self.heed_deadline(target.slot, message) } else { None };
-        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let subscription = self.subscriptions.at_mut(target.subscription);
         let Some(session) = self.sessions.at(target.slot) else { return false };
         let (limits, pool) = (&self.limits, &mut self.pool);
         let written = if subscription.line.is_empty() {
@@ -245,7 +245,7 @@ impl Delivery {
         session.traffic.bytes_out += payload_bytes as u64;
         subscription.delivered += 1;
         if subscription.delivered == subscription.deliveries_max {
-            self.expired.push(target.subscription);
+            self.expired.push(self.subscriptions.key_at(target.subscription));
         }
         self.counters.add(Counter::MessagesOut, 1);
         true

@@ -297,7 +297,7 @@ impl Delivery {
         common: &Message<'_>,
         effects: &mut Effects,
     ) {
-        let subscription = &mut self.subscriptions[target.subscription as usize];
+        let subscription = self.subscriptions.at_mut(target.subscription);
         let Some(session) = self.sessions.at(target.slot) else { return };
         let after = subscription.delivered + run.messages();
         // A long line before each of many small messages may be far more than they are.

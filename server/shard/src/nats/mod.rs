@@ -11,6 +11,7 @@ mod run;
 
 use super::event::Opening;
 use super::router::subjects::SubjectId;
+use super::table::Key;
 use crate::access::Permissions;
 use access::Replies;
 use core::net::SocketAddr;
@@ -30,7 +31,7 @@ pub struct NatsSession {
     /// Those an operation was begun under that is still unfinished, if they have changed since.
     pub begun_under: Option<ParseLimits>,
     /// The client's id of a subscription → key in the shard's table.
-    pub subscriptions: HashMap<Box<[u8]>, u32, FixedState>,
+    pub subscriptions: HashMap<Box<[u8]>, Key, FixedState>,
     /// The subject last published to, and whether it may be: most clients stay with one.
     last_subject: SubjectId,
     last_allowed: bool,

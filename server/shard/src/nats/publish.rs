@@ -119,7 +119,7 @@ impl Shard {
         let reply_id = space.subjects.resolve(subject);
         let (_, _, route) = space.subjects.route(reply_id, &space.router);
         let Some(own) = route.plain.iter().find(|target| target.slot == id.slot) else { return };
-        let subscription = &self.delivery.subscriptions[own.subscription as usize];
+        let subscription = self.delivery.subscriptions.at(own.subscription);
         let SubjectRef::Literal(subject) = publish.subject else { return };
         let mut block = b"NATS/1.0 503\r\n".to_vec();
         headers::put("Nats-Subject", subject, &mut block);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// One subscription, as routing needs it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Target {
-    /// Key in the shard's table of subscriptions.
+    /// Place in the shard's table of subscriptions; routing is told when what is there goes.
     pub subscription: u32,
     /// Slot of its connection.
     pub slot: u32,

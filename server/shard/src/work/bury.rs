@@ -12,6 +12,7 @@ use crate::metrics::Counter;
 use crate::publish::message_of;
 use crate::reserved::DEAD_LETTERS;
 use crate::router::subjects::SubjectId;
+use crate::table::Key;
 use crate::{Effects, Shard};
 use ringbolt_protocol::command::Publish;
 use ringbolt_protocol::headers;
@@ -141,7 +142,7 @@ impl Shard {
         let (subject, _, _) = space.subjects.route(subject, &space.router);
         let publisher = PublisherId { shard: self.id, connection: id };
         let message = message_of(publisher, account, (subject, SubjectId::NONE), publish, None);
-        let task = Task::of(&message, u32::MAX, self.delivery.now, self.delivery.unix_epoch_nanos);
+        let task = Task::of(&message, Key::NOTHING, self.delivery.now, self.delivery.unix_epoch_nanos);
         self.bury(Death::Unroutable, task, effects);
         true
     }

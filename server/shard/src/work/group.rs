@@ -7,6 +7,7 @@ use super::task::{Task, TaskId};
 use crate::identity::{AccountId, ConnectionId, Nanos};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::limits::Shares;
+use crate::table::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::headers;
@@ -27,7 +28,7 @@ pub type Tasks = HashMap<TaskId, Task, FixedState>;
 #[derive(Debug)]
 pub struct Member {
     /// Key in the shard's table of subscriptions.
-    pub subscription: u32,
+    pub subscription: Key,
     pub connection: ConnectionId,
     /// Key of what its connection holds.
     holder: usize,
@@ -66,15 +67,13 @@ struct Holder {
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
     pub id: TaskId,
-    pub subscription: u32,
+    pub subscription: Key,
     pub connection: ConnectionId,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Group {
-    /// Counted up, never used again: its key is another group's once it is over.
-    pub number: u64,
     pub account: AccountId,
     pub name: Box<str>,
     pub options: WorkOptions,
@@ -102,9 +101,8 @@ pub struct Group {
 
 impl Group {
     /// `pattern` is that of the first member.
-    pub fn new(number: u64, account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
+    pub fn new(account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
         Group {
-            number,
             account,
             name: name.into(),
             options,
@@ -138,7 +136,7 @@ impl Group {
         self.waiting_count
     }
 
-    pub fn join(&mut self, subscription: u32, connection: ConnectionId, pattern: &str, native: bool) {
+    pub fn join(&mut self, subscription: Key, connection: ConnectionId, pattern: &str, native: bool) {
         let other_dialect = self.members.first().is_some_and(|member| member.native != native);
         self.mixed |= *self.pattern != *pattern || other_dialect;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
@@ -151,7 +149,7 @@ impl Group {
     }
 
     /// A member is given no more. What it holds stays its own.
-    pub fn leave(&mut self, subscription: u32) {
+    pub fn leave(&mut self, subscription: Key) {
         let gone: Vec<Member> =
             self.members.extract_if(.., |member| member.subscription == subscription).collect();
         for member in gone {
@@ -179,7 +177,7 @@ impl Group {
     }
 
     /// A message is no longer held by that subscription.
-    pub fn let_go(&mut self, subscription: u32, id: TaskId) {
+    pub fn let_go(&mut self, subscription: Key, id: TaskId) {
         // The key of one that left may be another's by now: what it holds tells them apart.
         let mut all = self.members.iter_mut().chain(&mut self.leaving);
         let holds = |member: &mut &mut Member| member.subscription == subscription && member.held.remove(&id);
@@ -202,13 +200,13 @@ impl Group {
         }
     }
 
-    pub fn member(&mut self, subscription: u32) -> Option<&mut Member> {
+    pub fn member(&mut self, subscription: Key) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.subscription == subscription)
     }
 
     /// The member that was given a message, if it is one still. The key of one that left may be another's by
     /// now: what it holds tells them apart.
-    pub fn holder(&mut self, subscription: u32, id: TaskId) -> Option<&mut Member> {
+    pub fn holder(&mut self, subscription: Key, id: TaskId) -> Option<&mut Member> {
         self.member(subscription).filter(|member| member.held.contains(&id))
     }
 
@@ -255,7 +253,7 @@ impl Group {
     }
 
     /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[u32], random: u64) -> Option<Given> {
+    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[Key], random: u64) -> Option<Given> {
         let nobody = self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
         if self.waiting_count == 0 || nobody {
             return None;
@@ -311,7 +309,7 @@ impl Group {
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
     /// that has.
-    fn choose(&self, task: &Task, full: &[u32], random: u64) -> Option<usize> {
+    fn choose(&self, task: &Task, full: &[Key], random: u64) -> Option<usize> {
         let key = match &self.options.balance {
             Balance::Key(header) => headers::find(task.parts().0, header).map(Ring::hash),
             _ => None,

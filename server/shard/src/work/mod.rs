@@ -21,6 +21,7 @@ pub(crate) use serve::EMPTY;
 
 use super::identity::{AccountId, ConnectionId, Nanos};
 use super::random::Random;
+use super::table::{Key, Table};
 use acknowledgement::Verb;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
@@ -28,7 +29,6 @@ use hashbrown::HashMap;
 use letters::Letters;
 use ringbolt_protocol::headers;
 use seen::Seen;
-use slab::Slab;
 use std::collections::BTreeSet;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
@@ -88,7 +88,7 @@ enum Failure {
 /// A member whose breaker changed, and how it is now.
 #[derive(Debug)]
 struct Turned {
-    group: u32,
+    group: Key,
     connection: ConnectionId,
     pattern: Box<str>,
     state: &'static str,
@@ -106,10 +106,8 @@ struct Confirmation {
 /// All groups of a shard and their messages.
 #[derive(Debug)]
 pub struct Book {
-    groups: Slab<Group>,
-    /// Groups there have been so far.
-    groups_made: u64,
-    names: HashMap<(AccountId, Box<str>), u32, FixedState>,
+    groups: Table<Group>,
+    names: HashMap<(AccountId, Box<str>), Key, FixedState>,
     tasks: Tasks,
     wheel: Wheel,
     next: TaskId,
@@ -117,7 +115,7 @@ pub struct Book {
     /// To be made dead letters of after the event.
     dead: Vec<(Death, Task)>,
     /// Groups that may have something to deliver.
-    ready: Vec<u32>,
+    ready: Vec<Key>,
     /// Confirmations that clients of this shard asked for.
     confirm: Vec<Confirmation>,
     seen: Seen,
@@ -137,8 +135,7 @@ impl Default for Book {
     fn default() -> Book {
         let state = FixedState::with_seed(0);
         Book {
-            groups: Slab::new(),
-            groups_made: 0,
+            groups: Table::default(),
             names: HashMap::with_hasher(state.clone()),
             tasks: HashMap::with_hasher(state),
             wheel: Wheel::default(),
@@ -158,8 +155,8 @@ impl Default for Book {
 }
 
 impl Book {
-    fn name_of(&self, group: u32) -> Option<&str> {
-        self.groups.get(group as usize).map(|group| &*group.name)
+    fn name_of(&self, group: Key) -> Option<&str> {
+        self.groups.get(group).map(|group| &*group.name)
     }
 
     /// Dead letters that are kept, and their bytes.
@@ -174,15 +171,14 @@ impl Book {
         name: &str,
         options: WorkOptions,
         pattern: &str,
-        (subscription, connection, native): (u32, ConnectionId, bool),
-    ) -> u32 {
+        (subscription, connection, native): (Key, ConnectionId, bool),
+    ) -> Key {
         let name: Box<str> = name.into();
-        let (groups, made) = (&mut self.groups, &mut self.groups_made);
+        let groups = &mut self.groups;
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
-            *made += 1;
-            groups.insert(Group::new(*made, *account, name, options.clone(), pattern)) as u32
+            groups.insert(Group::new(*account, name, options.clone(), pattern))
         });
-        let group = &mut self.groups[key as usize];
+        let group = &mut self.groups[key];
         if group.members.is_empty() {
             group.options = options;
         }
@@ -193,21 +189,21 @@ impl Book {
 
     /// Whether a group has a member that wants a message.
     #[cold]
-    fn may_be_given(&self, group: u32, task: &Task) -> bool {
-        let group = self.groups.get(group as usize);
+    fn may_be_given(&self, group: Key, task: &Task) -> bool {
+        let group = self.groups.get(group);
         group.is_some_and(|group| group.members.iter().any(|member| member.wants(task)))
     }
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
     /// still settle that.
-    pub fn leave(&mut self, key: u32, subscription: u32, gone: bool, now: Nanos, random: &mut Random) {
-        let group = &mut self.groups[key as usize];
+    pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, now: Nanos, random: &mut Random) {
+        let group = &mut self.groups[key];
         let Some(member) = group.member(subscription) else { return };
         let held = if gone { member.held.clone() } else { BTreeSet::new() };
         for id in held {
             self.fail(id, Failure::MemberGone, now, random);
         }
-        self.groups[key as usize].leave(subscription);
+        self.groups[key].leave(subscription);
         self.look_for_stranded = true;
         self.wake(key);
         self.forget_if_over(key);
@@ -228,13 +224,13 @@ impl Book {
         let bytes = weight(&task);
         let mut shed = 0;
         loop {
-            let full = self.groups[key as usize].is_full();
+            let full = self.groups[key].is_full();
             if !full && self.bytes + bytes <= bytes_max {
                 break;
             }
             // What the shard has no room for, the group gives that takes most of it.
             let most = if full { None } else { self.largest_but(key).and_then(Group::least) };
-            let own = || self.groups[key as usize].least_below(lane);
+            let own = || self.groups[key].least_below(lane);
             let Some(id) = most.or_else(own) else { return (None, shed + 1) };
             self.finish(id);
             shed += 1;
@@ -242,7 +238,7 @@ impl Book {
         let id = self.next;
         self.next += 1;
         self.bytes += bytes;
-        let group = &mut self.groups[key as usize];
+        let group = &mut self.groups[key];
         group.tasks += 1;
         group.bytes += bytes;
         group.put(id, &task);
@@ -253,9 +249,9 @@ impl Book {
 
     /// The group that takes most of the memory, if it is not this one.
     #[cold]
-    fn largest_but(&self, key: u32) -> Option<&Group> {
+    fn largest_but(&self, key: Key) -> Option<&Group> {
         let (largest, group) = self.groups.iter().max_by_key(|(_, group)| group.bytes)?;
-        (largest != key as usize && group.bytes > self.groups[key as usize].bytes).then_some(group)
+        (largest != key && group.bytes > self.groups[key].bytes).then_some(group)
     }
 
     /// A member says something of a message. Returns whether it had it to settle.
@@ -273,7 +269,7 @@ impl Book {
         };
         if verb == Verb::Ack {
             if let State::InFlight { subscription, .. } = task.state
-                && let Some(member) = self.groups[task.group as usize].holder(subscription, id)
+                && let Some(member) = self.groups[task.group].holder(subscription, id)
                 && member.connection == connection
             {
                 member.load.acknowledged_after(now.since(task.delivered));
@@ -288,7 +284,7 @@ impl Book {
             return true;
         }
         let State::InFlight { subscription, connection: holder, timer } = task.state else { return true };
-        let group = &mut self.groups[task.group as usize];
+        let group = &mut self.groups[task.group];
         if holder != connection {
             return true;
         }
@@ -322,25 +318,25 @@ impl Book {
                 State::Resting(_) => {
                     task.state = State::Waiting;
                     let key = task.group;
-                    self.groups[key as usize].put(id, task);
+                    self.groups[key].put(id, task);
                     self.wake(key);
                 }
                 State::Waiting => {}
             }
         }
-        for key in self.groups.iter().map(|(key, _)| key as u32).collect::<Vec<u32>>() {
-            let members = &mut self.groups[key as usize].members;
+        for key in self.groups.keys().collect::<Vec<Key>>() {
+            let members = &mut self.groups[key].members;
             let over = members
                 .iter_mut()
                 .filter_map(|member| member.breaker.pass_time(now).then_some(member.subscription));
-            over.collect::<Vec<u32>>().into_iter().for_each(|subscription| self.turn(key, subscription));
+            over.collect::<Vec<Key>>().into_iter().for_each(|subscription| self.turn(key, subscription));
         }
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
         let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(now)).collect();
         expired.into_iter().for_each(|id| self.die(id, Death::Expired));
         // A member that could not take more may be able to now.
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
-        self.ready.extend(waiting.map(|(key, _)| key as u32));
+        self.ready.extend(waiting.map(|(key, _)| key));
         self.unsettled |= !self.ready.is_empty();
         self.look_for_stranded |= self.unsettled;
     }
@@ -348,7 +344,7 @@ impl Book {
     /// A member was given a message.
     fn given(&mut self, given: Given, now: Nanos) {
         let Some(task) = self.tasks.get_mut(&given.id) else { return };
-        let wait = self.groups[task.group as usize].options.wait_nanos;
+        let wait = self.groups[task.group].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
         let Given { subscription, connection, .. } = given;
         task.state = State::InFlight { subscription, connection, timer: Some(timer) };
@@ -362,7 +358,7 @@ impl Book {
     /// A member could not be given a message after all.
     fn not_given(&mut self, given: Given) {
         let Some(task) = self.tasks.get(&given.id) else { return };
-        let group = &mut self.groups[task.group as usize];
+        let group = &mut self.groups[task.group];
         group.put(given.id, task);
         group.let_go(given.subscription, given.id);
     }
@@ -379,7 +375,7 @@ impl Book {
             (task.state, failure)
         {
             let key = task.group;
-            let group = &mut self.groups[key as usize];
+            let group = &mut self.groups[key];
             let watched = group.options.breaker;
             let member = group.holder(subscription, id).filter(|_| watched);
             if member.is_some_and(|member| member.breaker.failed(now)) {
@@ -388,7 +384,7 @@ impl Book {
         }
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.overload = matches!(failure, Failure::Nak(Some(_)) | Failure::TimedOut);
-        let options = &self.groups[task.group as usize].options;
+        let options = &self.groups[task.group].options;
         if task.tried.len() >= usize::from(options.poison_members) {
             return self.die(id, Death::Poison);
         }
@@ -405,7 +401,7 @@ impl Book {
         let key = task.group;
         if rest == 0 {
             task.state = State::Waiting;
-            self.groups[key as usize].put(id, task);
+            self.groups[key].put(id, task);
         } else {
             task.state = State::Resting(self.wheel.start(Nanos(now.0.saturating_add(rest)), id));
         }
@@ -423,7 +419,7 @@ impl Book {
         self.take_back(id);
         let task = self.tasks.remove(&id)?;
         self.bytes -= weight(&task);
-        let group = &mut self.groups[task.group as usize];
+        let group = &mut self.groups[task.group];
         group.tasks -= 1;
         group.bytes -= weight(&task);
         self.wake(task.group);
@@ -434,7 +430,7 @@ impl Book {
     /// From its queue, its rest or its member; what state it is in then is the caller's to say.
     fn take_back(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let group = &mut self.groups[task.group as usize];
+        let group = &mut self.groups[task.group];
         match task.state {
             State::Waiting => drop(group.remove(id, task)),
             State::Resting(timer) => self.wheel.stop(timer),
@@ -458,24 +454,24 @@ impl Book {
     }
 
     /// Has it told that a member's breaker changed.
-    fn turn(&mut self, group: u32, subscription: u32) {
-        let Some(member) = self.groups[group as usize].member(subscription) else { return };
+    fn turn(&mut self, group: Key, subscription: Key) {
+        let Some(member) = self.groups[group].member(subscription) else { return };
         let (connection, pattern) = (member.connection, member.pattern.clone());
         self.turned.push(Turned { group, connection, pattern, state: member.breaker.state().name() });
         self.wake(group);
     }
 
     /// There may be something to deliver in a group, once the event is handled.
-    fn wake(&mut self, group: u32) {
+    fn wake(&mut self, group: Key) {
         self.ready.push(group);
         self.unsettled = true;
     }
 
     /// A group is forgotten with its last member and its last message.
-    fn forget_if_over(&mut self, key: u32) {
-        let Some(group) = self.groups.get(key as usize) else { return };
+    fn forget_if_over(&mut self, key: Key) {
+        let Some(group) = self.groups.get(key) else { return };
         if group.members.is_empty() && group.tasks == 0 {
-            let group = self.groups.remove(key as usize);
+            let Some(group) = self.groups.remove(key) else { return };
             self.names.remove(&(group.account, group.name));
         }
     }

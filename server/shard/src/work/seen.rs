@@ -1,6 +1,7 @@
 //! Ids of messages that were accepted lately: a publisher that is not sure may publish once more.
 
 use crate::Nanos;
+use crate::table::Key;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -14,10 +15,10 @@ pub const IDS_MAX: usize = 1 << 17;
 /// See the module. An id is kept as a hash of 64 bits.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The message an id came with first, by the group's number and the id.
-    ids: HashMap<(u64, u64), u64, foldhash::fast::FixedState>,
+    /// The message an id came with first, by the group and the id.
+    ids: HashMap<(Key, u64), u64, foldhash::fast::FixedState>,
     /// In order of arrival.
-    order: VecDeque<(Nanos, (u64, u64))>,
+    order: VecDeque<(Nanos, (Key, u64))>,
 }
 
 impl Seen {
@@ -26,7 +27,7 @@ impl Seen {
     }
 
     /// The message that came with this id to the group, if it was within the window.
-    pub fn find(&mut self, group: u64, id: &[u8], now: Nanos) -> Option<u64> {
+    pub fn find(&mut self, group: Key, id: &[u8], now: Nanos) -> Option<u64> {
         while let Some(&(at, key)) = self.order.front()
             && (now.since(at) > WINDOW_NANOS || self.order.len() > IDS_MAX)
         {
@@ -36,7 +37,7 @@ impl Seen {
         self.ids.get(&(group, Seen::hash(id))).copied()
     }
 
-    pub fn note(&mut self, group: u64, id: &[u8], message: u64, now: Nanos) {
+    pub fn note(&mut self, group: Key, id: &[u8], message: u64, now: Nanos) {
         let key = (group, Seen::hash(id));
         if self.ids.insert(key, message).is_none() {
             self.order.push_back((now, key));
@@ -47,26 +48,30 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Table;
 
     #[test]
     fn an_id_is_known_for_its_window_and_in_its_group() {
+        let mut groups = Table::default();
+        let (first, other) = (groups.insert(()), groups.insert(()));
         let mut seen = Seen::default();
-        assert_eq!(seen.find(1, b"a", Nanos(0)), None);
-        seen.note(1, b"a", 7, Nanos(0));
-        assert_eq!(seen.find(1, b"a", Nanos(WINDOW_NANOS)), Some(7));
-        assert_eq!(seen.find(2, b"a", Nanos(0)), None);
-        assert_eq!(seen.find(1, b"b", Nanos(0)), None);
-        assert_eq!(seen.find(1, b"a", Nanos(WINDOW_NANOS + 1)), None);
+        assert_eq!(seen.find(first, b"a", Nanos(0)), None);
+        seen.note(first, b"a", 7, Nanos(0));
+        assert_eq!(seen.find(first, b"a", Nanos(WINDOW_NANOS)), Some(7));
+        assert_eq!(seen.find(other, b"a", Nanos(0)), None);
+        assert_eq!(seen.find(first, b"b", Nanos(0)), None);
+        assert_eq!(seen.find(first, b"a", Nanos(WINDOW_NANOS + 1)), None);
         assert!(seen.ids.is_empty() && seen.order.is_empty());
     }
 
     #[test]
     fn ids_are_bounded() {
+        let group = Table::default().insert(());
         let mut seen = Seen::default();
         for number in 0..2 * IDS_MAX as u64 {
             let id = number.to_le_bytes();
-            assert_eq!(seen.find(1, &id, Nanos(1)), None);
-            seen.note(1, &id, number, Nanos(1));
+            assert_eq!(seen.find(group, &id, Nanos(1)), None);
+            seen.note(group, &id, number, Nanos(1));
         }
         assert!(seen.ids.len() <= IDS_MAX + 1, "{}", seen.ids.len());
     }

@@ -14,6 +14,7 @@ use crate::random::Random;
 use crate::reserved;
 use crate::router::Target;
 use crate::router::subjects::SubjectId;
+use crate::table::Key;
 use crate::{Effects, Shard};
 use ringbolt_protocol::command::{Compression, Flags, Priority};
 use ringbolt_protocol::headers;
@@ -44,7 +45,7 @@ pub(crate) const EMPTY: Message<'static> = Message {
 
 impl Delivery {
     /// Keeps a message until a member of the group has acknowledged it. Returns whether it is kept.
-    pub(crate) fn work_off(&mut self, group: u32, message: &Message<'_>, effects: &mut Effects) -> bool {
+    pub(crate) fn work_off(&mut self, group: Key, message: &Message<'_>, effects: &mut Effects) -> bool {
         let mut task = Task::of(message, group, self.now, self.unix_epoch_nanos);
         if task.foreign && !self.book.may_be_given(group, &task) {
             self.counters.add(Counter::DropsNativeLimits, 1);
@@ -54,8 +55,7 @@ impl Delivery {
         let id: Option<Box<[u8]>> = header(headers::MESSAGE_ID).map(Into::into);
         let confirms = header(headers::EXPECTED_STREAM) == Some(headers::CONFIRMING);
         let confirm = task.reply.take_if(|_| confirms);
-        let number = self.book.groups.get(group as usize).map_or(0, |group| group.number);
-        let known = id.as_ref().and_then(|id| self.book.seen.find(number, id, self.now));
+        let known = id.as_ref().and_then(|id| self.book.seen.find(group, id, self.now));
         if let Some(first) = known {
             self.counters.add(Counter::Duplicates, 1);
             self.confirm(message, confirm, Some(first), true, effects);
@@ -69,7 +69,7 @@ impl Delivery {
         let (kept, shed) = self.book.add(task, self.limits.work_bytes_max);
         self.counters.add(Counter::DropsWorkFull, shed);
         if let (Some(id), Some(message)) = (id, kept) {
-            self.book.seen.note(number, &id, message, self.now);
+            self.book.seen.note(group, &id, message, self.now);
         }
         self.confirm(message, confirm, kept, false, effects);
         self.serve(group, effects);
@@ -109,15 +109,15 @@ impl Delivery {
     }
 
     /// Gives members of a group what they can take.
-    fn serve(&mut self, group: u32, effects: &mut Effects) {
+    fn serve(&mut self, group: Key, effects: &mut Effects) {
         // Members whose outboxes take nothing now; they are asked again when time passed.
-        let mut full: SmallVec<[u32; 4]> = SmallVec::new();
+        let mut full: SmallVec<[Key; 4]> = SmallVec::new();
         loop {
             let book = &mut self.book;
-            let Some(waiting) = book.groups.get_mut(group as usize) else { return };
+            let Some(waiting) = book.groups.get_mut(group) else { return };
             let given = waiting.next(&book.tasks, self.limits.lane_shares, &full, book.random.number());
             let Some(given) = given else { return };
-            let target = Target { subscription: given.subscription, slot: given.connection.slot };
+            let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };
             if self.book.has_expired(given.id, self.now) {
                 self.book.not_given(given);
                 self.book.die(given.id, Death::Expired);
@@ -153,7 +153,7 @@ impl Delivery {
     }
 
     fn deliver_task(&mut self, id: TaskId, task: &Task, target: Target, effects: &mut Effects) -> bool {
-        let (name, waiting) = match self.book.groups.get(task.group as usize) {
+        let (name, waiting) = match self.book.groups.get(task.group) {
             Some(group) => (&group.name, group.waiting()),
             None => return false,
         };
@@ -182,7 +182,7 @@ impl Delivery {
     }
 
     /// A member of a group is gone.
-    pub(crate) fn leave_work(&mut self, group: u32, subscription: u32, gone: bool, random: &mut Random) {
+    pub(crate) fn leave_work(&mut self, group: Key, subscription: Key, gone: bool, random: &mut Random) {
         self.book.leave(group, subscription, gone, self.now, random);
     }
 }
@@ -275,7 +275,7 @@ impl Shard {
     /// Publishes that a member's breaker opened, closed, or lets probes through.
     fn tell_of_breaker(&mut self, turned: &Turned, effects: &mut Effects) {
         self.delivery.counters.add(Counter::BreakerChanges, 1);
-        let Some(group) = self.delivery.book.groups.get(turned.group as usize) else { return };
+        let Some(group) = self.delivery.book.groups.get(turned.group) else { return };
         let session = self.delivery.sessions.get(turned.connection);
         let client = session.and_then(|session| session.nats.as_ref());
         let event = json!({

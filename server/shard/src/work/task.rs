@@ -6,6 +6,7 @@ use crate::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::lanes::Lane;
 use crate::mesh::batch::MeshPayload;
 use crate::router::subjects::SubjectId;
+use crate::table::Key;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::subject::Subject;
@@ -21,14 +22,14 @@ pub enum State {
     /// Was not acknowledged, and waits before it may be delivered again.
     Resting(Timer),
     /// A member has it, for a time; without a timer that is over.
-    InFlight { subscription: u32, connection: ConnectionId, timer: Option<Timer> },
+    InFlight { subscription: Key, connection: ConnectionId, timer: Option<Timer> },
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Task {
     /// Key of its group.
-    pub group: u32,
+    pub group: Key,
     pub state: State,
     /// Deliveries so far.
     pub attempts: u16,
@@ -57,7 +58,7 @@ pub struct Task {
 
 impl Task {
     /// `unix_epoch_nanos`: the Unix time of the clock's beginning.
-    pub fn of(message: &Message<'_>, group: u32, now: Nanos, unix_epoch_nanos: u64) -> Task {
+    pub fn of(message: &Message<'_>, group: Key, now: Nanos, unix_epoch_nanos: u64) -> Task {
         let payload = match message.payload {
             MeshPayload::Copied(bytes) => Bytes::copy_from_slice(bytes),
             MeshPayload::Shared(bytes) => bytes.clone(),
