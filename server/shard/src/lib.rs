@@ -22,6 +22,7 @@ pub mod space;
 pub mod table;
 pub mod work;
 
+mod check;
 mod commands;
 mod drain;
 mod housekeeping;

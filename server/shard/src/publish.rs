@@ -66,7 +66,7 @@ impl Shard {
         backing: Option<&Bytes>,
         effects: &mut Effects,
     ) -> bool {
-        let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         session.traffic.messages_in += 1;
         session.traffic.bytes_in += publish.payload.len() as u64;
         let account = session.account;
@@ -205,7 +205,7 @@ impl Shard {
         publish: &Publish<'_>,
         payload_bytes: usize,
     ) -> Result<SubjectId, (RefusalCode, &'static str)> {
-        let Some(session) = self.delivery.sessions.at(id.slot) else {
+        let Some(session) = self.delivery.sessions.get_mut(id) else {
             return Err((RefusalCode::Internal, "the connection is gone"));
         };
         if session.stage == Stage::AwaitingHello {

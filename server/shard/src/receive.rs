@@ -154,7 +154,7 @@ impl Shard {
 
     #[inline]
     pub(super) fn takes_more(&mut self, id: ConnectionId) -> bool {
-        self.delivery.sessions.at(id.slot).is_some_and(|session| session.stage != Stage::Closing)
+        self.delivery.sessions.get_mut(id).is_some_and(|session| session.stage != Stage::Closing)
     }
 
     fn protocol_error(&mut self, id: ConnectionId, error: &DecodeError, effects: &mut Effects) {

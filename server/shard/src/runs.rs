@@ -36,7 +36,7 @@ impl Shard {
             return 0;
         }
         let number_bytes = varint::length(number);
-        let session = self.delivery.sessions.at(id.slot);
+        let session = self.delivery.sessions.get_mut(id);
         let known = session.and_then(|session| session.interned.as_ref()?.subject(number));
         let Some(subject_id) = known else { return 0 };
         let limits = &self.delivery.limits;
@@ -126,13 +126,13 @@ impl Shard {
         run: &Run<'_>,
         effects: &mut Effects,
     ) -> bool {
-        let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         let account = session.account;
         let watched = !self.requests.is_idle() && self.watches_subject(account, subject_id);
         if watched || self.links.concern(account) {
             return false;
         }
-        let Some(session) = self.delivery.sessions.at(id.slot) else { return false };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return false };
         let space = &mut self.spaces[usize::from(account.0)];
         let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
         if !route.by_receiver {

@@ -354,6 +354,7 @@ impl World {
 
     fn handle(&mut self, shard: ShardId, event: Event<'_>) {
         self.shards[usize::from(shard)].handle(self.now, event, &mut self.effects);
+        self.shards[usize::from(shard)].check();
         let find = |connections: &[Connection], id: ConnectionId| {
             let place = id.slot as usize;
             assert_eq!(connections[place].shard, shard, "a shard asks for its own connections only");

@@ -316,6 +316,15 @@ impl Outbox {
         0
     }
 
+    /// Recounts what waits; what has lanes is looked at by its own watch.
+    pub fn check(&self) {
+        let waits: usize = self.queue.iter().map(|segment| segment.bytes().len()).sum();
+        match &self.beside {
+            None => assert_eq!(self.queued_bytes, waits, "bytes of an outbox"),
+            Some(_) => assert!(self.queued_bytes >= waits, "bytes of an outbox with lanes"),
+        }
+    }
+
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }

@@ -87,6 +87,17 @@ impl Link {
         self.announced
     }
 
+    /// Recounts what waits.
+    pub fn check(&self) {
+        let beside = self.beside.iter().flat_map(|beside| &beside.queues);
+        let batches = beside.chain([&self.pending]).flatten();
+        assert_eq!(
+            self.pending_bytes,
+            batches.map(MeshBatch::size_bytes).sum::<usize>(),
+            "bytes for another shard"
+        );
+    }
+
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }

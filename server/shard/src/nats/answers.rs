@@ -55,7 +55,7 @@ impl Shard {
     }
 
     pub(super) fn nats_ok(&mut self, id: ConnectionId, effects: &mut Effects) {
-        let session = self.delivery.sessions.at(id.slot);
+        let session = self.delivery.sessions.get_mut(id);
         let verbose =
             session.and_then(|session| session.nats.as_ref()).is_some_and(|nats| nats.options.verbose);
         if verbose {

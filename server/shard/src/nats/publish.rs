@@ -24,7 +24,7 @@ impl Shard {
         if text.first() == Some(&b'$') && self.nats_acknowledge(id, text, publish, effects) {
             return;
         }
-        let Some(session) = self.delivery.sessions.at(id.slot) else { return };
+        let Some(session) = self.delivery.sessions.get_mut(id) else { return };
         let account = session.account;
         let Some(nats) = &mut session.nats else { return };
         let (verbose, pedantic) = (nats.options.verbose, nats.options.pedantic);

@@ -46,7 +46,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Option<usize> {
         let text = head.get(PUBLISH_BYTES..)?.strip_suffix(b" ")?;
-        let session = self.delivery.sessions.at(id.slot)?;
+        let session = self.delivery.sessions.get_mut(id)?;
         let account = session.account;
         let nats = session.nats.as_ref()?;
         // Who wants answers, or may not do everything, is answered message by message.

@@ -124,6 +124,21 @@ impl Group {
     }
 
     /// Whether no more may wait for a member or rest.
+    /// Recounts what waits and what members have.
+    pub fn check(&self) {
+        let waiting: usize = self.waiting.iter().map(BTreeSet::len).sum();
+        assert_eq!(self.waiting_count, waiting, "messages of a group that wait");
+        let members = self.members.iter().chain(&self.leaving);
+        assert_eq!(
+            self.held,
+            members.map(|member| member.held.len()).sum::<usize>(),
+            "messages that members have"
+        );
+        let holders: u32 = self.holders.iter().map(|(_, holder)| holder.held).sum();
+        assert_eq!(self.held, holders as usize, "messages that connections have");
+        assert!(waiting + self.held <= self.tasks, "a message waits or is held, not both");
+    }
+
     pub fn is_full(&self) -> bool {
         self.tasks - self.held >= self.options.pending_max as usize
     }

@@ -159,6 +159,22 @@ impl Book {
         self.groups.get(group).map(|group| &*group.name)
     }
 
+    /// Recounts what all groups have.
+    pub fn check(&self) {
+        assert_eq!(self.bytes, self.tasks.values().map(weight).sum::<usize>(), "bytes of kept messages");
+        let (mut tasks, mut bytes) = (0, 0);
+        for (key, group) in self.groups.iter() {
+            group.check();
+            assert_eq!(
+                self.names.get(&(group.account, group.name.clone())),
+                Some(&key),
+                "a group has its name"
+            );
+            (tasks, bytes) = (tasks + group.tasks, bytes + group.bytes);
+        }
+        assert_eq!((tasks, bytes), (self.tasks.len(), self.bytes), "messages of all groups");
+    }
+
     /// Dead letters that are kept, and their bytes.
     pub fn letters_kept(&self) -> (u64, u64) {
         (self.letters.count() as u64, self.letters.bytes() as u64)

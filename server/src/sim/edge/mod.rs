@@ -126,7 +126,9 @@ impl Server {
         self.network.borrow_mut().kernels[shard].asleep_until = None;
         let seat = &mut self.seats[shard];
         let Some(shard_loop) = &mut seat.shard_loop else { return false };
-        match shard_loop.step().expect("a simulated ring does not fail") {
+        let step = shard_loop.step().expect("a simulated ring does not fail");
+        shard_loop.shard_mut().check();
+        match step {
             Step::Over(left_open) => {
                 seat.left_open = left_open;
                 seat.shard_loop = None;
