@@ -193,7 +193,6 @@ impl Group {
 
     /// A message is no longer held by that subscription.
     pub fn let_go(&mut self, subscription: Key, id: TaskId) {
-        // The key of one that left may be another's by now: what it holds tells them apart.
         let mut all = self.members.iter_mut().chain(&mut self.leaving);
         let holds = |member: &mut &mut Member| member.subscription == subscription && member.held.remove(&id);
         let Some(member) = all.find_map(|mut member| holds(&mut member).then_some(member)) else { return };
@@ -219,8 +218,7 @@ impl Group {
         self.members.iter_mut().find(|member| member.subscription == subscription)
     }
 
-    /// The member that was given a message, if it is one still. The key of one that left may be another's by
-    /// now: what it holds tells them apart.
+    /// The member that was given a message, if it is one still and has not settled it.
     pub fn holder(&mut self, subscription: Key, id: TaskId) -> Option<&mut Member> {
         self.member(subscription).filter(|member| member.held.contains(&id))
     }

@@ -301,6 +301,8 @@ impl Shard {
     /// Publishes an answer to a client of this shard at the reply subject that it named, as far as it might
     /// publish there itself. Where it may not, it alone is answered. `account` is the one of the reply
     /// subject: through services, the answer finds its way back.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn answer_at(
         &mut self,
         client: ConnectionId,
