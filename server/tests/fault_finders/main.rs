@@ -24,6 +24,30 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "access::tests::a_number_stands_for_the_same_account_for_ever",
     ),
     (
+        "answer-to-a-request-acknowledges",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::an_answer_to_a_request_acknowledges_nothing",
+    ),
+    (
+        "answers-beyond-the-rights-of-who-asked",
+        "ringbolt-server",
+        "border",
+        "rights::a_confirmation_goes_where_its_publisher_may_publish_or_to_itself_alone",
+    ),
+    (
+        "clients-publish-in-the-servers-place",
+        "ringbolt-server",
+        "border",
+        "server_subjects::nobody_publishes_what_only_the_server_says",
+    ),
+    (
+        "deliveries-counted-by-their-publisher",
+        "ringbolt-server",
+        "border",
+        "server_headers::a_publisher_does_not_say_how_often_its_message_was_delivered",
+    ),
+    (
         "ending-forgotten-without-buffers",
         "ringbolt-server",
         "edge_simulation",
@@ -54,10 +78,28 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "a_line_of_any_length_means_the_same_wherever_it_is_cut",
     ),
     (
+        "native-clients-get-subjects-beyond-their-limits",
+        "ringbolt-server",
+        "border",
+        "promises::a_native_client_gets_no_subject_beyond_what_it_was_told",
+    ),
+    (
+        "publisher-writes-the-servers-headers",
+        "ringbolt-server",
+        "border",
+        "server_headers::headers_of_the_server_are_taken_out_of_what_clients_publish_and_all_else_is_kept",
+    ),
+    (
         "reload-lowers-what-a-client-was-promised",
         "ringbolt-server",
         "end_to_end",
         "reload::a_lower_limit_is_for_those_who_come_after_it",
+    ),
+    (
+        "replies-watched-at-what-is-no-subject",
+        "ringbolt-server",
+        "border",
+        "replies::a_reply_subject_that_is_none_is_not_routed",
     ),
     ("sleeps-on-a-full-link", "ringbolt-server", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
     (
@@ -77,6 +119,18 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "edge_simulation",
         "senders_without_a_buffer_are_served_in_turn",
+    ),
+    (
+        "trimmed-id-ends-a-strangers-subscription",
+        "ringbolt-server",
+        "border",
+        "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
+    ),
+    (
+        "words-of-a-member-write-headers",
+        "ringbolt-server",
+        "border",
+        "texts::why_a_member_failed_a_message_is_one_line_of_a_letter",
     ),
     (
         "youngest-first-for-buffers",
