@@ -66,6 +66,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "interest_in_an_account_that_a_shard_does_not_know_yet_is_kept",
     ),
     (
+        "large-message-that-waits-counts-as-starving",
+        "ringbolt-server",
+        "lanes",
+        "a_large_message_with_a_deadline_may_wait_behind_many_small_ones",
+    ),
+    (
         "late-close-takes-the-next-connection",
         "ringbolt-server",
         "edge_simulation",
