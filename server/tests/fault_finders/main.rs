@@ -1,7 +1,7 @@
 //! Faults that were mended, put back one by one: each must be found by the test that is named for it.
 //!
 //! A patch that no longer applies fails the first test here. With `RINGBOLT_FAULTS=1` the second builds the
-//! server with each fault in turn and runs its finder, some seconds each.
+//! server with each fault in turn and runs its finder, up to a minute each.
 
 mod patch;
 
@@ -9,16 +9,145 @@ use patch::Patch;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A fault, as the name of its patch; and the test target and test that find it.
-const FAULTS: &[(&str, &str, &str)] = &[
-    ("ending-forgotten-without-buffers", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
-    ("late-close-takes-the-next-connection", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
-    ("sleeps-on-a-full-link", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
-    ("slot-taken-before-its-close-is-reported", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
-    ("stuck-batch-wakes-nobody", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
-    ("the-fed-go-first-for-buffers", "edge_simulation", "senders_without_a_buffer_are_served_in_turn"),
-    ("youngest-first-for-buffers", "edge_simulation", "senders_without_a_buffer_are_served_in_turn"),
+/// A fault, as the name of its patch; the package and test target of the test that finds it; and that test.
+const FAULTS: &[(&str, &str, &str, &str)] = &[
+    (
+        "account-takes-the-number-of-one-that-went",
+        "ringbolt-shard",
+        "lib",
+        "access::tests::a_number_stands_for_the_same_account_for_ever",
+    ),
+    (
+        "accounts-numbered-by-place",
+        "ringbolt-shard",
+        "lib",
+        "access::tests::a_number_stands_for_the_same_account_for_ever",
+    ),
+    (
+        "answer-to-a-request-acknowledges",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::an_answer_to_a_request_acknowledges_nothing",
+    ),
+    (
+        "answers-beyond-the-rights-of-who-asked",
+        "ringbolt-server",
+        "border",
+        "rights::a_confirmation_goes_where_its_publisher_may_publish_or_to_itself_alone",
+    ),
+    (
+        "clients-publish-in-the-servers-place",
+        "ringbolt-server",
+        "border",
+        "server_subjects::nobody_publishes_what_only_the_server_says",
+    ),
+    (
+        "deliveries-counted-by-their-publisher",
+        "ringbolt-server",
+        "border",
+        "server_headers::a_publisher_does_not_say_how_often_its_message_was_delivered",
+    ),
+    (
+        "ending-forgotten-without-buffers",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
+        "group-rule-overrides-a-plain-deny",
+        "ringbolt-shard",
+        "lib",
+        "access::permissions::tests::what_is_denied_without_a_group_is_denied_to_every_group",
+    ),
+    (
+        "interest-in-an-unknown-account-ends-the-shard",
+        "ringbolt-server",
+        "accounts",
+        "interest_in_an_account_that_a_shard_does_not_know_yet_is_kept",
+    ),
+    (
+        "large-message-that-waits-counts-as-starving",
+        "ringbolt-server",
+        "lanes",
+        "a_large_message_with_a_deadline_may_wait_behind_many_small_ones",
+    ),
+    (
+        "late-close-takes-the-next-connection",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
+        "long-line-judged-by-where-it-is-cut",
+        "ringbolt-protocol",
+        "nats",
+        "a_line_of_any_length_means_the_same_wherever_it_is_cut",
+    ),
+    (
+        "native-clients-get-subjects-beyond-their-limits",
+        "ringbolt-server",
+        "border",
+        "promises::a_native_client_gets_no_subject_beyond_what_it_was_told",
+    ),
+    (
+        "publisher-writes-the-servers-headers",
+        "ringbolt-server",
+        "border",
+        "server_headers::headers_of_the_server_are_taken_out_of_what_clients_publish_and_all_else_is_kept",
+    ),
+    (
+        "reload-lowers-what-a-client-was-promised",
+        "ringbolt-server",
+        "end_to_end",
+        "reload::a_lower_limit_is_for_those_who_come_after_it",
+    ),
+    (
+        "replies-watched-at-what-is-no-subject",
+        "ringbolt-server",
+        "border",
+        "replies::a_reply_subject_that_is_none_is_not_routed",
+    ),
+    ("sleeps-on-a-full-link", "ringbolt-server", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    (
+        "slot-taken-before-its-close-is-reported",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
+        "stuck-batch-wakes-nobody",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
+        "the-fed-go-first-for-buffers",
+        "ringbolt-server",
+        "edge_simulation",
+        "senders_without_a_buffer_are_served_in_turn",
+    ),
+    (
+        "trimmed-id-ends-a-strangers-subscription",
+        "ringbolt-server",
+        "border",
+        "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
+    ),
+    (
+        "words-of-a-member-write-headers",
+        "ringbolt-server",
+        "border",
+        "texts::why_a_member_failed_a_message_is_one_line_of_a_letter",
+    ),
+    (
+        "youngest-first-for-buffers",
+        "ringbolt-server",
+        "edge_simulation",
+        "senders_without_a_buffer_are_served_in_turn",
+    ),
 ];
+
+/// The target of the tests beside the code of a package.
+const LIB: &str = "lib";
 
 const PATCHES: &str = "server/tests/fault_finders/patches";
 
@@ -42,9 +171,9 @@ fn every_fault_can_be_put_back_and_has_its_row() {
     names.sort();
     let known: Vec<&str> = FAULTS.iter().map(|(name, ..)| *name).collect();
     assert_eq!(names, known, "each patch has its row here, in order");
-    for (name, target, test) in FAULTS {
+    for (name, package, target, test) in FAULTS {
         read(name).applied_to(&root()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let row = format!("| `{name}` | `{target}`: `{test}` |");
+        let row = format!("| `{name}` | `{package}`, `{target}` | `{test}` |");
         assert!(document.contains(&row), "docs/TESTING.md lacks the row\n{row}");
     }
 }
@@ -61,13 +190,15 @@ fn every_fault_is_found() {
     let _ = std::fs::remove_dir_all(&folder);
     patch::copy_tree(&root(), &folder);
     let mut missed = Vec::new();
-    for (name, target, test) in FAULTS {
+    for (name, package, target, test) in FAULTS {
         let patch = read(name);
         let files = patch.applied_to(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
         let before = patch::write(&folder, &files);
         let cargo = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO"));
-            command.args(["test", "--package", "ringbolt-server", "--test", target]).args(arguments);
+            command.args(["test", "--package", package]);
+            let target: &[&str] = if *target == LIB { &["--lib"] } else { &["--test", target] };
+            command.args(target).args(arguments);
             command.current_dir(&folder).env("CARGO_TARGET_DIR", target_folder);
             command.output().expect("cargo runs")
         };
