@@ -36,10 +36,34 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "rights::a_confirmation_goes_where_its_publisher_may_publish_or_to_itself_alone",
     ),
     (
+        "bytes-of-a-closed-outbox-stay-counted",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
+        "bytes-of-a-finished-message-stay-counted",
+        "ringbolt-server",
+        "work_simulation",
+        "every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "bytes-of-a-taken-batch-stay-counted",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
+    ),
+    (
         "clients-publish-in-the-servers-place",
         "ringbolt-server",
         "border",
         "server_subjects::nobody_publishes_what_only_the_server_says",
+    ),
+    (
+        "closed-publishers-stay-held-back",
+        "ringbolt-server",
+        "edge_simulation",
+        "promises_hold_whatever_the_kernel_does",
     ),
     (
         "deliveries-counted-by-their-publisher",
@@ -84,10 +108,28 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "a_line_of_any_length_means_the_same_wherever_it_is_cut",
     ),
     (
+        "messages-let-go-stay-held",
+        "ringbolt-server",
+        "work_simulation",
+        "every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "messages-of-a-finished-group-stay-counted",
+        "ringbolt-server",
+        "work_simulation",
+        "every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
         "native-clients-get-subjects-beyond-their-limits",
         "ringbolt-server",
         "border",
         "promises::a_native_client_gets_no_subject_beyond_what_it_was_told",
+    ),
+    (
+        "numbers-of-a-closed-connection-stay-counted",
+        "ringbolt-server",
+        "simulation",
+        "what_is_promised_holds_in_every_order_of_events",
     ),
     (
         "publisher-writes-the-servers-headers",
