@@ -1,18 +1,10 @@
-//! Sums that are kept are recounted here, after every event of a simulation: a sum that is off would let a limit
-//! be passed, or refuse what there is room for, long before anybody notices.
+//! Sums that are kept are recounted here, after every event of a simulation: a sum that is off would let a
+//! limit be passed, or refuse what there is room for, long before anybody notices.
 
-use super::Shard;
 use super::delivery::Delivery;
 
-impl Shard {
-    /// Recounts every running sum of this shard, and panics where one is off.
-    pub fn check(&self) {
-        self.delivery.check();
-    }
-}
-
 impl Delivery {
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let sessions = || self.sessions.iter();
         assert_eq!(self.sessions.len(), sessions().count(), "sessions");
         sessions().for_each(|session| session.outbox.check());

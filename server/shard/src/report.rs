@@ -96,9 +96,6 @@ impl Shard {
         let keys = session.subscription_keys();
         let report = |key: Key| {
             let subscription = self.delivery.subscriptions.get(key)?;
-            if subscription.slot != session.id.slot {
-                return None;
-            }
             let id = match subscription.sid() {
                 [] => subscription.client_id.to_string(),
                 sid => String::from_utf8_lossy(sid).into_owned(),

@@ -126,19 +126,13 @@ impl Shard {
     ) -> bool {
         let Some(session) = self.delivery.sessions.get(id) else { return false };
         let Some(key) = session.subscription(client_id) else { return false };
-        self.end_subscription_after(id, key, deliveries_max, effects);
+        self.end_subscription_after(key, deliveries_max, effects);
         true
     }
 
     /// Ends a connection's subscription after so many deliveries since it began; now, if it had them.
-    pub(super) fn end_subscription_after(
-        &mut self,
-        id: ConnectionId,
-        key: Key,
-        deliveries_max: u64,
-        effects: &mut Effects,
-    ) {
-        let Some(subscription) = self.delivery.own_subscription(id.slot, key) else { return };
+    pub(super) fn end_subscription_after(&mut self, key: Key, deliveries_max: u64, effects: &mut Effects) {
+        let Some(subscription) = self.delivery.subscriptions.get_mut(key) else { return };
         if deliveries_max > subscription.delivered {
             subscription.deliveries_max = deliveries_max;
         } else {

@@ -158,11 +158,6 @@ impl Delivery {
         }
     }
 
-    /// A connection's subscription, by the key it has for it; `None` if what has that key is not its own.
-    pub fn own_subscription(&mut self, slot: u32, key: Key) -> Option<&mut Subscription> {
-        self.subscriptions.get_mut(key).filter(|subscription| subscription.slot == slot)
-    }
-
     /// Whether a reply subject is beyond what native clients are promised, if there are some here.
     #[inline]
     pub fn is_foreign(&self, reply: Option<&[u8]>) -> bool {

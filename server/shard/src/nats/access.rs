@@ -253,7 +253,7 @@ impl Shard {
         let Some(permissions) = self.subscription_permissions(id) else { return };
         let Some(session) = self.delivery.sessions.get(id) else { return };
         for key in session.subscription_keys() {
-            let Some(subscription) = self.delivery.own_subscription(id.slot, key) else { continue };
+            let Some(subscription) = self.delivery.subscriptions.get_mut(key) else { continue };
             let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
             if permissions.may_subscribe(&pattern, group.as_deref()) {
                 let wild =

@@ -105,7 +105,7 @@ impl Shard {
         let session = self.delivery.sessions.get(id);
         let Some(nats) = session.and_then(|session| session.nats.as_ref()) else { return };
         if let Some(&key) = nats.subscriptions.get(sid) {
-            self.end_subscription_after(id, key, deliveries_max.unwrap_or(0), effects);
+            self.end_subscription_after(key, deliveries_max.unwrap_or(0), effects);
         }
         self.nats_ok(id, effects);
     }
