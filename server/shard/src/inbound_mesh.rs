@@ -22,26 +22,42 @@ impl Shard {
         for record in batch.records() {
             match record {
                 Record::Publish(publish) => self.mesh_publish(&publish, effects),
-                Record::Interest { sequence, account, count, pattern, group } => {
-                    self.remote_interest(from, account, pattern, group, count, effects);
-                    interest = Some(sequence);
-                }
-                Record::InterestInForce { sequence } => {
-                    self.interest.confirm(from, sequence);
-                    while let Some((id, answer)) = self.interest.release() {
-                        self.answer(id, answer, effects);
-                    }
-                }
-                Record::Pause { publisher } => self.delivery.hold_back(publisher, effects),
-                Record::Resume { publisher } => self.delivery.let_go(publisher, effects),
-                Record::Answer { client, account, reply, words } => {
-                    self.answer_at(client, account, reply, words, effects);
-                }
-                Record::Fence => self.fence(from, effects),
+                other => self.control_record(from, &other, &mut interest, effects),
             }
         }
         if let Some(sequence) = interest {
             self.delivery.push(from, &Record::InterestInForce { sequence }, effects);
+        }
+    }
+
+    /// Everything but messages, off their way. `interest` is the last of the batch, to be confirmed.
+    #[cold]
+    #[inline(never)]
+    fn control_record(
+        &mut self,
+        from: ShardId,
+        record: &Record<'_>,
+        interest: &mut Option<u64>,
+        effects: &mut Effects,
+    ) {
+        match *record {
+            Record::Publish(_) => unreachable!("messages have a way of their own"),
+            Record::Interest { sequence, account, count, pattern, group } => {
+                self.remote_interest(from, account, pattern, group, count, effects);
+                *interest = Some(sequence);
+            }
+            Record::InterestInForce { sequence } => {
+                self.interest.confirm(from, sequence);
+                while let Some((id, answer)) = self.interest.release() {
+                    self.answer(id, answer, effects);
+                }
+            }
+            Record::Pause { publisher } => self.delivery.hold_back(publisher, effects),
+            Record::Resume { publisher } => self.delivery.let_go(publisher, effects),
+            Record::Answer { client, account, reply, words } => {
+                self.answer_at(client, account, reply, words, effects);
+            }
+            Record::Fence => self.fence(from, effects),
         }
     }
 

@@ -222,10 +222,17 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     fn record(&mut self) -> Option<Record<'a>> {
         let &kind = self.rest.first()?;
-        Some(match kind {
-            PUBLISH => Record::Publish(self.publish()),
+        Some(if kind == PUBLISH { Record::Publish(self.publish()) } else { self.control(kind) })
+    }
+
+    /// Everything but messages, off their way.
+    #[cold]
+    #[inline(never)]
+    fn control(&mut self, kind: u8) -> Record<'a> {
+        match kind {
             INTEREST => {
                 self.take(1);
                 let sequence = self.u64();
@@ -255,7 +262,7 @@ impl<'a> Reader<'a> {
                 Record::Fence
             }
             other => unreachable!("a mesh record of kind {other} was never written"),
-        })
+        }
     }
 
     #[inline]
