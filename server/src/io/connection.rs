@@ -117,4 +117,8 @@ impl Connections {
     pub fn len(&self) -> usize {
         self.count
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
 }

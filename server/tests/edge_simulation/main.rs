@@ -15,7 +15,7 @@ use ending::Outcome;
 use ringbolt_server::sim::edge::Sabotage;
 use run::Run;
 
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 3000;
 
 /// Runs one seed. Returns what went wrong.
 fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Outcome, String> {

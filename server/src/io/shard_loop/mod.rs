@@ -155,7 +155,9 @@ impl<P: Platform> ShardLoop<P> {
         }
         let started = self.platform.now();
         let worked = self.turn(started)?;
-        if self.drained || self.orders.stop.load(Ordering::Relaxed) {
+        // A connection that was accepted, and whose peer is looked up, is yet to be told that it came too late.
+        let over = self.drained && self.connections.is_empty();
+        if over || self.orders.stop.load(Ordering::Relaxed) {
             self.publish_counters();
             return Ok(Step::Over(self.connections.len()));
         }
