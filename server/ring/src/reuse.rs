@@ -10,7 +10,8 @@ pub fn reuse_address(socket: &impl AsRawFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     let bytes = size_of_val(&on) as libc::socklen_t;
     let descriptor: RawFd = socket.as_raw_fd();
-    // SAFETY: reads one integer of this frame; the descriptor is open as long as `socket` is borrowed.
+    // SAFETY: the call reads one integer of this frame and writes to no memory of ours; a descriptor that is
+    // not open is an error.
     let set = unsafe {
         libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_REUSEADDR, (&raw const on).cast(), bytes)
     };

@@ -2,7 +2,7 @@
 
 use crate::play::{Play, connect_as, hpub, reply_in, user};
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::access::{Access, Link, LinkKind, Mapping, User};
+use ringbolt_shard::access::{Access, Link, LinkKind, Mapping, Permissions, Responses, Rule, Rules, User};
 use ringbolt_shard::metrics::Counter;
 
 const CONFIRM: &str = "Nats-Expected-Stream: ringbolt\r\n";
@@ -104,4 +104,49 @@ fn a_confirmation_finds_its_way_back_through_a_service() {
         assert_eq!(play.hear(ann).matches("\"seq\"").count(), 1);
         assert_eq!(play.hear(root).matches("\"seq\"").count(), 1);
     }
+}
+
+/// Settings are read again: rules are about groups' own names, a user without rules has no filters left, and
+/// what might be answered by a rule that is gone may not be any more.
+#[test]
+fn a_change_of_rules_counts_for_what_is_there_already() {
+    let ann = |subscribe: Option<Rules>, responses: Option<Responses>| {
+        let mut access = Access::default();
+        let rules = Permissions {
+            publish: Rules { allow: Some(Vec::new()), deny: Vec::new() },
+            subscribe: subscribe.clone().unwrap_or_default(),
+            responses,
+        };
+        access.add_user(User { permissions: subscribe.map(|_| rules), ..user("ann", 0, &[], &[]) });
+        access.add_user(User { permissions: None, ..user("root", 0, &[], &[]) });
+        access
+    };
+    let rule = |text: &str| Rule::parse(text).expect("a rule");
+    let group = Rules { allow: Some(vec![rule("jobs w"), rule("ask")]), deny: Vec::new() };
+    let secret = Rules { allow: None, deny: vec![rule("a.secret")] };
+    let responses = Responses { messages_max: None, nanos_max: None };
+    let again = |play: &mut Play, mut access: Access, before: &Access| {
+        access.succeed(before).expect("few");
+        play.change_access(&access);
+        access
+    };
+
+    let first = ann(Some(group.clone()), Some(responses));
+    let mut play = Play::with(&first, small_limits(1));
+    let client = play.nats_as(0, &connect_as("ann"), "SUB jobs w;ack;key=User 1\r\nSUB ask 2\r\n");
+    let root = play.nats_as(0, &connect_as("root"), "SUB in.> 1\r\nPUB ask in.x 1\r\nx\r\n");
+    assert!(play.hear(client).contains("MSG ask 2 in.x"));
+    let second = again(&mut play, ann(Some(group), None), &first);
+    assert_eq!(play.hear(client), "", "the group's own name is allowed as before");
+    play.say(client, b"PUB in.x 1\r\ny\r\n");
+    assert!(play.hear(client).contains("Permissions Violation for Publish to \"in.x\""));
+    assert_eq!(play.hear(root), "");
+
+    let third = again(&mut play, ann(Some(secret), None), &second);
+    play.say(client, b"SUB a.* 3\r\n");
+    play.say(root, b"PUB a.secret 1\r\n1\r\n");
+    assert_eq!(play.hear(client), "");
+    again(&mut play, ann(None, None), &third);
+    play.say(root, b"PUB a.secret 1\r\n2\r\n");
+    assert!(play.hear(client).contains("MSG a.secret 3 1"));
 }

@@ -3,7 +3,7 @@
 use super::client::Nature;
 use super::oracle;
 use super::run::{MILLISECOND, Run, is_proven};
-use ringbolt_server::sim::edge::Whim;
+use ringbolt_server::sim::edge::{DIALECTS, Whim};
 use ringbolt_shard::metrics::Counter;
 
 /// What the runs came to, to see that they reach what they are for.
@@ -123,6 +123,24 @@ impl Run {
         Ok(())
     }
 
+    /// Whatever was refused and failed before, who comes now is let in, by every listener.
+    fn check_still_served(&mut self) -> Result<(), String> {
+        let first = self.clients.len();
+        for shard in 0..self.server.shards() as u16 {
+            for dialect in DIALECTS {
+                self.greet(shard, dialect);
+            }
+        }
+        self.settle(1_000, 100)?;
+        for client in first..self.clients.len() {
+            if !self.clients[client].ready {
+                return Err(format!("client {client} came when all had left, and was not let in"));
+            }
+            self.leave(client);
+        }
+        self.settle(8_000, 100)
+    }
+
     fn everyone_leaves(&mut self) -> Result<(), String> {
         for client in 0..self.clients.len() {
             if !self.clients[client].gone {
@@ -130,6 +148,7 @@ impl Run {
             }
         }
         self.settle(8_000, 100)?;
+        self.check_still_served()?;
         let connections = self.server.connections();
         let sockets: usize =
             self.server.network.borrow().kernels.iter().map(|kernel| kernel.open_sockets()).sum();

@@ -239,6 +239,19 @@ impl Run {
         self.write(number);
     }
 
+    /// A client of everybody's account that keeps up comes and greets.
+    pub(super) fn greet(&mut self, shard: u16, dialect: Dialect) {
+        let wire = self.server.connect(shard, dialect);
+        let speaker = match dialect {
+            Dialect::Native => Speaker::Native(SimClient::default()),
+            Dialect::Nats => Speaker::Nats(NatsClient::default()),
+        };
+        let mut client = Client::new(wire, speaker, Nature::Healthy, 0, None);
+        client.hello();
+        self.clients.push(client);
+        self.write(self.clients.len() - 1);
+    }
+
     pub(super) fn write(&mut self, client: usize) {
         let bytes = self.clients[client].take_written();
         let mut network = self.server.network.borrow_mut();

@@ -5,6 +5,7 @@ use crate::links::Links;
 use crate::metrics::Counter;
 use crate::session::{Session, Stage};
 use crate::space::Space;
+use crate::work::own_name;
 use crate::{AccountId, ConnectionId, Effects, Nanos, Shard};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -157,6 +158,10 @@ impl Shard {
         session.keeps_replies = rule.is_some();
         session.watched = !session.echo || session.keeps_replies;
         if let Some(nats) = &mut session.nats {
+            if nats.user != Some(number) || rule.is_none() {
+                // What it might answer as somebody else, or by a rule that is gone, it may not any more.
+                nats.replies.open.clear();
+            }
             nats.user = Some(number);
             nats.replies.rule = rule;
             nats.permissions = permissions;
@@ -250,15 +255,20 @@ impl Shard {
     }
 
     fn drop_forbidden_subscriptions(&mut self, id: ConnectionId, effects: &mut Effects) {
-        let Some(permissions) = self.subscription_permissions(id) else { return };
+        let permissions = self.subscription_permissions(id);
         let Some(session) = self.delivery.sessions.get(id) else { return };
         for key in session.subscription_keys() {
             let Some(subscription) = self.delivery.subscriptions.get_mut(key) else { continue };
+            let Some(permissions) = &permissions else {
+                subscription.filter = None;
+                continue;
+            };
             let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
-            if permissions.may_subscribe(&pattern, group.as_deref()) {
+            // Rules are about the name that stands before a group's options.
+            if permissions.may_subscribe(&pattern, group.as_deref().map(own_name)) {
                 let wild =
                     Pattern::relaxed(pattern.as_bytes()).is_ok_and(|pattern| permissions.filters(pattern));
-                subscription.filter = wild.then(|| Rc::clone(&permissions));
+                subscription.filter = wild.then(|| Rc::clone(permissions));
             } else {
                 let group = group.as_ref().map(|name| name.as_bytes());
                 self.refuse_subscription_to(id, pattern.as_bytes(), group, effects);

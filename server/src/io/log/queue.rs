@@ -128,7 +128,8 @@ impl Queue {
         state.lines_waiting.fetch_add(1, Ordering::AcqRel);
         let full = state.bytes_waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > BYTES_MAX;
         if full || self.lines.try_send(line).is_err() {
-            state.dropped.fetch_add(1, Ordering::Relaxed);
+            // No bytes are no line: the order to open the file anew stands without it.
+            state.dropped.fetch_add(u64::from(bytes > 0), Ordering::Relaxed);
             state.done_with(bytes);
         }
     }

@@ -71,9 +71,12 @@ impl<P: Platform> ShardLoop<P> {
     ) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         let id = connection.id;
-        connection.counted = dialect == Dialect::Nats;
         let nonce = self.platform.nonce();
-        let refused = dialect == Dialect::Nats && !self.count_in();
+        let counted = dialect == Dialect::Nats && self.count_in();
+        let refused = dialect == Dialect::Nats && !counted;
+        if let Some(connection) = self.connections.at(slot) {
+            connection.counted = counted;
+        }
         self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, refused }))?;
         self.arm(slot)
     }
@@ -81,7 +84,12 @@ impl<P: Platform> ShardLoop<P> {
     /// Counts a NATS client. Returns whether there was room for it.
     fn count_in(&self) -> bool {
         let before = self.orders.nats_connections.fetch_add(1, Ordering::Relaxed);
-        before < self.nats_connections_max
+        let room = before < self.nats_connections_max;
+        if !room {
+            // Who is refused takes nobody's place until it has read so.
+            self.orders.nats_connections.fetch_sub(1, Ordering::Relaxed);
+        }
+        room
     }
 
     fn received(

@@ -155,7 +155,7 @@ impl<P: Platform> ShardLoop<P> {
         }
         let started = self.platform.now();
         let worked = self.turn(started)?;
-        // A connection that was accepted, and whose peer is looked up, is yet to be told that it came too late.
+        // A connection that was accepted while its peer is looked up is yet to be told that it came too late.
         let over = self.drained && self.connections.is_empty();
         if over || self.orders.stop.load(Ordering::Relaxed) {
             self.publish_counters();
@@ -185,7 +185,8 @@ impl<P: Platform> ShardLoop<P> {
     /// One turn over everything that is there. Returns whether there was anything.
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
         self.turns += 1;
-        // What another shard was told before it sent a batch is told here before the batch is taken.
+        // A connection that was accepted while its peer is looked up is yet to be told that it is too late.
+        // what happens where they are not.
         self.obey(now)?;
         let mut worked = self.completions(now)?;
         worked |= self.inbound(now)?;
