@@ -12,7 +12,6 @@ pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
-use crate::io::platform::Offload;
 use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
 use ringbolt_shard::access::{Access, Verification};
 use ringbolt_shard::limits::Limits;
@@ -223,15 +222,5 @@ impl Server {
     /// Connections that the loops know, whatever their shards do.
     pub fn connections(&self) -> usize {
         self.seats.iter().filter_map(|seat| seat.shard_loop.as_ref()).map(ShardLoop::connections).sum()
-    }
-
-    /// Proofs that nobody has decided.
-    pub fn unverified(&self) -> usize {
-        self.seats.iter().map(|seat| seat.offload.waiting.borrow().len()).sum()
-    }
-
-    /// Whether outcomes of proofs were not heard yet.
-    pub fn is_verifying(&self) -> bool {
-        self.unverified() > 0 || self.seats.iter().any(|seat| seat.offload.is_ready())
     }
 }

@@ -17,7 +17,6 @@ pub struct Buffer(pub(super) Vec<u8>);
 /// One client's connection, seen from the client.
 #[derive(Debug, Default)]
 pub struct Wire {
-    shard: ShardId,
     to_server: VecDeque<u8>,
     pub(super) to_client: VecDeque<u8>,
     /// The client sends no more.
@@ -200,7 +199,7 @@ impl Network {
     pub fn connect(&mut self, shard: ShardId, listener: u32) -> usize {
         let wire = self.wires.len();
         let listener = &mut self.kernels[usize::from(shard)].listeners[listener as usize];
-        self.wires.push(Wire { shard, server_ended: !listener.open, ..Wire::default() });
+        self.wires.push(Wire { server_ended: !listener.open, ..Wire::default() });
         if listener.open {
             listener.backlog.push_back(wire);
         }
@@ -406,10 +405,6 @@ impl Network {
             Some(Socket { wire, receiving: None, sending: None, shut_reads: false, shut_writes: false });
         let outcome = AcceptOutcome::Connection(Slot(slot as u32));
         kernel.completions.push_back(Completion::Accepted { listener, outcome, armed });
-    }
-
-    pub fn shard_of(&self, wire: usize) -> ShardId {
-        self.wires[wire].shard
     }
 }
 
