@@ -2,7 +2,7 @@
 //! batches arrive in the order a test chooses.
 
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::access::{Access, Credential, Secret, User};
+use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId};
@@ -281,13 +281,13 @@ fn who_changes_while_a_proof_is_checked_is_not_let_in_as_another() {
     pair.access = with_bcrypt(&pair.access, &[("ann", "A")]);
     pair.obey(0);
     let [ann, eve] = ["ann", "ann"].map(|name| pair.connect(0, name, "SUB > 1\r\nPING\r\n"));
-    pair.handle(0, Event::Verified(id_of(ann), true));
+    pair.handle(0, Event::Verified(id_of(ann), Verdict::Proven));
     pair.exchange();
     assert_eq!(pair.heard(ann), "PONG\r\n");
     // The place of ann among the users is another's now.
     pair.access = with_bcrypt(&pair.access, &[("bob", "B")]);
     pair.obey(0);
-    pair.handle(0, Event::Verified(id_of(eve), true));
+    pair.handle(0, Event::Verified(id_of(eve), Verdict::Proven));
     assert!(pair.heard(eve).contains("Authorization Violation"));
     assert_eq!(pair.closed, [ann, eve]);
 }

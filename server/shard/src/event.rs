@@ -2,11 +2,12 @@
 
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
-use crate::access::{Access, Verification};
+use crate::access::{Access, Verdict, Verification};
 use crate::limits::Limits;
 use core::net::SocketAddr;
 
-/// The only way in.
+/// The only way in. Events are plain data, so that they can be recorded and replayed; what an event is
+/// answered is in the [`Effects`].
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The edge accepted a connection.
@@ -14,7 +15,7 @@ pub enum Event<'a> {
     /// Bytes of a connection, in order, cut anywhere.
     Bytes(ConnectionId, &'a [u8]),
     /// The outcome of a verification that was asked for.
-    Verified(ConnectionId, bool),
+    Verified(ConnectionId, Verdict),
     /// The segments last taken from this connection's outbox have left.
     Sent(ConnectionId),
     /// The edge has let go of the connection; its slot may come back under a new generation.
@@ -28,10 +29,11 @@ pub enum Event<'a> {
     /// Who may connect from now on, and the limits; clients that no longer may are closed. Only those of
     /// [`Limits::take_over`] change.
     Settings(&'a Access, &'a Limits),
-    /// Publish dead letters anew as they were, the one of that number or all; says how many were taken.
-    ReplayLetters(Option<u64>, &'a mut u64),
-    /// Forget dead letters likewise; says how many there were.
-    PurgeLetters(Option<u64>, &'a mut u64),
+    /// Publish dead letters anew as they were, the one of that number or all. [`Effects::letters`] counts
+    /// those that were taken.
+    ReplayLetters(Option<u64>),
+    /// Forget dead letters likewise. [`Effects::letters`] counts those that were there.
+    PurgeLetters(Option<u64>),
     /// Tell the clients to leave, close them little by little, and stop when all are gone.
     LameDuck,
     /// Refuse new work, deliver what was accepted, then close.
@@ -53,12 +55,18 @@ pub struct Opening {
     pub peer: Option<SocketAddr>,
     /// What nobody can guess, for a client to sign.
     pub nonce: u128,
-    /// The server as a whole has no room for it.
-    pub refused: bool,
+    pub room: Room,
+}
+
+/// Whether the server as a whole can hold one more connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    Free,
+    Full,
 }
 
 impl Opening {
-    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0, refused: false };
+    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0, room: Room::Free };
 }
 
 /// Who ended a connection, as the edge saw it.
@@ -93,6 +101,8 @@ pub struct Effects {
     pub verify: Vec<(ConnectionId, Verification)>,
     /// Links that turned from idle to ready: take a batch at the end of the turn.
     pub mesh: Vec<ShardId>,
+    /// Dead letters that were replayed or purged, if the event asked for that.
+    pub letters: Option<u64>,
     /// Every connection is gone and nothing more can arrive: the shard may stop.
     pub drained: bool,
 }
@@ -105,6 +115,7 @@ impl Effects {
             && self.close.is_empty()
             && self.verify.is_empty()
             && self.mesh.is_empty()
+            && self.letters.is_none()
             && !self.drained
     }
 
@@ -115,6 +126,7 @@ impl Effects {
         self.close.clear();
         self.verify.clear();
         self.mesh.clear();
+        self.letters = None;
         self.drained = false;
     }
 }

@@ -35,7 +35,7 @@ mod reserved;
 mod runs;
 mod subscriptions;
 
-pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
+pub use event::{Close, Departure, Dialect, Effects, Event, Opening, Room};
 pub use identity::{AccountId, ConnectionId, HashSeed, Nanos, PublisherId, ShardId};
 
 use crate::access::{Access, Permissions};
@@ -150,7 +150,7 @@ impl Shard {
                 self.receive(now, id, bytes, effects);
                 self.look_at_memory(effects);
             }
-            Event::Verified(id, proven) => self.verified(id, proven, effects),
+            Event::Verified(id, verdict) => self.verified(id, verdict, effects),
             Event::Sent(id) => self.sent(id, effects),
             Event::Mesh(from, batch) => {
                 self.receive_batch(now, from, batch, effects);
@@ -167,8 +167,8 @@ impl Shard {
                 self.change_limits(limits, effects);
                 self.change_access(access, effects);
             }
-            Event::ReplayLetters(one, count) => *count = self.replay_letters(one, effects),
-            Event::PurgeLetters(one, count) => *count = self.purge_letters(one),
+            Event::ReplayLetters(one) => effects.letters = Some(self.replay_letters(one, effects)),
+            Event::PurgeLetters(one) => effects.letters = Some(self.purge_letters(one)),
             Event::LameDuck => self.begin_leaving(now, effects),
             Event::Drain => self.begin_drain(effects),
         }
@@ -226,7 +226,7 @@ impl Shard {
 
     fn open(&mut self, now: Nanos, id: ConnectionId, opening: &Opening, effects: &mut Effects) {
         let limits = &self.delivery.limits;
-        let full = opening.refused || self.delivery.sessions.len() >= limits.connections_max;
+        let full = opening.room == Room::Full || self.delivery.sessions.len() >= limits.connections_max;
         let lenient = is_lenient(limits.slow_consumer);
         let session = match opening.dialect {
             Dialect::Native => Session::new(id, now, lenient),

@@ -2,7 +2,7 @@
 //! slow work, a clock. The loop is compiled for each platform: for Linux here, for the simulator in `sim`.
 
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
-use ringbolt_shard::access::Verification;
+use ringbolt_shard::access::{Verdict, Verification};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::io;
@@ -87,5 +87,5 @@ pub trait Offload {
     fn ask(&self, id: ConnectionId, verification: Verification) -> bool;
     /// Whether outcomes may be there.
     fn is_ready(&self) -> bool;
-    fn outcome(&self) -> Option<(ConnectionId, bool)>;
+    fn outcome(&self) -> Option<(ConnectionId, Verdict)>;
 }

@@ -5,7 +5,7 @@ use super::mesh::Beds;
 use super::platform::Offload;
 use nkeys::KeyPair;
 use ringbolt_ring::Doorbell;
-use ringbolt_shard::access::Verification;
+use ringbolt_shard::access::{Verdict, Verification};
 use ringbolt_shard::{ConnectionId, ShardId};
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Request {
 pub struct Verifier {
     shard: ShardId,
     requests: SyncSender<Request>,
-    outcomes: Receiver<(ConnectionId, bool)>,
+    outcomes: Receiver<(ConnectionId, Verdict)>,
     /// Outcomes may be there.
     ready: Arc<AtomicBool>,
 }
@@ -46,9 +46,10 @@ pub fn start(beds: &Beds<Doorbell>) -> io::Result<Vec<Verifier>> {
     std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
         for request in waiting {
             let proven = is_proven(&request.verification);
+            let verdict = if proven { Verdict::Proven } else { Verdict::Unproven };
             let (outcome, ready) = &answers[usize::from(request.shard)];
             // A shard that has stopped asks no more.
-            let _ = outcome.send((request.id, proven));
+            let _ = outcome.send((request.id, verdict));
             ready.store(true, Ordering::Release);
             beds[usize::from(request.shard)].wake();
         }
@@ -65,7 +66,7 @@ impl Offload for Verifier {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn outcome(&self) -> Option<(ConnectionId, bool)> {
+    fn outcome(&self) -> Option<(ConnectionId, Verdict)> {
         self.ready.store(false, Ordering::Relaxed);
         let outcome = self.outcomes.try_recv().ok()?;
         // There may be more.

@@ -127,9 +127,10 @@ impl Play {
     pub fn replay(&mut self) -> u64 {
         let mut count = 0;
         for shard in 0..self.shards.len() as ShardId {
-            let mut own = 0;
-            self.handle(shard, Event::ReplayLetters(None, &mut own));
-            count += own;
+            let mut effects = Effects::default();
+            self.shards[usize::from(shard)].handle(self.now, Event::ReplayLetters(None), &mut effects);
+            count += effects.letters.take().expect("an answer");
+            self.apply(shard, effects);
         }
         count
     }

@@ -2,7 +2,7 @@
 
 use super::client::Nature;
 use super::oracle;
-use super::run::{MILLISECOND, Run, is_proven};
+use super::run::{MILLISECOND, Run, judge};
 use ringbolt_server::sim::edge::{DIALECTS, Whim};
 use ringbolt_shard::metrics::Counter;
 
@@ -66,7 +66,7 @@ impl Run {
                 moved = true;
             }
             moved |= self.server.hear_bell(shard);
-            moved |= self.server.verify(shard, is_proven);
+            moved |= self.server.verify(shard, judge);
             moved |= self.server.run(shard);
         }
         self.server.pass(1_000);

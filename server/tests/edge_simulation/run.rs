@@ -10,7 +10,7 @@ use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::Dialect;
-use ringbolt_shard::access::{Access, Credential, Secret, User, Verification};
+use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::random::Random;
 
@@ -150,7 +150,7 @@ impl Run {
                 }
             }
             82..86 => drop(self.server.hear_bell(shard)),
-            86..89 => drop(self.server.verify(shard, is_proven)),
+            86..89 => drop(self.server.verify(shard, judge)),
             89..97 => {
                 let nanos = u64::from(self.random.below(200_000));
                 self.server.pass(nanos);
@@ -451,6 +451,9 @@ fn access_of(accounts: &[(&'static str, usize)]) -> Access {
 }
 
 /// The simulated hash of a password is the password.
-pub(super) fn is_proven(verification: &Verification) -> bool {
-    matches!(verification, Verification::Bcrypt { hash, secret } if hash == secret)
+pub(super) fn judge(verification: &Verification) -> Verdict {
+    match verification {
+        Verification::Bcrypt { hash, secret } if hash == secret => Verdict::Proven,
+        _ => Verdict::Unproven,
+    }
 }

@@ -112,6 +112,13 @@ pub enum Verification {
     Signature { public_key: String, nonce: String, signature: String },
 }
 
+/// What a verification found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Proven,
+    Unproven,
+}
+
 impl std::fmt::Debug for Verification {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {

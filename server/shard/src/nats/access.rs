@@ -1,6 +1,6 @@
 //! Who a NATS client is, and what it may do.
 
-use crate::access::{Access, Claim, Permissions, Responses};
+use crate::access::{Access, Claim, Permissions, Responses, Verdict};
 use crate::links::Links;
 use crate::metrics::Counter;
 use crate::session::{Session, Stage};
@@ -117,13 +117,13 @@ impl Shard {
         }
     }
 
-    pub(crate) fn verified(&mut self, id: ConnectionId, proven: bool, effects: &mut Effects) {
+    pub(crate) fn verified(&mut self, id: ConnectionId, verdict: Verdict, effects: &mut Effects) {
         let Some(session) = self.delivery.sessions.get(id) else { return };
         if session.stage != Stage::Verifying {
             return;
         }
         self.delivery.let_go(id, effects);
-        let claimed = self.claimed_user(id).filter(|_| proven);
+        let claimed = self.claimed_user(id).filter(|_| verdict == Verdict::Proven);
         // The user may have changed while it was verified.
         if !claimed.is_some_and(|user| self.become_user(id, user, effects)) {
             return self.authorization_violation(id, effects);

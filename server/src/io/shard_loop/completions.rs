@@ -6,7 +6,7 @@ use crate::io::platform::{Platform, Ring};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
 use ringbolt_shard::delivery::Segment;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening};
+use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening, Room};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -73,11 +73,11 @@ impl<P: Platform> ShardLoop<P> {
         let id = connection.id;
         let nonce = self.platform.nonce();
         let counted = dialect == Dialect::Nats && self.count_in();
-        let refused = dialect == Dialect::Nats && !counted;
+        let room = if dialect == Dialect::Nats && !counted { Room::Full } else { Room::Free };
         if let Some(connection) = self.connections.at(slot) {
             connection.counted = counted;
         }
-        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, refused }))?;
+        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, room }))?;
         self.arm(slot)
     }
 

@@ -19,6 +19,7 @@ use super::platform::{Mesh, Offload, Platform, Ring};
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use ringbolt_ring::{Chunk, Wait};
+use ringbolt_shard::access::Verdict;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use std::collections::VecDeque;
@@ -224,11 +225,11 @@ impl<P: Platform> ShardLoop<P> {
 
     fn verified(&mut self, now: Nanos) -> io::Result<()> {
         while let Some(id) = self.unproven.pop() {
-            self.handle(now, Event::Verified(id, false))?;
+            self.handle(now, Event::Verified(id, Verdict::Unproven))?;
         }
         if self.offload.is_ready() {
-            while let Some((id, proven)) = self.offload.outcome() {
-                self.handle(now, Event::Verified(id, proven))?;
+            while let Some((id, verdict)) = self.offload.outcome() {
+                self.handle(now, Event::Verified(id, verdict))?;
             }
         }
         Ok(())

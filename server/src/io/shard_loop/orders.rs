@@ -135,18 +135,22 @@ impl<P: Platform> ShardLoop<P> {
                     let _ = answer.send(self.shard.letters(from, most, contents));
                 }
                 Inquiry::Replay { one, answer } => {
-                    let mut count = 0;
-                    self.handle(now, Event::ReplayLetters(one, &mut count))?;
-                    let _ = answer.send(count);
+                    let _ = answer.send(self.count_letters(now, Event::ReplayLetters(one))?);
                 }
                 Inquiry::Purge { one, answer } => {
-                    let mut count = 0;
-                    self.handle(now, Event::PurgeLetters(one, &mut count))?;
-                    let _ = answer.send(count);
+                    let _ = answer.send(self.count_letters(now, Event::PurgeLetters(one))?);
                 }
             }
         }
         Ok(())
+    }
+
+    /// How many dead letters the event was about.
+    fn count_letters(&mut self, now: Nanos, event: Event<'_>) -> io::Result<u64> {
+        self.shard.handle(now, event, &mut self.effects);
+        let count = self.effects.letters.take().unwrap_or_default();
+        self.apply(now)?;
+        Ok(count)
     }
 
     fn stop_accepting(&mut self) -> io::Result<()> {

@@ -13,7 +13,7 @@ pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
 use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
-use ringbolt_shard::access::{Access, Verification};
+use ringbolt_shard::access::{Access, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId};
@@ -159,10 +159,10 @@ impl Server {
     }
 
     /// One proof of a shard's is decided. Returns whether there was one.
-    pub fn verify(&mut self, shard: usize, is_proven: impl Fn(&Verification) -> bool) -> bool {
+    pub fn verify(&mut self, shard: usize, judge: impl Fn(&Verification) -> Verdict) -> bool {
         let offload = &self.seats[shard].offload;
         let Some((id, verification)) = offload.waiting.borrow_mut().pop_front() else { return false };
-        offload.outcomes.borrow_mut().push_back((id, is_proven(&verification)));
+        offload.outcomes.borrow_mut().push_back((id, judge(&verification)));
         self.beds[shard].wake();
         true
     }

@@ -4,7 +4,7 @@ use super::network::{Buffer, Kernel, Network, Sides};
 use crate::io::mesh::{Bell, MeshEnds};
 use crate::io::platform::{Mesh, Offload, Platform, Ring};
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
-use ringbolt_shard::access::Verification;
+use ringbolt_shard::access::{Verdict, Verification};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::cell::{Cell, RefCell, RefMut};
@@ -245,7 +245,7 @@ impl Mesh for SimMesh {
 #[derive(Clone, Debug, Default)]
 pub struct SimOffload {
     pub(super) waiting: Rc<RefCell<VecDeque<(ConnectionId, Verification)>>>,
-    pub(super) outcomes: Rc<RefCell<VecDeque<(ConnectionId, bool)>>>,
+    pub(super) outcomes: Rc<RefCell<VecDeque<(ConnectionId, Verdict)>>>,
 }
 
 impl Offload for SimOffload {
@@ -258,7 +258,7 @@ impl Offload for SimOffload {
         !self.outcomes.borrow().is_empty()
     }
 
-    fn outcome(&self) -> Option<(ConnectionId, bool)> {
+    fn outcome(&self) -> Option<(ConnectionId, Verdict)> {
         self.outcomes.borrow_mut().pop_front()
     }
 }
