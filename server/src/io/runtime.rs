@@ -72,7 +72,9 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let identity = identity(config, &seeds, &server_id, bound.nats);
     let inquirer = Inquirer { orders: Arc::clone(&orders), beds: Arc::clone(&beds) };
     let facts = facts(config, limits, &identity);
-    let admin_state = Arc::new(AdminState::new(counters.clone(), facts, Some(Box::new(inquirer))));
+    let inquirer = Some(Box::new(inquirer) as Box<dyn Inquire>);
+    let admin_state = AdminState::new(counters.clone(), facts, &config.access, limits, inquirer);
+    let admin_state = Arc::new(admin_state);
     let admin = match config.admin {
         None => None,
         Some(address) => Some(
@@ -294,16 +296,7 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         port,
         monitor_host: config.admin.map(|address| address.ip().to_string()).unwrap_or_default(),
         monitor_port: config.admin.map_or(0, |address| address.port()),
-        auth_required: config.access.required(),
         cores: limits.shards,
-        connections_max: limits.nats_connections_max,
-        payload_bytes_max: limits.payload_bytes_max,
-        control_line_bytes_max: limits.control_line_bytes_max,
-        outbox_bytes_max: limits.outbox_bytes_max,
-        ping_interval_nanos: limits.ping_interval_nanos,
-        ping_outstanding_max: limits.ping_outstanding_max,
-        write_deadline_nanos: limits.send_stall_nanos_max,
-        auth_timeout_nanos: limits.hello_timeout_nanos,
         hosts: Hosts::new(&config.admin_hosts),
     }
 }
