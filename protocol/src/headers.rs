@@ -6,6 +6,7 @@
 
 use crate::command::{Compression, Flags, Priority};
 use crate::decimal;
+use memchr::{memchr, memchr_iter};
 use std::borrow::Cow;
 
 /// How a block begins.
@@ -46,8 +47,8 @@ pub const ERROR: &str = "Ringbolt-Error";
 
 /// Headers that the server alone writes: what a client says in them is taken out.
 const OWNED: [&str; 9] = [DELIVERIES, REPLY, SUBJECT, REASON, CLASS, ACCEPTED, DELIVERED, ERROR, GATHERED];
-/// How each of them begins.
-const OWNED_PREFIX: &[u8] = b"ringbolt-";
+/// How each of them begins, before its first dash.
+const OWNED_WORD: &[u8] = b"ringbolt";
 
 const PRIORITIES: [(&str, Priority); 5] = [
     ("normal", Priority::Normal),
@@ -73,8 +74,11 @@ pub fn find<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// The block without the headers that the server alone writes, if it has some. They are known in capitals or
 /// not, and behind whatever some reader takes for the end of a line.
 pub fn without_owned(block: &[u8]) -> Option<Vec<u8>> {
-    let mut words = block.windows(OWNED_PREFIX.len());
-    if !words.any(|word| word.eq_ignore_ascii_case(OWNED_PREFIX)) {
+    let begins_owned = |dash: usize| {
+        let word = dash.checked_sub(OWNED_WORD.len()).map(|start| &block[start..dash]);
+        word.is_some_and(|word| word.eq_ignore_ascii_case(OWNED_WORD))
+    };
+    if !memchr_iter(b'-', block).any(begins_owned) {
         return None;
     }
     let ends_line = |byte: &u8| matches!(byte, b'\n' | 0x0b..=0x0d | 0x1c..=0x1e);
@@ -95,18 +99,58 @@ pub fn without_owned(block: &[u8]) -> Option<Vec<u8>> {
     (kept.len() < block.len()).then_some(kept)
 }
 
-/// What the server's own headers say. What they do not say, or wrongly, is as if it were not there.
-pub fn read(block: &[u8]) -> (Flags, u64) {
-    fn value<T: Copy>(block: &[u8], name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let text = find(block, name)?;
-        choices.iter().find(|(choice, _)| choice.as_bytes() == text).map(|&(_, value)| value)
+/// The headers of a block that mean something to the server, each as it stands there first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ServerHeaders<'a> {
+    /// Lane and compression. What is not said, or wrongly, is as if it were not there; likewise below.
+    pub flags: Flags,
+    pub correlation_id: u64,
+    pub deadline: Option<&'a [u8]>,
+    pub message_id: Option<&'a [u8]>,
+    pub expected_stream: Option<&'a [u8]>,
+    pub unroutable: Option<&'a [u8]>,
+    pub gather: Option<&'a [u8]>,
+}
+
+impl<'a> ServerHeaders<'a> {
+    /// Reads a block once, whatever it holds.
+    pub fn read(block: &'a [u8]) -> ServerHeaders<'a> {
+        let mut said = ServerHeaders::default();
+        let (mut priority, mut compression, mut correlation_id) = (None, None, None);
+        let mut ends = memchr_iter(b'\n', block).peekable();
+        while let Some(end) = ends.next() {
+            let line = &block[end + 1..ends.peek().copied().unwrap_or(block.len())];
+            // All of them begin with one of two letters.
+            if !matches!(line.first(), Some(b'R' | b'N')) {
+                continue;
+            }
+            let Some(colon) = memchr(b':', line) else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let place = match std::str::from_utf8(name) {
+                Ok(PRIORITY) => &mut priority,
+                Ok(COMPRESSION) => &mut compression,
+                Ok(CORRELATION_ID) => &mut correlation_id,
+                Ok(DEADLINE) => &mut said.deadline,
+                Ok(MESSAGE_ID) => &mut said.message_id,
+                Ok(EXPECTED_STREAM) => &mut said.expected_stream,
+                Ok(UNROUTABLE) => &mut said.unroutable,
+                Ok(GATHER) => &mut said.gather,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        said.flags = Flags::new(
+            priority.and_then(|text| choice(text, &PRIORITIES)).unwrap_or(Priority::Normal),
+            compression.and_then(|text| choice(text, &COMPRESSIONS)).unwrap_or(Compression::None),
+        );
+        let digits = correlation_id.and_then(|text| decimal::parse(text, CORRELATION_DIGITS_MAX));
+        said.correlation_id = digits.unwrap_or_default();
+        said
     }
-    let priority = value(block, PRIORITY, &PRIORITIES).unwrap_or(Priority::Normal);
-    let compression = value(block, COMPRESSION, &COMPRESSIONS).unwrap_or(Compression::None);
-    let correlation_id = find(block, CORRELATION_ID)
-        .and_then(|text| decimal::parse(text, CORRELATION_DIGITS_MAX))
-        .unwrap_or_default();
-    (Flags::new(priority, compression), correlation_id)
+}
+
+fn choice<T: Copy>(text: &[u8], choices: &[(&str, T)]) -> Option<T> {
+    choices.iter().find(|(choice, _)| choice.as_bytes() == text).map(|&(_, value)| value)
 }
 
 /// Whether a message has anything to say in headers.
@@ -190,9 +234,45 @@ mod tests {
             "NATS/1.0\r\nRingbolt-Priority: background\r\nRingbolt-Compression: zstd\r\n\
              Ringbolt-Correlation-Id: 42\r\nTrace: a b\r\n\r\n"
         );
-        assert_eq!(read(&block), (flags, 42));
+        let said = ServerHeaders::read(&block);
+        assert_eq!((said.flags, said.correlation_id), (flags, 42));
         assert_eq!(find(&block, "Trace"), Some(&b"a b"[..]));
         assert_eq!(find(&block, "Tra"), None);
+    }
+
+    #[test]
+    fn a_block_read_once_says_what_each_search_by_name_finds() {
+        let lines = [
+            "Nats-Msg-Id: one",
+            "Nats-Msg-Id: two",
+            "Nats-Msg-Ida: three",
+            "nats-msg-id: four",
+            " Ringbolt-Gather: 5",
+            "Ringbolt-Gather:6 ",
+            "Ringbolt-Deadline",
+            "Ringbolt-Deadline: 7:8",
+            "Ringbolt-Unroutable:dead-letter",
+            "Nats-Expected-Stream: \tringbolt\t",
+            "Nats",
+            "R\u{e9}",
+            "",
+        ];
+        // Every pair in both orders, with both ends of a line, whole and cut anywhere.
+        for (first, second) in lines.iter().flat_map(|first| lines.iter().map(move |second| (first, second)))
+        {
+            for end in ["\r\n", "\n"] {
+                let block = format!("NATS/1.0{end}{first}{end}{second}{end}{end}");
+                for cut in 0..=block.len() {
+                    let block = &block.as_bytes()[..cut];
+                    let said = ServerHeaders::read(block);
+                    let found = [DEADLINE, MESSAGE_ID, EXPECTED_STREAM, UNROUTABLE, GATHER]
+                        .map(|name| find(block, name));
+                    let read =
+                        [said.deadline, said.message_id, said.expected_stream, said.unroutable, said.gather];
+                    assert_eq!(read, found, "{}", String::from_utf8_lossy(block));
+                }
+            }
+        }
     }
 
     #[test]
@@ -270,7 +350,7 @@ mod tests {
     #[test]
     fn nonsense_in_a_block_means_nothing() {
         for block in ["", "NATS/1.0", "abcdef", "NATS/1.0\r\nRingbolt-Priority: soon\r\n\r\n", "\n\n:\n"] {
-            assert_eq!(read(block.as_bytes()), (Flags::default(), 0), "{block}");
+            assert_eq!(ServerHeaders::read(block.as_bytes()), ServerHeaders::default(), "{block}");
         }
         assert!(!needed(Flags(Flags::INTERNED | Flags::REPLY), 0));
         assert!(needed(Flags::new(Priority::High, Compression::None), 0) && needed(Flags::default(), 1));

@@ -96,7 +96,7 @@ impl Pair {
         let (mut effects, mut segments) = (Effects::default(), Vec::new());
         core.handle(Nanos(1), event, &mut effects);
         loop {
-            self.closed.extend(effects.close.drain(..).map(|(id, _)| id.slot as usize));
+            self.closed.extend(effects.close.drain(..).map(|(id, ..)| id.slot as usize));
             let mut more = Effects::default();
             if let Some(to) = effects.mesh.pop() {
                 let batches = std::iter::from_fn(|| core.take_batch(to));

@@ -225,7 +225,7 @@ impl Play {
         let before = self.sent.len();
         segments.iter().for_each(|segment| self.sent.extend_from_slice(segment.bytes()));
         assert_eq!(self.sent.len() - before, bytes);
-        segments.into_iter().for_each(|segment| segment.give_back(&mut self.pool));
+        segments.into_iter().for_each(|segment| self.pool.give_segment(segment));
         let _more = self.outbox.sent(&mut self.pool);
     }
 

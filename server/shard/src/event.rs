@@ -3,6 +3,7 @@
 use super::identity::{ConnectionId, ShardId};
 use super::mesh::MeshBatch;
 use crate::access::{Access, Verdict, Verification};
+use crate::closing::CloseReason;
 use crate::limits::Limits;
 use core::net::SocketAddr;
 
@@ -96,7 +97,8 @@ pub struct Effects {
     pub pause: Vec<ConnectionId>,
     /// Receive from these again.
     pub resume: Vec<ConnectionId>,
-    pub close: Vec<(ConnectionId, Close)>,
+    /// Which to end, how, and why.
+    pub close: Vec<(ConnectionId, Close, CloseReason)>,
     /// Proofs to check on another thread; each is answered by [`Event::Verified`].
     pub verify: Vec<(ConnectionId, Verification)>,
     /// Links that turned from idle to ready: take a batch at the end of the turn.

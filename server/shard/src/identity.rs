@@ -15,11 +15,19 @@ impl Nanos {
     }
 }
 
+/// How often the edge should send [`crate::Event::Tick`].
+pub const TICK_NANOS: u64 = 100_000_000;
+
 /// A connection of one shard. The slot is re-used; the generation tells the uses apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId {
     pub slot: u32,
     pub generation: u32,
+}
+
+impl ConnectionId {
+    /// Names no connection: the server itself, where it publishes.
+    pub const NOBODY: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
 }
 
 /// A connection anywhere on this server.

@@ -16,6 +16,11 @@ pub enum SlowConsumerPolicy {
 }
 
 impl SlowConsumerPolicy {
+    /// Whether a connection that asks for it is not cut for being slow.
+    pub fn is_lenient(self) -> bool {
+        matches!(self, SlowConsumerPolicy::DropOldest | SlowConsumerPolicy::DropNewest)
+    }
+
     pub const NAMES: &'static [(&'static str, SlowConsumerPolicy)] = &[
         ("disconnect", SlowConsumerPolicy::Disconnect),
         ("drop-oldest", SlowConsumerPolicy::DropOldest),

@@ -5,17 +5,13 @@
 //! request that was answered, or asked for nothing of this, is not kept. Nobody but the requester misses a
 //! reply or is told how many there were: what others are subscribed to is no business of its headers.
 
-use super::identity::{AccountId, ConnectionId, HashSeed, Nanos};
-use super::metrics::Counter;
-use super::router::subjects::SubjectId;
-use super::{Effects, Shard};
-use crate::delivery::{Message, deadline};
-use crate::mesh::batch::MeshPayload;
-use crate::work::EMPTY;
+use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
+use crate::message::Publication;
+use crate::metrics::Counter;
+use crate::outcome::{Gathered, Outcome};
+use crate::turn::Turn;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use ringbolt_protocol::command::Publish;
-use ringbolt_protocol::headers;
 use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -43,9 +39,6 @@ struct Request {
     over: bool,
 }
 
-/// A request that gathers no more: whose it is, its key, and the replies it got.
-type Gathered = (ConnectionId, Key, u32);
-
 #[derive(Debug)]
 pub struct Requests {
     open: HashMap<Key, Request, FixedState>,
@@ -54,7 +47,6 @@ pub struct Requests {
     subjects: HashMap<u64, u32, FixedState>,
     /// By when something is to be done about them.
     due: BTreeSet<(Nanos, Key)>,
-    gathered: Vec<Gathered>,
     state: FixedState,
 }
 
@@ -67,7 +59,6 @@ impl Requests {
             subjects: HashMap::with_hasher(state.clone()),
             state,
             due: BTreeSet::new(),
-            gathered: Vec::new(),
         }
     }
 
@@ -116,40 +107,81 @@ impl Requests {
         }
     }
 
-    /// A reply arrived. Returns the requester if it does not want it any more.
-    fn late(&mut self, key: &Key, now: Nanos) -> Option<ConnectionId> {
+    /// Looks after the replies to a request that asks for it by its headers, from now on.
+    #[cold]
+    pub fn watch_asked(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) {
+        let marks = publication.marks;
+        let reply = publication.reply.and_then(|reply| Subject::relaxed(reply).ok());
+        let (Some(reply), true) = (reply, marks.deadline.is_some() || marks.gather > 0) else { return };
+        let deadline = marks.deadline.unwrap_or(Nanos(turn.now.0.saturating_add(GATHER_NANOS_MAX)));
+        let key = (publication.account, Box::from(reply.as_str()), publication.correlation_id);
+        if !self.watch(key, publication.publisher.connection, deadline, marks.gather.min(GATHER_MAX)) {
+            turn.counters.add(Counter::RequestsUnwatched, 1);
+        }
+    }
+
+    /// A message arrived on a subject that is looked after. Returns the requester if it is a reply that the
+    /// requester does not want any more.
+    #[cold]
+    pub fn late(
+        &mut self,
+        account: AccountId,
+        subject: &str,
+        correlation_id: u64,
+        turn: &mut Turn<'_>,
+    ) -> Option<ConnectionId> {
+        let late = self.take_reply(&(account, Box::from(subject), correlation_id), turn);
+        turn.counters.add(Counter::RepliesLate, u64::from(late.is_some()));
+        late
+    }
+
+    fn take_reply(&mut self, key: &Key, turn: &mut Turn<'_>) -> Option<ConnectionId> {
         let request = self.open.get_mut(key)?;
-        if request.over || now >= request.deadline {
+        if request.over || turn.now >= request.deadline {
             return Some(request.requester);
         }
         request.got += 1;
+        debug_assert!(request.wanted == 0 || request.got <= request.wanted, "it was over before");
         match (request.wanted, request.got) {
             (0, _) => self.forget(key),
-            (wanted, got) if got == wanted => self.end(key),
+            (wanted, got) if got == wanted => self.end(key, turn),
             _ => {}
         }
         None
     }
 
     /// A request gathers no more; it is remembered, for what comes too late.
-    fn end(&mut self, key: &Key) {
+    fn end(&mut self, key: &Key, turn: &mut Turn<'_>) {
         let Some(request) = self.open.get_mut(key) else { return };
         self.due.remove(&(due_at(request), key.clone()));
         request.over = true;
         if request.wanted > 0 {
-            self.gathered.push((request.requester, key.clone(), request.got));
+            turn.outcomes.push(Outcome::Gathered(Gathered {
+                requester: request.requester,
+                account: key.0,
+                reply: key.1.clone(),
+                correlation_id: key.2,
+                replies: request.got,
+            }));
         }
         self.due.insert((due_at(request), key.clone()));
+    }
+
+    /// Recounts what is kept.
+    pub fn check(&self) {
+        assert_eq!(self.due.len(), self.open.len(), "every request is due at some time");
+        let by_subject: u32 = self.subjects.values().sum();
+        assert_eq!(by_subject as usize, self.open.len(), "requests by the subjects of their replies");
     }
 
     fn hash(&self, account: AccountId, subject: &str) -> u64 {
         self.state.hash_one((account, subject))
     }
 
-    fn pass_time(&mut self, now: Nanos) {
-        while let Some((at, key)) = self.due.first().filter(|(at, _)| *at <= now).cloned() {
+    pub fn pass_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some((at, key)) = self.due.first().filter(|(at, _)| *at <= turn.now).cloned() {
             match self.open.get(&key) {
-                Some(request) if !request.over => self.end(&key),
+                Some(request) if !request.over => self.end(&key, turn),
                 Some(_) => self.forget(&key),
                 None => {
                     self.due.remove(&(at, key));
@@ -165,94 +197,41 @@ fn due_at(request: &Request) -> Nanos {
     Nanos(request.deadline.0.saturating_add(late))
 }
 
-impl Shard {
-    /// Looks after the replies to a request that asks for it by its headers.
-    #[cold]
-    pub(super) fn watch_request(&mut self, id: ConnectionId, account: AccountId, publish: &Publish<'_>) {
-        let block = &publish.payload[..publish.header_bytes as usize];
-        let gather = headers::find(block, headers::GATHER);
-        let wanted = gather.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
-        let deadline = deadline(block, self.identity.unix_epoch_nanos);
-        let reply = publish.reply.and_then(|reply| Subject::relaxed(reply).ok());
-        let (Some(reply), true) = (reply, deadline.is_some() || wanted > 0) else { return };
-        let now = self.delivery.now;
-        let deadline = deadline.unwrap_or(Nanos(now.0.saturating_add(GATHER_NANOS_MAX)));
-        let key = (account, Box::from(reply.as_str()), publish.correlation_id);
-        if !self.requests.watch(key, id, deadline, wanted.min(GATHER_MAX)) {
-            self.delivery.counters.add(Counter::RequestsUnwatched, 1);
-        }
-    }
-
-    /// Whether replies on this subject are looked after.
-    #[cold]
-    pub(super) fn watches_subject(&mut self, account: AccountId, subject: SubjectId) -> bool {
-        let space = &mut self.spaces[usize::from(account.0)];
-        let (subject, _, _) = space.subjects.route(subject, &space.router);
-        self.requests.concern(account, subject)
-    }
-
-    /// The connection that does not want a message of this shard's clients any more: a reply too late.
-    #[cold]
-    pub(super) fn late_for(
-        &mut self,
-        account: AccountId,
-        subject: SubjectId,
-        correlation_id: u64,
-    ) -> Option<ConnectionId> {
-        let space = &mut self.spaces[usize::from(account.0)];
-        let (subject, _, _) = space.subjects.route(subject, &space.router);
-        let subject = self.requests.concern(account, subject).then(|| subject.to_owned())?;
-        self.late_for_text(account, &subject, correlation_id)
-    }
-
-    /// Likewise, by the subject's text; to be asked if it is looked after.
-    #[cold]
-    pub(super) fn late_for_text(
-        &mut self,
-        account: AccountId,
-        subject: &str,
-        correlation_id: u64,
-    ) -> Option<ConnectionId> {
-        let late = self.requests.late(&(account, Box::from(subject), correlation_id), self.delivery.now);
-        self.delivery.counters.add(Counter::RepliesLate, u64::from(late.is_some()));
-        late
-    }
-
-    pub(super) fn request_time(&mut self, now: Nanos) {
-        self.requests.pass_time(now);
-    }
-
-    /// Tells requesters that gather no more how many replies they got, behind the last of them.
-    #[inline]
-    pub(super) fn settle_requests(&mut self, effects: &mut Effects) {
-        if !self.requests.gathered.is_empty() {
-            self.tell_gathered(effects);
-        }
-    }
-
-    #[cold]
-    fn tell_gathered(&mut self, effects: &mut Effects) {
-        for (id, (account, reply, correlation_id), got) in std::mem::take(&mut self.requests.gathered) {
-            let mut block = Vec::new();
-            headers::with(b"", &[(headers::GATHERED, got.to_string().as_bytes())], &mut block);
-            let (header_bytes, payload) = (block.len() as u32, MeshPayload::Copied(&block));
-            if self.delivery.sessions.get(id).is_none() {
-                continue;
-            }
-            let end = Message { account, correlation_id, header_bytes, payload, ..EMPTY };
-            self.tell(id, &reply, &end, effects);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Effects;
+    use crate::metrics::Counters;
+    use crate::outcome::Outcomes;
+    use crate::random::Random;
 
     const REQUESTER: ConnectionId = ConnectionId { slot: 7, generation: 1 };
 
     fn key(correlation_id: u64) -> Key {
         (AccountId::GLOBAL, "inbox.1".into(), correlation_id)
+    }
+
+    /// Requests at one moment. Returns what was gathered.
+    fn at<R>(now: u64, act: impl FnOnce(&mut Turn<'_>) -> R) -> (R, Vec<Gathered>) {
+        let (mut effects, mut counters) = (Effects::default(), Counters::default());
+        let (mut random, mut outcomes) = (Random::new(1), Outcomes::default());
+        let result = act(&mut Turn {
+            now: Nanos(now),
+            effects: &mut effects,
+            counters: &mut counters,
+            random: &mut random,
+            outcomes: &mut outcomes,
+        });
+        let gathered = std::iter::from_fn(|| outcomes.pop()).filter_map(|outcome| match outcome {
+            Outcome::Gathered(gathered) => Some(gathered),
+            _ => None,
+        });
+        (result, gathered.collect())
+    }
+
+    fn gathered(correlation_id: u64, replies: u32) -> Gathered {
+        let (account, reply, correlation_id) = key(correlation_id);
+        Gathered { requester: REQUESTER, account, reply, correlation_id, replies }
     }
 
     #[test]
@@ -263,12 +242,14 @@ mod tests {
                 && requests.watch(key(2), REQUESTER, Nanos(100), 0)
         );
         assert!(!requests.watch(key(2), REQUESTER, Nanos(100), 0), "it is known");
-        assert_eq!(requests.late(&key(1), Nanos(99)), None, "in time");
-        requests.pass_time(Nanos(100));
-        assert_eq!(requests.late(&key(2), Nanos(101)), Some(REQUESTER), "late");
-        assert!(requests.concern(AccountId::GLOBAL, "inbox.1") && requests.gathered.is_empty());
-        requests.pass_time(Nanos(100 + LATE_NANOS_MAX));
-        assert_eq!(requests.late(&key(2), Nanos(200 + LATE_NANOS_MAX)), None, "forgotten");
+        assert_eq!(at(99, |turn| requests.take_reply(&key(1), turn)).0, None, "in time");
+        assert_eq!(at(100, |turn| requests.pass_time(turn)).1, [], "nothing was gathered");
+        requests.check();
+        assert_eq!(at(101, |turn| requests.take_reply(&key(2), turn)).0, Some(REQUESTER), "late");
+        assert!(requests.concern(AccountId::GLOBAL, "inbox.1"));
+        at(100 + LATE_NANOS_MAX, |turn| requests.pass_time(turn));
+        let late = at(200 + LATE_NANOS_MAX, |turn| requests.take_reply(&key(2), turn)).0;
+        assert_eq!(late, None, "forgotten");
         assert_eq!((requests.count(), requests.subjects.len(), requests.due.len()), (0, 0, 0));
     }
 
@@ -277,13 +258,13 @@ mod tests {
         let mut requests = Requests::new(HashSeed::new(1));
         requests.watch(key(1), REQUESTER, Nanos(100), 2);
         requests.watch(key(2), REQUESTER, Nanos(100), 2);
-        let late = [1, 2, 3].map(|at| requests.late(&key(1), Nanos(at)));
-        assert_eq!(late, [None, None, Some(REQUESTER)], "two were wanted");
-        assert_eq!(requests.late(&key(2), Nanos(4)), None);
-        assert_eq!(std::mem::take(&mut requests.gathered), [(REQUESTER, key(1), 2)]);
-        requests.pass_time(Nanos(100));
-        assert_eq!(std::mem::take(&mut requests.gathered), [(REQUESTER, key(2), 1)]);
-        requests.pass_time(Nanos(u64::MAX));
+        let came = [1, 2, 3].map(|now| at(now, |turn| requests.take_reply(&key(1), turn)));
+        assert_eq!(came.each_ref().map(|(late, _)| *late), [None, None, Some(REQUESTER)], "two were wanted");
+        assert_eq!(came.map(|(_, gathered)| gathered), [vec![], vec![gathered(1, 2)], vec![]]);
+        assert_eq!(at(4, |turn| requests.take_reply(&key(2), turn)).0, None);
+        assert_eq!(at(100, |turn| requests.pass_time(turn)).1, [gathered(2, 1)]);
+        requests.check();
+        at(u64::MAX, |turn| requests.pass_time(turn));
         assert_eq!((requests.count(), requests.due.len()), (0, 0));
     }
 

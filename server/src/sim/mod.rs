@@ -372,7 +372,7 @@ impl World {
             let place = find(&self.connections, id);
             self.connections[place].paused = false;
         }
-        for (id, close) in self.effects.close.drain(..) {
+        for (id, close, _) in self.effects.close.drain(..) {
             let place = find(&self.connections, id);
             self.connections[place].closing = Some(close);
         }

@@ -163,7 +163,7 @@ impl Play {
             }
             self.handle(shard, Event::MeshRoom(to));
         }
-        for (id, close) in effects.close {
+        for (id, close, _) in effects.close {
             assert!(close == Close::Now || self.shards[usize::from(shard)].is_flushed(id));
             self.close(id.slot as usize);
         }

@@ -31,7 +31,7 @@ fn connect(server: &mut Server, shard: u16, words: &str) -> usize {
 fn a_shard_without_clients_sends_what_it_accepted_before_it_ends() {
     let limits = Limits { mesh_ring_batches: 1, mesh_batch_bytes: 64, ..small_limits(2) };
     let (access, wait) = (Access::default(), WaitMode::Efficient);
-    let mut server = Server::new(&Shape { limits, access, wait, slots: 4, proofs_waiting_max: 1, seed: 1 });
+    let mut server = Server::new(&Shape { limits, access, wait, slots: 4, seed: 1 });
     let subscriber = connect(&mut server, 1, "SUB a 1\r\nPING\r\n");
     for _ in 0..100 {
         (0..2).for_each(|shard| step(&mut server, shard));

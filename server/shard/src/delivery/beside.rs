@@ -3,8 +3,8 @@
 //! A client may conclude from an answer that what was on its way before has arrived. So an answer leaves
 //! once all that was queued before it has left, in whatever lane; what was queued after may overtake it.
 
-use super::outbox::{SEGMENTS_A_SEND_MAX, Segment};
 use super::pool::BufferPool;
+use super::segment::{SEGMENTS_A_SEND_MAX, Segment};
 use super::timed::Timed;
 use crate::identity::Nanos;
 #[cfg(debug_assertions)]

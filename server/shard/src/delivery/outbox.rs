@@ -6,6 +6,7 @@
 
 use super::beside::Beside;
 use super::pool::BufferPool;
+use super::segment::{BYTES_A_SEND_MAX, SEGMENTS_A_SEND_MAX, Segment};
 use super::timed::Frame;
 use crate::event::Dialect;
 use crate::identity::{Nanos, PublisherId};
@@ -15,46 +16,6 @@ use bytes::Bytes;
 use ringbolt_protocol::native;
 use ringbolt_protocol::nats;
 use std::collections::VecDeque;
-
-/// Segments that leave in one send.
-pub const SEGMENTS_A_SEND_MAX: usize = 64;
-/// Bytes after which a send takes no further segment: a send should not outlive a turn by far.
-pub const BYTES_A_SEND_MAX: usize = 1 << 20;
-
-/// A run of bytes to send.
-#[derive(Debug)]
-pub enum Segment {
-    /// Whole frames, the last of which may continue in a `Shared` segment behind.
-    Copied(Vec<u8>),
-    /// Whole frames that other receivers get too.
-    Common(Bytes),
-    /// A part of the frame that the last `Copied` segment before ends with: its payload, or the end
-    /// of its payload.
-    Shared(Bytes),
-}
-
-impl Segment {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Segment::Copied(bytes) => bytes,
-            Segment::Common(bytes) | Segment::Shared(bytes) => bytes,
-        }
-    }
-
-    /// The frames that begin in it.
-    fn frames(&self) -> &[u8] {
-        match self {
-            Segment::Copied(_) | Segment::Common(_) => self.bytes(),
-            Segment::Shared(_) => &[],
-        }
-    }
-
-    pub fn give_back(self, pool: &mut BufferPool) {
-        if let Segment::Copied(buffer) = self {
-            pool.give(buffer);
-        }
-    }
-}
 
 /// See the module. `queued_bytes` is the sum over `queue`; `flight_bytes` left it with the last take.
 #[derive(Debug)]
@@ -283,7 +244,7 @@ impl Outbox {
         let mut deliveries = 0;
         for segment in std::mem::take(&mut self.queue).into_iter().chain(beside) {
             deliveries += count_deliveries(self.dialect, segment.frames());
-            segment.give_back(pool);
+            pool.give_segment(segment);
         }
         self.queued_bytes = 0;
         deliveries
@@ -325,6 +286,11 @@ impl Outbox {
         }
     }
 
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    #[inline]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
@@ -409,7 +375,7 @@ fn drop_oldest_of(queue: &mut VecDeque<Segment>, dialect: Dialect, pool: &mut Bu
             Some(std::mem::replace(&mut queue[place], Segment::Copied(kept)))
         };
         if let Some(old) = old {
-            old.give_back(pool);
+            pool.give_segment(old);
         }
         return (dropped, bytes);
     }

@@ -1,6 +1,6 @@
 //! Buffers and queues of one shard, used again instead of freed.
 
-use super::outbox::Segment;
+use super::segment::Segment;
 use std::collections::VecDeque;
 
 /// Capacity of a fresh buffer: one small message should not cost a large buffer.
@@ -42,6 +42,13 @@ impl BufferPool {
         if worth_keeping && self.free.len() < self.buffers_max {
             buffer.clear();
             self.free.push(buffer);
+        }
+    }
+
+    /// Takes the buffer of a segment that was sent or dropped back, if it has one of its own.
+    pub fn give_segment(&mut self, segment: Segment) {
+        if let Segment::Copied(buffer) = segment {
+            self.give(buffer);
         }
     }
 

@@ -2,14 +2,13 @@
 //!
 //! A line or head is made once a receiver, and what two receivers would get alike is made once for both.
 
-use super::{BufferPool, Delivery, Message, Outbox, Segment, Session, Subscription};
-use crate::event::Effects;
-use crate::lanes::Lane;
+use super::outbox::Outbox;
+use super::pool::BufferPool;
+use super::receiver::Receiver;
+use super::segment::Segment;
+use super::subscription::Subscription;
 use crate::limits::Limits;
-use crate::mesh::batch::MeshPayload;
-use crate::metrics::Counter;
-use crate::router::Target;
-use crate::session::Stage;
+use crate::message::{Message, Payload, Publication};
 use bytes::Bytes;
 use ringbolt_protocol::command::{Flags, SubjectRef};
 use ringbolt_protocol::limits::HEADER_BYTES;
@@ -49,30 +48,28 @@ impl<'a> Run<'a> {
     }
 
     /// The messages one by one, each with what `common` says of them all.
-    pub fn each<'m>(&self, common: &Message<'m>) -> impl Iterator<Item = Message<'m>> + use<'a, 'm>
+    pub fn each<'m>(&self, common: &Publication<'m>) -> impl Iterator<Item = Publication<'m>> + use<'a, 'm>
     where
         'a: 'm,
     {
         let (form, input, common) = (self.form, self.input, *common);
         self.spans.iter().map(move |span| {
-            let message = Message { payload: MeshPayload::Copied(span.payload(input)), ..common };
+            let one = Publication { payload: Payload::Copied(span.payload(input)), ..common };
             match form {
                 Form::Native => {
                     let (timestamp_nanos, correlation_id) = stamps(input, *span);
-                    Message { timestamp_nanos, correlation_id, ..message }
+                    Publication { timestamp_nanos, correlation_id, ..one }
                 }
-                Form::Nats | Form::Batch(_) => message,
+                Form::Nats | Form::Batch(_) => one,
             }
         })
     }
 
     /// Whether a NATS client would have to be told more than subject and payload.
-    fn needs_headers(&self, common: &Message<'_>) -> bool {
+    fn needs_headers(&self, common: &Publication<'_>) -> bool {
         match self.form {
             Form::Nats => false,
-            Form::Native => {
-                self.each(common).any(|message| headers::needed(message.flags, message.correlation_id))
-            }
+            Form::Native => self.each(common).any(|one| headers::needed(one.flags, one.correlation_id)),
             Form::Batch(_) => headers::needed(common.flags, common.correlation_id),
         }
     }
@@ -91,17 +88,39 @@ fn stamps(input: &[u8], span: Span) -> (u64, u64) {
 /// to one; a send has few segments.
 const COMMON_BYTES_MIN: usize = 4 << 10;
 /// Most bytes of a delivery beside its texts and payload, in any shape.
-const HEAD_BYTES_MAX: usize = 48;
+pub const HEAD_BYTES_MAX: usize = 48;
 
 /// How the messages of a run are written for one receiver. Receivers with the same shape get the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Shape {
+pub enum Shape {
     /// A line for each, behind the kept one.
     Lines,
     /// A DELIVER frame for each, with this subscription and the subject its pattern says.
     Frames(u32),
     /// A DELIVER_BATCH frame for all.
     Batch(u32),
+}
+
+impl Shape {
+    /// How a run is written for a receiver; `None`: message by message.
+    pub fn of(
+        receiver: &Receiver,
+        subscription: &Subscription,
+        run: &Run<'_>,
+        common: &Publication<'_>,
+    ) -> Option<Shape> {
+        if !subscription.is_native() {
+            let headers = receiver.headers && run.needs_headers(common);
+            return (!headers).then_some(Shape::Lines);
+        }
+        let id = subscription.client_id;
+        match run.form {
+            // What a wildcard's subject is called depends on what the connection calls it.
+            _ if !subscription.exact => None,
+            Form::Batch(_) if receiver.batches => Some(Shape::Batch(id)),
+            _ => Some(Shape::Frames(id)),
+        }
+    }
 }
 
 /// Deliveries as bytes, kept for the next receiver that gets the same.
@@ -117,12 +136,12 @@ pub struct Encoded {
 
 impl Encoded {
     /// Nothing is kept from one run to the next.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.shape = None;
         self.common = Bytes::new();
     }
 
-    fn fill(&mut self, shape: Shape, subscription: &Subscription, run: &Run<'_>, common: &Message<'_>) {
+    pub fn fill(&mut self, shape: Shape, subscription: &Subscription, run: &Run<'_>, common: &Message<'_>) {
         let known = self.shape == Some(shape)
             && (shape != Shape::Lines || subscription.begins(common.subject, &self.line));
         if known {
@@ -142,9 +161,9 @@ impl Encoded {
             }
             (Shape::Batch(id), Form::Batch(messages)) => {
                 let batch = DeliverBatch {
-                    flags: common.flags,
-                    timestamp_nanos: common.timestamp_nanos,
-                    correlation_id: common.correlation_id,
+                    flags: common.publication.flags,
+                    timestamp_nanos: common.publication.timestamp_nanos,
+                    correlation_id: common.publication.correlation_id,
                     subscription_id: id,
                     subject: SubjectRef::Interned(0),
                     messages,
@@ -156,7 +175,7 @@ impl Encoded {
     }
 
     /// Appends what was encoded to an outbox. Returns its length.
-    fn put(&mut self, outbox: &mut Outbox, last: bool, limits: &Limits, pool: &mut BufferPool) -> usize {
+    pub fn put(&mut self, outbox: &mut Outbox, last: bool, limits: &Limits, pool: &mut BufferPool) -> usize {
         let length = self.bytes.len().max(self.common.len());
         if length < COMMON_BYTES_MIN {
             outbox.tail(length, limits.outbox_segment_bytes, pool).extend_from_slice(&self.bytes);
@@ -207,10 +226,10 @@ impl Encoded {
         ids[..written.len()].copy_from_slice(&written);
         let header = Header {
             frame_type: FrameType::Deliver,
-            flags: Flags(common.flags.0 | Flags::INTERNED),
+            flags: Flags(common.publication.flags.0 | Flags::INTERNED),
             body_bytes: 0,
-            timestamp_nanos: common.timestamp_nanos,
-            correlation_id: common.correlation_id,
+            timestamp_nanos: common.publication.timestamp_nanos,
+            correlation_id: common.publication.correlation_id,
         };
         let mut head = [0; STEP_BYTES];
         head[..HEADER_BYTES].copy_from_slice(&header.encode());
@@ -270,81 +289,5 @@ fn put(input: &[u8], part: std::ops::Range<usize>, out: &mut Vec<u8>) {
             out.truncate(end);
         }
         _ => out.extend_from_slice(&input[part]),
-    }
-}
-
-impl Delivery {
-    /// Puts the messages of a run into the outbox of every target.
-    pub fn deliver_run(
-        &mut self,
-        targets: &[Target],
-        run: &Run<'_>,
-        common: &Message<'_>,
-        effects: &mut Effects,
-    ) {
-        self.encoded.forget();
-        let Some((last, others)) = targets.split_last() else { return };
-        others.iter().for_each(|&target| self.deliver_run_to(target, false, run, common, effects));
-        self.deliver_run_to(*last, true, run, common, effects);
-    }
-
-    /// `last`: nobody else gets the same, so what was encoded need not be copied.
-    fn deliver_run_to(
-        &mut self,
-        target: Target,
-        last: bool,
-        run: &Run<'_>,
-        common: &Message<'_>,
-        effects: &mut Effects,
-    ) {
-        let subscription = self.subscriptions.at_mut(target.subscription);
-        let Some(session) = self.sessions.at(target.slot) else { return };
-        let after = subscription.delivered + run.messages();
-        // A long line before each of many small messages may be far more than they are.
-        let line_bytes = subscription.line.len() + common.subject.len() + HEAD_BYTES_MAX;
-        let run_bytes = run.payload_bytes + run.spans.len() * line_bytes;
-        let plain = common.lane() == Lane::Normal
-            && subscription.filter.is_none()
-            && after < subscription.deliveries_max
-            && session.stage != Stage::Closing
-            && !session.watched
-            && run_bytes <= 2 * self.limits.outbox_segment_bytes
-            && session.outbox.queued_bytes() + run_bytes <= self.outbox_room;
-        let shape = if plain { shape(session, subscription, run, common) } else { None };
-        let Some(shape) = shape else {
-            return run.each(common).for_each(|message| {
-                self.deliver(target, &message, effects);
-            });
-        };
-        self.encoded.fill(shape, subscription, run, common);
-        let written = self.encoded.put(&mut session.outbox, last, &self.limits, &mut self.pool);
-        self.outbox_bytes += written;
-        if session.outbox.wrote(written) {
-            effects.send.push(session.id);
-        }
-        session.traffic.messages_out += run.messages();
-        session.traffic.bytes_out += run.payload_bytes as u64;
-        subscription.delivered = after;
-        self.counters.add(Counter::MessagesOut, run.messages());
-    }
-}
-
-/// How a run is written for a receiver; `None`: message by message.
-fn shape(
-    session: &Session,
-    subscription: &Subscription,
-    run: &Run<'_>,
-    common: &Message<'_>,
-) -> Option<Shape> {
-    if !subscription.line.is_empty() {
-        let headers = session.headers && run.needs_headers(common);
-        return (!headers).then_some(Shape::Lines);
-    }
-    let id = subscription.client_id;
-    match run.form {
-        // What a wildcard's subject is called depends on what the connection calls it.
-        _ if !subscription.exact => None,
-        Form::Batch(_) if session.batches => Some(Shape::Batch(id)),
-        _ => Some(Shape::Frames(id)),
     }
 }

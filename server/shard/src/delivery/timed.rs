@@ -1,8 +1,8 @@
 //! Messages with deadlines that wait in an outbox: the earliest deadline of a lane goes first, and what
 //! nobody wants any more is dropped.
 
-use super::outbox::Segment;
 use super::pool::BufferPool;
+use super::segment::Segment;
 use crate::identity::{Nanos, PublisherId};
 use crate::lanes::{LANES, Lane};
 use smallvec::SmallVec;
@@ -92,7 +92,7 @@ impl Timed {
 
     fn drop(&mut self, late: Late, pool: &mut BufferPool) {
         self.forget(late.number);
-        late.frame.into_iter().for_each(|segment| segment.give_back(pool));
+        late.frame.into_iter().for_each(|segment| pool.give_segment(segment));
     }
 
     fn forget(&mut self, number: u64) {

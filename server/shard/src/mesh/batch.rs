@@ -5,6 +5,7 @@
 
 use crate::identity::{AccountId, ConnectionId};
 use crate::lanes::Lane;
+use crate::message::Payload;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
 
@@ -41,22 +42,7 @@ pub struct MeshPublish<'a> {
     pub deliveries: u16,
     /// To one member of this queue group there.
     pub group: Option<&'a str>,
-    pub payload: MeshPayload<'a>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MeshPayload<'a> {
-    Copied(&'a [u8]),
-    Shared(&'a Bytes),
-}
-
-impl MeshPayload<'_> {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            MeshPayload::Copied(bytes) => bytes,
-            MeshPayload::Shared(bytes) => bytes,
-        }
-    }
+    pub payload: Payload<'a>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,7 +155,7 @@ impl MeshBatch {
         let mut parts = if publish.plain { PLAIN } else { 0 };
         parts |= if publish.reply.is_some() { REPLY } else { 0 };
         parts |= if publish.group.is_some() { GROUP } else { 0 };
-        parts |= if matches!(publish.payload, MeshPayload::Shared(_)) { SHARED } else { 0 };
+        parts |= if matches!(publish.payload, Payload::Shared(_)) { SHARED } else { 0 };
         let mut head = [0u8; HEAD_BYTES];
         head[..4].copy_from_slice(&[PUBLISH, parts, publish.flags, publish.hops]);
         head[4..6].copy_from_slice(&publish.publisher_shard.to_le_bytes());
@@ -190,11 +176,11 @@ impl MeshBatch {
             self.put(group.as_bytes());
         }
         match publish.payload {
-            MeshPayload::Copied(payload) => {
+            Payload::Copied(payload) => {
                 self.bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
                 self.bytes.extend_from_slice(payload);
             }
-            MeshPayload::Shared(payload) => {
+            Payload::Shared(payload) => {
                 self.payload_bytes += payload.len();
                 self.shared.push(payload.clone());
             }
@@ -276,10 +262,10 @@ impl<'a> Reader<'a> {
         let reply = (parts & REPLY != 0).then(|| self.short());
         let group = (parts & GROUP != 0).then(|| self.text());
         let payload = if parts & SHARED != 0 {
-            MeshPayload::Shared(self.shared.next().expect("a shared payload for its record"))
+            Payload::Shared(self.shared.next().expect("a shared payload for its record"))
         } else {
             let bytes = self.u32() as usize;
-            MeshPayload::Copied(self.take(bytes))
+            Payload::Copied(self.take(bytes))
         };
         MeshPublish {
             flags,
@@ -359,7 +345,7 @@ mod tests {
         };
         let connection = ConnectionId { slot: 1, generation: 2 };
         let records = [
-            publish(MeshPayload::Copied(b"small"), None, None),
+            publish(Payload::Copied(b"small"), None, None),
             Record::Interest {
                 sequence: 9,
                 account: AccountId(7),
@@ -367,7 +353,7 @@ mod tests {
                 pattern: "a.*",
                 group: Some("workers"),
             },
-            publish(MeshPayload::Shared(&large), Some(b"inbox.1"), Some("workers")),
+            publish(Payload::Shared(&large), Some(b"inbox.1"), Some("workers")),
             Record::Interest {
                 sequence: 10,
                 account: AccountId::GLOBAL,
@@ -377,7 +363,7 @@ mod tests {
             },
             Record::InterestInForce { sequence: 11 },
             Record::Pause { publisher: connection },
-            publish(MeshPayload::Copied(b""), None, None),
+            publish(Payload::Copied(b""), None, None),
             Record::Resume { publisher: connection },
             Record::Answer { client: connection, account: AccountId(3), reply: b"in.1", words: b"done" },
             Record::Fence,

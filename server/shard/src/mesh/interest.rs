@@ -5,19 +5,8 @@ use crate::identity::{ConnectionId, ShardId};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-/// An answer held back.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    Subscribed {
-        id: u32,
-        correlation_id: u64,
-    },
-    Pong {
-        correlation_id: u64,
-    },
-    /// To a NATS client, as it is sent.
-    Line(Cow<'static, [u8]>),
-}
+/// An answer held back, as it is sent.
+pub type Answer = Cow<'static, [u8]>;
 
 /// Sequence numbers of the interest this shard announced, and who confirmed how far.
 #[derive(Debug)]
@@ -95,7 +84,7 @@ mod tests {
     #[test]
     fn answers_wait_for_every_shard_and_keep_their_order() {
         let mut interest = Interest::new(3, 1);
-        let pong = |correlation_id| Answer::Pong { correlation_id };
+        let pong = |number: u8| Answer::from(vec![number]);
         assert!(interest.is_in_force(), "nothing announced, nothing to wait for");
         assert_eq!(interest.announce(), 1);
         assert!(!interest.is_in_force());

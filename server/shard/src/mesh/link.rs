@@ -1,10 +1,128 @@
-//! The sending end of one link: a queue of batches, bounded in bytes.
+//! The sending ends of links to other shards: queues of batches, bounded in bytes.
 
 use super::batch::{MeshBatch, Record};
-use crate::identity::ConnectionId;
+use super::interest::Interest;
+use crate::identity::{ConnectionId, ShardId};
 use crate::lanes::{LANES, Lane, Scheduler};
-use crate::limits::Shares;
+use crate::limits::{Limits, Shares};
+use crate::metrics::Counter;
+use crate::turn::Turn;
 use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// The sending ends of a shard's links.
+#[derive(Debug)]
+pub struct Mesh {
+    own: ShardId,
+    limits: Rc<Limits>,
+    links: Vec<Link>,
+    pub interest: Interest,
+}
+
+/// What became of a message for another shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarded {
+    Taken,
+    /// It was taken, and its publisher is to be held back until the link has room.
+    TakenHoldingBack(ConnectionId),
+    Dropped,
+}
+
+impl Mesh {
+    pub fn new(own: ShardId, limits: Rc<Limits>) -> Mesh {
+        let links = (0..limits.shards).map(|_| Link::default()).collect();
+        Mesh { own, interest: Interest::new(limits.shards, own), links, limits }
+    }
+
+    pub fn change_limits(&mut self, limits: Rc<Limits>) {
+        debug_assert_eq!(limits.shards, self.links.len(), "shards are as many as at the start");
+        self.limits = limits;
+    }
+
+    /// Hands one message to a link.
+    #[inline]
+    pub fn forward(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) -> Forwarded {
+        debug_assert_ne!(shard, self.own, "what is here is delivered here");
+        let full = self.links[usize::from(shard)].pending_bytes() > self.limits.mesh_pending_bytes_max;
+        let forwarded = if full { self.forward_full(shard, record, turn) } else { Forwarded::Taken };
+        if forwarded != Forwarded::Dropped {
+            turn.counters.add(Counter::MeshMessagesOut, 1);
+            self.push(shard, record, turn);
+        }
+        forwarded
+    }
+
+    /// Likewise, of a link that has more than it should.
+    #[cold]
+    fn forward_full(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) -> Forwarded {
+        let Record::Publish(publish) = record else { unreachable!("only messages are forwarded") };
+        let link = &mut self.links[usize::from(shard)];
+        // Holding the publisher back takes effect a turn later: what it already sent still fits
+        // under the hard limit, unless it is not this shard's to hold back.
+        if link.pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
+            let shed = link.shed_below(record.lane());
+            turn.counters.add(Counter::DropsMeshFull, shed.max(1));
+            if shed == 0 {
+                return Forwarded::Dropped;
+            }
+        }
+        if publish.publisher_shard != self.own || link.paused.contains(&publish.publisher) {
+            return Forwarded::Taken;
+        }
+        link.paused.push(publish.publisher);
+        Forwarded::TakenHoldingBack(publish.publisher)
+    }
+
+    /// Whether a link has so much that what can be done without is not sent.
+    pub fn is_overfull(&self, shard: ShardId) -> bool {
+        self.links[usize::from(shard)].pending_bytes() > 2 * self.limits.mesh_pending_bytes_max
+    }
+
+    /// Appends a record to a link whatever its length: control records are few and small.
+    #[inline]
+    pub fn push(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) {
+        if self.links[usize::from(shard)].push(record, self.limits.mesh_batch_bytes) {
+            turn.effects.mesh.push(shard);
+        }
+    }
+
+    pub fn broadcast(&mut self, record: &Record<'_>, turn: &mut Turn<'_>) {
+        for shard in 0..self.links.len() as ShardId {
+            if shard != self.own {
+                self.push(shard, record, turn);
+            }
+        }
+    }
+
+    /// The next batch for another shard.
+    pub fn take(&mut self, shard: ShardId) -> Option<MeshBatch> {
+        let batch = self.links[usize::from(shard)].take(self.limits.lane_shares)?;
+        debug_assert!(!batch.is_empty(), "a batch begins with a record");
+        Some(batch)
+    }
+
+    /// There is room on a link again. Returns the publishers that need not be held back for it any longer.
+    pub fn room(&mut self, shard: ShardId, turn: &mut Turn<'_>) -> Vec<ConnectionId> {
+        let link = &mut self.links[usize::from(shard)];
+        if link.room() {
+            turn.effects.mesh.push(shard);
+        }
+        let drained = link.pending_bytes() <= self.limits.mesh_pending_bytes_max / 2;
+        if drained { std::mem::take(&mut link.paused) } else { Vec::new() }
+    }
+
+    /// Bytes and batches that wait for all shards.
+    pub fn pending(&self) -> (usize, usize) {
+        let bytes = self.links.iter().map(Link::pending_bytes).sum();
+        (bytes, self.links.iter().map(Link::pending_batches).sum())
+    }
+
+    /// Recounts what waits.
+    pub fn check(&self) {
+        assert!(self.links[usize::from(self.own)].pending_batches() == 0, "a shard has no link to itself");
+        self.links.iter().for_each(Link::check);
+    }
+}
 
 /// What is pending for one other shard.
 #[derive(Debug, Default)]
@@ -136,9 +254,10 @@ impl Beside {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{MeshPayload, MeshPublish};
+    use super::super::batch::MeshPublish;
     use super::*;
     use crate::identity::AccountId;
+    use crate::message::Payload;
 
     #[test]
     fn batches_leave_in_order_and_the_edge_is_told_once() {
@@ -179,7 +298,7 @@ mod tests {
                 header_bytes: 0,
                 deliveries: 0,
                 group: None,
-                payload: MeshPayload::Copied(&payload),
+                payload: Payload::Copied(&payload),
             })
         };
         // Lane 4 of the wire is background, 0 normal, 1 critical.

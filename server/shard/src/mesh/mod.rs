@@ -5,9 +5,9 @@
 //! message that a subscriber's request provokes can come back from there.
 
 pub mod batch;
+pub mod inbound;
 pub mod interest;
 pub mod link;
 
-pub use batch::{MeshBatch, MeshPublish, Record};
-pub use interest::Interest;
-pub use link::Link;
+pub use batch::MeshBatch;
+pub use link::{Forwarded, Mesh};

@@ -4,8 +4,9 @@
 //! (NATS ADR-15 and the JetStream wire API), so that the `ack`, `nak`, `term` and `in_progress` of existing
 //! NATS clients work.
 
-use super::own_name;
+use super::options::own_name;
 use super::task::TaskId;
+use crate::metrics::Counter;
 use std::fmt::Write;
 
 /// How the reply subject of a delivery begins.
@@ -37,6 +38,15 @@ impl Verb {
             "+WPI" => Some(Verb::Progress),
             "+TERM" => Some(Verb::Term),
             _ => None,
+        }
+    }
+
+    pub fn counter(self) -> Counter {
+        match self {
+            Verb::Ack => Counter::AcknowledgementsAck,
+            Verb::Nak(_) => Counter::AcknowledgementsNak,
+            Verb::Progress => Counter::AcknowledgementsProgress,
+            Verb::Term => Counter::AcknowledgementsTerm,
         }
     }
 }

@@ -1,40 +1,26 @@
 //! Messages that will not be delivered any more become dead letters: published, and kept for a while.
 
-use super::Death;
+use super::death::Death;
 use super::letters::{Letter, LetterReport};
-use super::own_name;
-use super::serve::EMPTY;
+use super::options::own_name;
 use super::task::Task;
-use crate::delivery::Message;
-use crate::identity::{ConnectionId, PublisherId};
-use crate::mesh::batch::MeshPayload;
+use crate::bus::Bus;
+use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
-use crate::publish::message_of;
 use crate::reserved::DEAD_LETTERS;
-use crate::router::subjects::SubjectId;
 use crate::table::Key;
-use crate::{Effects, Shard};
-use ringbolt_protocol::command::Publish;
+use crate::turn::Turn;
 use ringbolt_protocol::headers;
 use serde_json::json;
 use smallvec::SmallVec;
 
-/// Where it is told that a message fails whoever takes it.
+/// Where it is published that a message fails whoever takes it.
 pub const POISON: &str = "$EVENTS.poison";
 
-impl Shard {
+impl Bus {
     /// Publishes a message that will not be delivered any more as a dead letter.
-    pub(super) fn bury(&mut self, death: Death, task: Task, effects: &mut Effects) {
-        self.delivery.counters.add(
-            match death {
-                Death::Exhausted => Counter::DeadLettersExhausted,
-                Death::Expired => Counter::DeadLettersExpired,
-                Death::Rejected => Counter::DeadLettersRejected,
-                Death::Poison => Counter::DeadLettersPoison,
-                Death::Unroutable => Counter::DeadLettersUnroutable,
-            },
-            1,
-        );
+    pub fn bury(&mut self, death: Death, task: Task, turn: &mut Turn<'_>) {
+        turn.counters.add(death.counter(), 1);
         // A dead letter that dies is dead.
         if task.subject.starts_with(DEAD_LETTERS) {
             return;
@@ -60,38 +46,39 @@ impl Shard {
         drop(lines);
         let header_bytes = payload.len() as u32;
         payload.extend_from_slice(rest);
-        let message = Message { reply: None, ..task.message(MeshPayload::Copied(&payload), header_bytes) };
-        self.say(&subject, &message, effects);
+        let marks = Marks::read(&payload[..header_bytes as usize], self.identity.unix_epoch_nanos);
+        let publication = task.publication(&marks, Payload::Copied(&payload), header_bytes);
+        self.say(&subject, &Publication { reply: None, ..publication }, turn);
         if death == Death::Poison {
-            self.warn_of_poison(&task, effects);
+            self.warn_of_poison(&task, turn);
         }
-        let most = self.delivery.limits.dead_letters_bytes_max;
-        let letter = Letter { death, buried: self.delivery.now, task };
-        let forgotten = self.delivery.book.letters.keep(letter, most);
-        self.delivery.counters.add(Counter::DeadLettersForgotten, forgotten);
+        let most = self.outlets.limits.dead_letters_bytes_max;
+        let letter = Letter { death, buried: turn.now, task };
+        let forgotten = self.outlets.work.letters.keep(letter, most);
+        turn.counters.add(Counter::DeadLettersForgotten, forgotten);
     }
 
     /// Publishes that a message fails whoever takes it; once, for it is given to nobody any more.
-    fn warn_of_poison(&mut self, task: &Task, effects: &mut Effects) {
-        let group = self.delivery.book.name_of(task.group).map(own_name);
+    fn warn_of_poison(&mut self, task: &Task, turn: &mut Turn<'_>) {
+        let group = self.outlets.work.name_of(task.group).map(own_name);
         let event = json!({
             "group": group,
             "subject": task.subject,
             "deliveries": task.attempts,
             "error": task.error,
-            "shard": self.id,
+            "shard": self.outlets.own,
         });
         let payload = event.to_string();
-        let payload = MeshPayload::Copied(payload.as_bytes());
-        self.say(POISON, &Message { account: task.account, payload, ..EMPTY }, effects);
+        let payload = Payload::Copied(payload.as_bytes());
+        self.say(POISON, &Publication { account: task.account, payload, ..Publication::EMPTY }, turn);
     }
 
     /// Publishes letters anew as they were: one, or all. Those that nobody takes stay. Returns how many were
     /// taken.
-    pub(crate) fn replay_letters(&mut self, one: Option<u64>, effects: &mut Effects) -> u64 {
+    pub fn replay_letters(&mut self, one: Option<u64>, turn: &mut Turn<'_>) -> u64 {
         let mut replayed = 0;
-        for number in self.delivery.book.letters.numbers(one) {
-            let Some(letter) = self.delivery.book.letters.take(number) else { continue };
+        for number in self.outlets.work.letters.numbers(one) {
+            let Some(letter) = self.outlets.work.letters.take(number) else { continue };
             let (block, rest) = letter.task.parts();
             // What made it die, or would have it taken for the first of its kind, is left out.
             let left_out = [headers::DEADLINE, headers::MESSAGE_ID].map(|name| (name, &b""[..]));
@@ -101,49 +88,34 @@ impl Shard {
             }
             let header_bytes = payload.len() as u32;
             payload.extend_from_slice(rest);
-            let message = letter.task.message(MeshPayload::Copied(&payload), header_bytes);
-            if self.say(&letter.task.subject, &message, effects) {
+            let marks = Marks::read(&payload[..header_bytes as usize], self.identity.unix_epoch_nanos);
+            let publication = letter.task.publication(&marks, Payload::Copied(&payload), header_bytes);
+            if self.say(&letter.task.subject, &publication, turn) {
                 replayed += 1;
             } else {
-                self.delivery.book.letters.put_back(number, letter);
+                self.outlets.work.letters.put_back(number, letter);
             }
         }
-        self.delivery.counters.add(Counter::DeadLettersReplayed, replayed);
+        turn.counters.add(Counter::DeadLettersReplayed, replayed);
         replayed
     }
 
     /// Throws letters away: one, or all. Returns how many.
-    pub(crate) fn purge_letters(&mut self, one: Option<u64>) -> u64 {
-        let letters = &mut self.delivery.book.letters;
+    pub fn purge_letters(&mut self, one: Option<u64>) -> u64 {
+        let letters = &mut self.outlets.work.letters;
         let numbers = letters.numbers(one);
         numbers.into_iter().filter_map(|number| letters.take(number)).count() as u64
     }
 
     /// Up to `most` letters from number `from` on; with their contents, if asked.
     pub fn letters(&self, from: u64, most: usize, contents: bool) -> Vec<LetterReport> {
-        self.delivery.book.letters.report(from, most, contents, self.identity.unix_epoch_nanos)
+        self.outlets.work.letters.report(from, most, contents, self.identity.unix_epoch_nanos)
     }
 
-    /// A message that nobody took. Returns whether its publisher wants a dead letter made of it.
+    /// Makes a dead letter of a message that nobody took.
     #[cold]
-    pub(crate) fn bury_unroutable(
-        &mut self,
-        id: ConnectionId,
-        subject: SubjectId,
-        publish: &Publish<'_>,
-        effects: &mut Effects,
-    ) -> bool {
-        let block = &publish.payload[..publish.header_bytes as usize];
-        if headers::find(block, headers::UNROUTABLE) != Some(headers::DEAD_LETTER) {
-            return false;
-        }
-        let account = self.delivery.sessions.get(id).map(|session| session.account).unwrap_or_default();
-        let space = &mut self.spaces[usize::from(account.0)];
-        let (subject, _, _) = space.subjects.route(subject, &space.router);
-        let publisher = PublisherId { shard: self.id, connection: id };
-        let message = message_of(publisher, account, (subject, SubjectId::NONE), publish, None);
-        let task = Task::of(&message, Key::NOTHING, self.delivery.now, self.delivery.unix_epoch_nanos);
-        self.bury(Death::Unroutable, task, effects);
-        true
+    pub fn bury_unroutable(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
+        let task = Task::of(message, Key::NOTHING, turn.now);
+        self.bury(Death::Unroutable, task, turn);
     }
 }

@@ -1,7 +1,7 @@
 //! Dead letters that are kept, so that they can be looked at, published anew, or thrown away.
 
+use super::death::Death;
 use super::task::Task;
-use super::{Death, weight};
 use crate::identity::Nanos;
 use crate::moment;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub struct LetterReport {
 impl Letters {
     /// Keeps a letter within `bytes_max`. Returns how many were forgotten for it, itself included.
     pub fn keep(&mut self, letter: Letter, bytes_max: usize) -> u64 {
-        let needed = weight(&letter.task);
+        let needed = letter.task.weight();
         if needed > bytes_max {
             return 1;
         }
@@ -66,13 +66,13 @@ impl Letters {
 
     pub fn take(&mut self, number: u64) -> Option<Letter> {
         let letter = self.kept.remove(&number)?;
-        self.bytes -= weight(&letter.task);
+        self.bytes -= letter.task.weight();
         Some(letter)
     }
 
     /// Puts back what was taken.
     pub fn put_back(&mut self, number: u64, letter: Letter) {
-        self.bytes += weight(&letter.task);
+        self.bytes += letter.task.weight();
         self.kept.insert(number, letter);
     }
 

@@ -8,74 +8,38 @@ pub mod acknowledgement;
 pub mod balance;
 pub mod breaker;
 mod bury;
+pub mod death;
 mod group;
+mod hand_over;
 pub mod letters;
 pub mod options;
 pub mod seen;
 mod serve;
-mod task;
+pub mod task;
 mod wheel;
 
-pub use options::{WorkOptions, key_header, own_name, parse_group};
-pub(crate) use serve::EMPTY;
-
-use super::identity::{AccountId, ConnectionId, HashSeed, Nanos};
-use super::random::Random;
-use super::table::{Key, Table};
+use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
+use crate::metrics::Counter;
+use crate::outcome::{Answer, BreakerChange, Outcome};
+use crate::random::Random;
+use crate::reserved;
+use crate::table::{Key, Table};
+use crate::turn::Turn;
 use acknowledgement::Verb;
+use death::Death;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use letters::Letters;
+use options::WorkOptions;
 use ringbolt_protocol::headers;
 use seen::Seen;
 use std::collections::BTreeSet;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
 
-/// What a message takes beside its texts, roughly.
-const TASK_BYTES: usize = 320;
-
 /// A member that asks for a longer delay waits this long.
 const DELAY_NANOS_MAX: u64 = 24 * 3_600_000_000_000;
-
-/// Why a message will not be delivered any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Death {
-    /// Delivered as often as it may be.
-    Exhausted,
-    /// Its deadline passed.
-    Expired,
-    /// A member said that it never will be done.
-    Rejected,
-    /// Several members failed it.
-    Poison,
-    /// Nobody wanted it, and its publisher asked to have it kept from being lost.
-    Unroutable,
-}
-
-impl Death {
-    pub fn name(self) -> &'static str {
-        match self {
-            Death::Exhausted => "exhausted",
-            Death::Expired => "expired",
-            Death::Rejected => "rejected",
-            Death::Poison => "poison",
-            Death::Unroutable => "unroutable",
-        }
-    }
-
-    /// What kind of failure it is; `overload`: the last member had no time.
-    pub fn class(self, overload: bool) -> &'static str {
-        match self {
-            Death::Exhausted if !overload => "transient",
-            Death::Exhausted | Death::Expired => "overload",
-            Death::Rejected => "permanent",
-            Death::Poison => "poison",
-            Death::Unroutable => "transient",
-        }
-    }
-}
 
 /// Why a delivery was not acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,24 +47,6 @@ enum Failure {
     Nak(Option<u64>),
     TimedOut,
     MemberGone,
-}
-
-/// A member whose breaker changed, and how it is now.
-#[derive(Debug)]
-struct Turned {
-    group: Key,
-    connection: ConnectionId,
-    pattern: Box<str>,
-    state: &'static str,
-}
-
-/// Who asked to be told something, where, and what it is told.
-#[derive(Debug)]
-struct Confirmation {
-    client: ConnectionId,
-    account: AccountId,
-    reply: Box<[u8]>,
-    words: String,
 }
 
 /// All groups of a shard and their messages.
@@ -112,28 +58,18 @@ pub struct Book {
     wheel: Wheel,
     next: TaskId,
     bytes: usize,
-    /// To be made dead letters of after the event.
-    dead: Vec<(Death, Task)>,
     /// Groups that may have something to deliver.
     ready: Vec<Key>,
-    /// Confirmations that clients of this shard asked for.
-    confirm: Vec<Confirmation>,
     seen: Seen,
     /// Messages that died.
     letters: Letters,
-    /// Members whose breakers changed.
-    turned: Vec<Turned>,
     /// Members left, or time passed: some messages may have nobody here who wants them.
     look_for_stranded: bool,
-    /// Any of these has something.
-    unsettled: bool,
-    /// For choices among members.
-    random: Random,
     hash_seed: HashSeed,
 }
 
 impl Book {
-    pub fn new(hash_seed: HashSeed, random_seed: u64) -> Book {
+    pub fn new(hash_seed: HashSeed) -> Book {
         let state = hash_seed.table();
         Book {
             groups: Table::default(),
@@ -143,14 +79,9 @@ impl Book {
             letters: Letters::default(),
             next: 1,
             bytes: 0,
-            dead: Vec::new(),
             ready: Vec::new(),
-            confirm: Vec::new(),
             seen: Seen::new(hash_seed),
-            turned: Vec::new(),
             look_for_stranded: false,
-            unsettled: false,
-            random: Random::new(random_seed),
             hash_seed,
         }
     }
@@ -161,7 +92,11 @@ impl Book {
 
     /// Recounts what all groups have.
     pub fn check(&self) {
-        assert_eq!(self.bytes, self.tasks.values().map(weight).sum::<usize>(), "bytes of kept messages");
+        assert_eq!(
+            self.bytes,
+            self.tasks.values().map(Task::weight).sum::<usize>(),
+            "bytes of kept messages"
+        );
         let (mut tasks, mut bytes) = (0, 0);
         for (key, group) in self.groups.iter() {
             group.check();
@@ -212,12 +147,12 @@ impl Book {
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
     /// still settle that.
-    pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, now: Nanos, random: &mut Random) {
+    pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, turn: &mut Turn<'_>) {
         let group = &mut self.groups[key];
         let Some(member) = group.member(subscription) else { return };
         let held = if gone { member.held.clone() } else { BTreeSet::new() };
         for id in held {
-            self.fail(id, Failure::MemberGone, now, random);
+            self.fail(id, Failure::MemberGone, turn);
         }
         self.groups[key].leave(subscription);
         self.look_for_stranded = true;
@@ -226,10 +161,10 @@ impl Book {
     }
 
     /// A connection ends: others get what it still held of subscriptions that ended before.
-    pub fn connection_gone(&mut self, connection: ConnectionId, now: Nanos, random: &mut Random) {
+    pub fn connection_gone(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
         let held = self.groups.iter().flat_map(|(_, group)| group.left_by(connection));
         for id in held.collect::<Vec<TaskId>>() {
-            self.fail(id, Failure::MemberGone, now, random);
+            self.fail(id, Failure::MemberGone, turn);
         }
     }
 
@@ -237,7 +172,7 @@ impl Book {
     /// its number if it is kept, and how many were shed.
     fn add(&mut self, task: Task, bytes_max: usize) -> (Option<TaskId>, u64) {
         let (key, lane) = (task.group, task.lane());
-        let bytes = weight(&task);
+        let bytes = task.weight();
         let mut shed = 0;
         loop {
             let full = self.groups[key].is_full();
@@ -276,8 +211,7 @@ impl Book {
         id: TaskId,
         connection: ConnectionId,
         (verb, words): (Verb, &str),
-        now: Nanos,
-        random: &mut Random,
+        turn: &mut Turn<'_>,
     ) -> bool {
         // Whoever was given the message may say that it is done, even if another has it by now.
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.tried.contains(&connection)) else {
@@ -288,12 +222,12 @@ impl Book {
                 && let Some(member) = self.groups[task.group].holder(subscription, id)
                 && member.connection == connection
             {
-                member.load.acknowledged_after(now.since(task.delivered));
+                member.load.acknowledged_after(turn.now.since(task.delivered));
                 let reported = acknowledgement::load_in(words);
                 member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
                 if member.breaker.succeeded() {
                     let key = task.group;
-                    self.turn(key, subscription);
+                    self.breaker_changed(key, subscription, turn);
                 }
             }
             self.finish(id);
@@ -308,11 +242,11 @@ impl Book {
             task.error = Some(headers::one_line(words).into());
         }
         match verb {
-            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), now, random),
-            Verb::Term => self.die(id, Death::Rejected),
+            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), turn),
+            Verb::Term => self.die(id, Death::Rejected, turn),
             Verb::Progress => {
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                let timer = self.wheel.start(Nanos(now.0 + group.options.wait_nanos), id);
+                let timer = self.wheel.start(Nanos(turn.now.0 + group.options.wait_nanos), id);
                 task.state = State::InFlight { subscription, connection, timer: Some(timer) };
             }
             Verb::Ack => {}
@@ -320,16 +254,43 @@ impl Book {
         true
     }
 
+    /// What a client publishes to the reply subject of an acknowledged delivery. Returns whether the subject
+    /// is one of these.
+    #[cold]
+    pub fn acknowledge(
+        &mut self,
+        (client, account): (ConnectionId, AccountId),
+        subject: &[u8],
+        payload: &[u8],
+        reply: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(task) = acknowledgement::task_of(subject) else { return false };
+        let Some(verb) = Verb::parse(payload) else {
+            turn.counters.add(Counter::AcknowledgementsStray, 1);
+            return true;
+        };
+        let words = acknowledgement::words(payload);
+        let known = self.settle(task, client, (verb, words), turn);
+        turn.counters.add(if known { verb.counter() } else { Counter::AcknowledgementsStray }, 1);
+        // Who has nothing to acknowledge is not answered.
+        if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
+            let (reply, words) = (reply.into(), Box::default());
+            turn.outcomes.push(Outcome::Answer(Answer { client, account, reply, words }));
+        }
+        true
+    }
+
     /// What time brings: acknowledgements that did not come, rests that are over, deadlines that passed.
-    fn pass_time(&mut self, now: Nanos, random: &mut Random) {
+    pub fn pass_time(&mut self, turn: &mut Turn<'_>) {
         let mut due = Vec::new();
-        self.wheel.fire(now, &mut due);
+        self.wheel.fire(turn.now, &mut due);
         for id in sorted(due) {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             match task.state {
                 State::InFlight { subscription, connection, .. } => {
                     task.state = State::InFlight { subscription, connection, timer: None };
-                    self.fail(id, Failure::TimedOut, now, random);
+                    self.fail(id, Failure::TimedOut, turn);
                 }
                 State::Resting(_) => {
                     task.state = State::Waiting;
@@ -344,17 +305,18 @@ impl Book {
             let members = &mut self.groups[key].members;
             let over = members
                 .iter_mut()
-                .filter_map(|member| member.breaker.pass_time(now).then_some(member.subscription));
-            over.collect::<Vec<Key>>().into_iter().for_each(|subscription| self.turn(key, subscription));
+                .filter_map(|member| member.breaker.pass_time(turn.now).then_some(member.subscription));
+            over.collect::<Vec<Key>>()
+                .into_iter()
+                .for_each(|subscription| self.breaker_changed(key, subscription, turn));
         }
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
-        let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(now)).collect();
-        expired.into_iter().for_each(|id| self.die(id, Death::Expired));
+        let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(turn.now)).collect();
+        expired.into_iter().for_each(|id| self.die(id, Death::Expired, turn));
         // A member that could not take more may be able to now.
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
         self.ready.extend(waiting.map(|(key, _)| key));
-        self.unsettled |= !self.ready.is_empty();
-        self.look_for_stranded |= self.unsettled;
+        self.look_for_stranded |= !self.ready.is_empty();
     }
 
     /// A member was given a message.
@@ -384,7 +346,7 @@ impl Book {
         deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    fn fail(&mut self, id: TaskId, failure: Failure, now: Nanos, random: &mut Random) {
+    fn fail(&mut self, id: TaskId, failure: Failure, turn: &mut Turn<'_>) {
         let Some(task) = self.tasks.get(&id) else { return };
         // Who asks for a delay works, and who is gone is not given any more.
         if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
@@ -394,23 +356,25 @@ impl Book {
             let group = &mut self.groups[key];
             let watched = group.options.breaker;
             let member = group.holder(subscription, id).filter(|_| watched);
-            if member.is_some_and(|member| member.breaker.failed(now)) {
-                self.turn(key, subscription);
+            if member.is_some_and(|member| member.breaker.failed(turn.now)) {
+                self.breaker_changed(key, subscription, turn);
             }
         }
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.overload = matches!(failure, Failure::Nak(Some(_)) | Failure::TimedOut);
         let options = &self.groups[task.group].options;
         if task.tried.len() >= usize::from(options.poison_members) {
-            return self.die(id, Death::Poison);
+            return self.die(id, Death::Poison, turn);
         }
         if task.attempts >= options.deliveries_max {
-            return self.die(id, Death::Exhausted);
+            return self.die(id, Death::Exhausted, turn);
         }
         let rest = match failure {
             Failure::Nak(Some(delay)) => delay.min(DELAY_NANOS_MAX),
             Failure::MemberGone => 0,
-            Failure::Nak(None) | Failure::TimedOut => backoff(options.backoff_nanos, task.attempts, random),
+            Failure::Nak(None) | Failure::TimedOut => {
+                backoff(options.backoff_nanos, task.attempts, turn.random)
+            }
         };
         self.take_back(id);
         let Some(task) = self.tasks.get_mut(&id) else { return };
@@ -419,14 +383,14 @@ impl Book {
             task.state = State::Waiting;
             self.groups[key].put(id, task);
         } else {
-            task.state = State::Resting(self.wheel.start(Nanos(now.0.saturating_add(rest)), id));
+            task.state = State::Resting(self.wheel.start(Nanos(turn.now.0.saturating_add(rest)), id));
         }
         self.wake(key);
     }
 
-    fn die(&mut self, id: TaskId, death: Death) {
+    fn die(&mut self, id: TaskId, death: Death, turn: &mut Turn<'_>) {
         if let Some(task) = self.finish(id) {
-            self.dead.push((death, task));
+            turn.outcomes.push(Outcome::Dead(death, Box::new(task)));
         }
     }
 
@@ -434,10 +398,10 @@ impl Book {
     fn finish(&mut self, id: TaskId) -> Option<Task> {
         self.take_back(id);
         let task = self.tasks.remove(&id)?;
-        self.bytes -= weight(&task);
+        self.bytes -= task.weight();
         let group = &mut self.groups[task.group];
         group.tasks -= 1;
-        group.bytes -= weight(&task);
+        group.bytes -= task.weight();
         self.wake(task.group);
         self.forget_if_over(task.group);
         Some(task)
@@ -463,24 +427,33 @@ impl Book {
         groups.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
-    /// Whether something is left to do for the event.
+    /// Whether a group may have something to deliver, or messages that nobody here wants.
     #[inline]
-    pub fn has_work(&self) -> bool {
-        self.unsettled
+    pub fn is_unsettled(&self) -> bool {
+        !self.ready.is_empty() || self.look_for_stranded
+    }
+
+    /// Whether messages may have nobody here who wants them; asked once.
+    pub fn take_stranded(&mut self) -> bool {
+        std::mem::take(&mut self.look_for_stranded)
+    }
+
+    pub fn group_of(&self, key: Key) -> Option<(AccountId, &str)> {
+        self.groups.get(key).map(|group| (group.account, &*group.name))
     }
 
     /// Has it told that a member's breaker changed.
-    fn turn(&mut self, group: Key, subscription: Key) {
+    fn breaker_changed(&mut self, group: Key, subscription: Key, turn: &mut Turn<'_>) {
         let Some(member) = self.groups[group].member(subscription) else { return };
         let (connection, pattern) = (member.connection, member.pattern.clone());
-        self.turned.push(Turned { group, connection, pattern, state: member.breaker.state().name() });
+        let change = BreakerChange { group, connection, pattern, state: member.breaker.state().name() };
+        turn.outcomes.push(Outcome::Breaker(change));
         self.wake(group);
     }
 
     /// There may be something to deliver in a group, once the event is handled.
     fn wake(&mut self, group: Key) {
         self.ready.push(group);
-        self.unsettled = true;
     }
 
     /// A group is forgotten with its last member and its last message.
@@ -510,10 +483,6 @@ fn backoff((least, most): (u64, u64), attempts: u16, random: &mut Random) -> u64
     let longest = least.saturating_mul(1 << doublings).min(most);
     const STEPS: u32 = 1 << 16;
     (u128::from(longest) * u128::from(random.below(STEPS) + 1) / u128::from(STEPS)) as u64
-}
-
-fn weight(task: &Task) -> usize {
-    TASK_BYTES + task.payload.len() + task.subject.len()
 }
 
 /// Tables are walked in no order; what follows from them must not depend on that.

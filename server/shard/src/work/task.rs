@@ -1,16 +1,18 @@
 //! A message on its way to being acknowledged.
 
 use super::wheel::Timer;
-use crate::delivery::{Message, deadline};
 use crate::identity::{AccountId, ConnectionId, Nanos, PublisherId};
 use crate::lanes::Lane;
-use crate::mesh::batch::MeshPayload;
+use crate::message::{Marks, Message, Payload, Publication};
 use crate::router::subjects::SubjectId;
 use crate::table::Key;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::subject::Subject;
 use smallvec::SmallVec;
+
+/// What a message takes beside its texts, roughly.
+const TASK_BYTES: usize = 320;
 
 /// Counted up, never used again: an acknowledgement of a message that is done finds nothing.
 pub type TaskId = u64;
@@ -48,6 +50,8 @@ pub struct Task {
     pub flags: Flags,
     pub timestamp_nanos: u64,
     pub correlation_id: u64,
+    /// Lane, compression and correlation id as its headers give them.
+    said: (Flags, u64),
     pub subject: Box<str>,
     /// The subject is beyond what native clients are promised: they are not given it.
     pub foreign: bool,
@@ -57,34 +61,40 @@ pub struct Task {
 }
 
 impl Task {
-    /// `unix_epoch_nanos`: the Unix time of the clock's beginning.
-    pub fn of(message: &Message<'_>, group: Key, now: Nanos, unix_epoch_nanos: u64) -> Task {
-        let payload = match message.payload {
-            MeshPayload::Copied(bytes) => Bytes::copy_from_slice(bytes),
-            MeshPayload::Shared(bytes) => bytes.clone(),
+    pub fn of(message: &Message<'_>, group: Key, now: Nanos) -> Task {
+        let publication = message.publication;
+        let payload = match publication.payload {
+            Payload::Copied(bytes) => Bytes::copy_from_slice(bytes),
+            Payload::Shared(bytes) => bytes.clone(),
         };
-        let block = &payload[..message.header_bytes as usize];
+        debug_assert!(publication.header_bytes as usize <= payload.len(), "headers are part of the payload");
         Task {
             group,
             state: State::Waiting,
-            attempts: message.deliveries,
+            attempts: publication.deliveries,
             tried: SmallVec::new(),
             accepted: now,
             delivered: now,
-            deadline: deadline(block, unix_epoch_nanos),
+            deadline: publication.marks.deadline,
             error: None,
             overload: false,
-            publisher: message.publisher,
-            account: message.account,
-            flags: message.flags,
-            timestamp_nanos: message.timestamp_nanos,
-            correlation_id: message.correlation_id,
+            publisher: publication.publisher,
+            account: publication.account,
+            flags: publication.flags,
+            timestamp_nanos: publication.timestamp_nanos,
+            correlation_id: publication.correlation_id,
+            said: (publication.marks.flags, publication.marks.correlation_id),
             subject: message.subject.into(),
             foreign: Subject::new(message.subject.as_bytes()).is_err(),
-            reply: message.reply.map(Into::into),
-            header_bytes: message.header_bytes,
+            reply: publication.reply.map(Into::into),
+            header_bytes: publication.header_bytes,
             payload,
         }
+    }
+
+    /// Bytes it is counted with.
+    pub fn weight(&self) -> usize {
+        TASK_BYTES + self.payload.len() + self.subject.len()
     }
 
     pub fn lane(&self) -> Lane {
@@ -96,20 +106,33 @@ impl Task {
         self.payload.split_at(self.header_bytes as usize)
     }
 
+    /// What its headers ask for wherever it is delivered.
+    pub fn marks(&self) -> Marks<'static> {
+        let (flags, correlation_id) = self.said;
+        Marks { flags, correlation_id, deadline: self.deadline, ..Marks::PLAIN }
+    }
+
     /// The message as it was published, but for its payload.
-    pub fn message<'m>(&'m self, payload: MeshPayload<'m>, header_bytes: u32) -> Message<'m> {
-        Message {
+    pub fn publication<'m>(
+        &'m self,
+        marks: &'m Marks<'m>,
+        payload: Payload<'m>,
+        header_bytes: u32,
+    ) -> Publication<'m> {
+        Publication {
             publisher: self.publisher,
             account: self.account,
             flags: self.flags,
             timestamp_nanos: self.timestamp_nanos,
             correlation_id: self.correlation_id,
-            subject: &self.subject,
-            subject_id: SubjectId::NONE,
+            subject: SubjectId::NONE,
             reply: self.reply.as_deref(),
+            foreign: self.foreign,
+            marks,
             header_bytes,
             deliveries: 0,
             payload,
+            backing: None,
         }
     }
 }

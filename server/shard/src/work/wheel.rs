@@ -1,7 +1,7 @@
 //! A hashed timer wheel: starting, stopping and firing a timer cost the same however many there are, and a
 //! stopped timer keeps nothing.
 
-use crate::Nanos;
+use crate::identity::{Nanos, TICK_NANOS};
 use slab::Slab;
 
 /// A timer that was started and has neither fired nor been stopped.
@@ -10,7 +10,7 @@ pub struct Timer(u32);
 
 const SLOTS: usize = 512;
 /// A slot's width: the shard's tick, finer than which nothing is looked at.
-const SLOT_NANOS: u64 = crate::TICK_NANOS;
+const SLOT_NANOS: u64 = TICK_NANOS;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]

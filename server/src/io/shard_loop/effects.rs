@@ -34,7 +34,9 @@ impl<P: Platform> ShardLoop<P> {
             }
         }
         for place in 0..self.effects.close.len() {
-            let (id, close) = self.effects.close[place];
+            let (id, close, reason) = self.effects.close[place];
+            let (shard, reason) = (self.shard.id(), reason.name());
+            tracing::debug!(shard, slot = id.slot, reason, "connection ends");
             match close {
                 Close::Flush => self.flush_then_close(now, id)?,
                 Close::Now => self.cut(now, id)?,

@@ -1,9 +1,11 @@
 //! What a shard says of its connections when it is asked: for monitoring, never on a message's way.
 
-use super::event::Dialect;
-use super::session::Session;
-use super::table::Key;
-use super::{ConnectionId, Nanos, Shard};
+use super::{Members, Shard};
+use crate::clients::Client;
+use crate::delivery::receiver::Receiver;
+use crate::event::Dialect;
+use crate::identity::{ConnectionId, Nanos};
+use crate::table::Key;
 use core::net::SocketAddr;
 
 /// One connection at one moment.
@@ -56,46 +58,51 @@ impl Shard {
         most: usize,
         patterns: bool,
     ) -> (Vec<ConnectionReport>, Option<u32>) {
-        let mut ids = self.delivery.sessions.ids().skip_while(|id| id.slot < from);
+        let mut ids = self.members.clients.ids().skip_while(|id| id.slot < from);
         let taken: Vec<ConnectionId> = ids.by_ref().take(most).collect();
         let next = ids.next().map(|id| id.slot);
-        let reports = taken.into_iter().filter_map(|id| {
-            let session = self.delivery.sessions.get(id)?;
-            Some(self.report_of(now, session, patterns))
-        });
+        let reports = taken.into_iter().filter_map(|id| self.members.report_of(now, id, patterns));
         (reports.collect(), next)
     }
+}
 
-    fn report_of(&self, now: Nanos, session: &Session, patterns: bool) -> ConnectionReport {
-        let options = session.nats.as_ref().map(|nats| &nats.options);
-        let text = |value: Option<&String>| value.cloned().unwrap_or_default();
-        let user = session.nats.as_ref().and_then(|nats| self.access.user(nats.user()?));
-        ConnectionReport {
-            number: session.nats.as_ref().map_or(0, |nats| nats.number),
-            dialect: if session.nats.is_some() { Dialect::Nats } else { Dialect::Native },
-            peer: session.nats.as_ref().and_then(|nats| nats.peer),
-            age_nanos: now.since(session.opened_at),
-            idle_nanos: now.since(session.received_at),
-            pending_bytes: session.outbox.queued_bytes(),
-            traffic: session.traffic,
-            name: text(options.map(|options| &options.name)),
-            lang: text(options.map(|options| &options.lang)),
-            version: text(options.map(|options| &options.version)),
+impl Members {
+    fn report_of(&self, now: Nanos, id: ConnectionId, patterns: bool) -> Option<ConnectionReport> {
+        let client = self.clients.get(id)?;
+        let receiver = self.bus.outlets.delivery.receivers.get(id)?;
+        let (sender, access) = (client.sender(), self.bus.accounts.access());
+        let nats = match client {
+            Client::Native(_) => None,
+            Client::Nats(client) => Some(&**client),
+        };
+        let user = nats.and_then(|nats| access.user(nats.user()?));
+        let account = access.account(sender.account.0);
+        Some(ConnectionReport {
+            number: nats.map_or(0, |nats| nats.number),
+            dialect: client.dialect(),
+            peer: sender.peer,
+            age_nanos: now.since(sender.opened_at),
+            idle_nanos: now.since(sender.received_at),
+            pending_bytes: receiver.outbox.queued_bytes(),
+            traffic: Traffic {
+                messages_in: sender.messages_in,
+                messages_out: receiver.messages_out,
+                bytes_in: sender.bytes_in,
+                bytes_out: receiver.bytes_out,
+            },
+            name: nats.map(|nats| nats.options.name.clone()).unwrap_or_default(),
+            lang: nats.map(|nats| nats.options.lang.clone()).unwrap_or_default(),
+            version: nats.map(|nats| nats.options.version.clone()).unwrap_or_default(),
             user: user.map(|user| user.name.clone()).unwrap_or_default(),
-            account: self
-                .access
-                .account(session.account.0)
-                .map(|account| account.name.clone())
-                .unwrap_or_default(),
-            subscriptions: session.subscription_count(),
-            patterns: if patterns { self.patterns_of(session) } else { Vec::new() },
-        }
+            account: account.map(|account| account.name.clone()).unwrap_or_default(),
+            subscriptions: receiver.subscriptions.len(),
+            patterns: if patterns { self.patterns_of(receiver) } else { Vec::new() },
+        })
     }
 
-    fn patterns_of(&self, session: &Session) -> Vec<PatternReport> {
-        let keys = session.subscription_keys();
+    fn patterns_of(&self, receiver: &Receiver) -> Vec<PatternReport> {
         let report = |key: Key| {
-            let subscription = self.delivery.subscriptions.get(key)?;
+            let subscription = self.bus.outlets.delivery.subscriptions.get(key)?;
             let id = match subscription.sid() {
                 [] => subscription.client_id.to_string(),
                 sid => String::from_utf8_lossy(sid).into_owned(),
@@ -108,6 +115,6 @@ impl Shard {
                 deliveries_max: Some(subscription.deliveries_max).filter(|&max| max != u64::MAX),
             })
         };
-        keys.into_iter().filter_map(report).collect()
+        receiver.subscriptions.keys().into_iter().filter_map(report).collect()
     }
 }

@@ -1,0 +1,32 @@
+//! The subjects of one account: who wants which, and what was found so far.
+
+use crate::identity::HashSeed;
+use crate::router::subjects::{SubjectId, Subjects};
+use crate::router::{Route, Router, Stale};
+use ringbolt_protocol::subject::{Pattern, Subject};
+
+#[derive(Debug)]
+pub struct Space {
+    pub router: Router,
+    pub subjects: Subjects,
+}
+
+impl Space {
+    pub fn new(hash_seed: HashSeed, subjects_max: usize) -> Space {
+        Space { router: Router::new(hash_seed), subjects: Subjects::new(hash_seed, subjects_max) }
+    }
+
+    /// The text of a subject, its hash, and who wants it.
+    #[inline]
+    pub fn route(&mut self, subject: SubjectId) -> (&str, u64, &Route) {
+        self.subjects.route(subject, &self.router)
+    }
+
+    /// Interest in a pattern changed: what was found for it is not true any more.
+    pub fn invalidate(&mut self, pattern: Pattern<'_>) {
+        if Router::staleness(pattern) == Stale::One {
+            // A pattern without wildcards is a subject.
+            self.subjects.invalidate(Subject::trusted(pattern.as_str()));
+        }
+    }
+}

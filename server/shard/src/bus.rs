@@ -1,0 +1,180 @@
+//! Everything of a shard but the sending halves of its clients: they call it, and it calls none of them.
+
+use crate::access::Access;
+use crate::accounts::Accounts;
+use crate::closing::CloseReason;
+use crate::event::Close;
+use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
+use crate::limits::Limits;
+use crate::metrics::{Counter, Counters};
+use crate::moment;
+use crate::outlets::Outlets;
+use crate::requests::Requests;
+use crate::router::subjects::Subjects;
+use crate::turn::Turn;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// Answers of all connections that may wait for other shards.
+pub const WAITING_ANSWERS_MAX: usize = 1 << 16;
+
+/// What a shard tells its clients about the server.
+#[derive(Clone, Debug)]
+pub struct ServerIdentity {
+    pub server_id: String,
+    pub server_name: String,
+    pub version: String,
+    /// A secret of this process, by which answers of other accounts' services are known.
+    pub reply_key: (u64, u64),
+    /// Unix time of the beginning of the shards' clock.
+    pub unix_epoch_nanos: u64,
+    /// Host and port NATS clients are told.
+    pub nats: Option<(String, u16)>,
+}
+
+impl ServerIdentity {
+    /// A moment as text (RFC 3339).
+    pub fn time_text(&self, at: Nanos) -> String {
+        moment::text(self.unix_epoch_nanos.saturating_add(at.0))
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Bus {
+    pub identity: ServerIdentity,
+    pub accounts: Accounts,
+    pub requests: Requests,
+    pub outlets: Outlets,
+    /// New work is refused: the shard ends.
+    pub draining: bool,
+    /// Subject numbers held by all connections.
+    pub interned_subjects: u64,
+}
+
+impl Bus {
+    pub fn new(
+        own: ShardId,
+        limits: Rc<Limits>,
+        access: &Access,
+        identity: ServerIdentity,
+        seed: HashSeed,
+    ) -> Bus {
+        Bus {
+            accounts: Accounts::new(access, identity.reply_key, seed, limits.subjects_max),
+            requests: Requests::new(seed),
+            outlets: Outlets::new(own, limits, seed),
+            identity,
+            draining: false,
+            interned_subjects: 0,
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.outlets.limits
+    }
+
+    /// Whether so many answers wait for other shards that further ones are refused.
+    pub fn has_no_room_for_answers(&self) -> bool {
+        self.outlets.mesh.interest.waiting() >= WAITING_ANSWERS_MAX
+    }
+
+    /// Gives an answer in the order of the client's operations: after those that wait for other shards. One
+    /// that promises that earlier subscriptions are in force waits until they are.
+    pub fn answer_in_order(
+        &mut self,
+        id: ConnectionId,
+        answer: Cow<'static, [u8]>,
+        promises: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let interest = &self.outlets.mesh.interest;
+        let (in_force, full) = (interest.is_in_force(), self.has_no_room_for_answers());
+        let Some(receiver) = self.outlets.delivery.receivers.get(id) else { return };
+        if receiver.answers_waiting == 0 && (in_force || !promises) {
+            return self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(&answer), turn);
+        }
+        if full {
+            // The protocol has no word for it: like a client that does not read its answers.
+            return self.outlets.delivery.cut(id, turn);
+        }
+        self.hold_answer(id, answer);
+    }
+
+    /// Keeps an answer until the interest that it promises is in force.
+    pub fn hold_answer(&mut self, id: ConnectionId, answer: Cow<'static, [u8]>) {
+        let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
+        receiver.answers_waiting += 1;
+        self.outlets.mesh.interest.hold(id, answer);
+    }
+
+    /// Gives the answers whose wait is over.
+    pub fn release_answers(&mut self, turn: &mut Turn<'_>) {
+        while let Some((id, answer)) = self.outlets.mesh.interest.release() {
+            self.give_held(id, &answer, turn);
+        }
+    }
+
+    /// Gives the answers that a client waits for, which is to close.
+    pub fn release_answers_of(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let waits = self.outlets.delivery.receivers.get(id).is_some_and(|own| own.answers_waiting > 0);
+        if waits {
+            for answer in self.outlets.mesh.interest.take_of(id) {
+                self.give_held(id, &answer, turn);
+            }
+        }
+    }
+
+    fn give_held(&mut self, id: ConnectionId, answer: &[u8], turn: &mut Turn<'_>) {
+        let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
+        debug_assert!(receiver.answers_waiting > 0, "it was counted when it was held");
+        receiver.answers_waiting -= 1;
+        self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(answer), turn);
+    }
+
+    /// Nothing more is queued for a connection, and what it sends is ignored: it ends once it has read what
+    /// is queued.
+    pub fn end(&mut self, id: ConnectionId, reason: CloseReason, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
+        if !std::mem::take(&mut receiver.open) {
+            return;
+        }
+        turn.counters.add(reason.counter(), 1);
+        turn.effects.close.push((id, Close::Flush, reason));
+    }
+
+    /// Brings the gauges up to date.
+    pub fn refresh_gauges(&self, counters: &mut Counters) {
+        let (delivery, work) = (&self.outlets.delivery, &self.outlets.work);
+        counters.set(Counter::Connections, delivery.receivers.len() as u64);
+        counters.set(Counter::Subscriptions, delivery.subscriptions.len() as u64);
+        counters.set(Counter::InternedSubjects, self.interned_subjects);
+        counters.set(Counter::PublishersPaused, delivery.paused_publishers());
+        let sum = |of: fn(&Subjects) -> u64| self.accounts.spaces().map(|space| of(&space.subjects)).sum();
+        counters.set(Counter::SubjectsCached, sum(|subjects| subjects.len() as u64));
+        counters.set(Counter::RouteCacheHits, sum(|subjects| subjects.hits));
+        counters.set(Counter::RouteCacheMisses, sum(|subjects| subjects.misses));
+        counters.set(Counter::BufferPoolHits, delivery.pool.hits);
+        counters.set(Counter::BufferPoolMisses, delivery.pool.misses);
+        counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
+        let (kept, in_flight) = work.counts();
+        counters.set(Counter::WorkMessages, kept);
+        counters.set(Counter::WorkInFlight, in_flight);
+        counters.set(Counter::WorkBytes, work.bytes() as u64);
+        let (letters, bytes) = work.letters_kept();
+        counters.set(Counter::DeadLettersKept, letters);
+        counters.set(Counter::DeadLettersBytes, bytes);
+        counters.set(Counter::RequestsWatched, self.requests.count() as u64);
+        counters.set(Counter::OutboxBytes, delivery.outbox_bytes() as u64);
+        counters.set(Counter::EmergencyLevel, delivery.emergency.level() as u64);
+        let (bytes, batches) = self.outlets.mesh.pending();
+        counters.set(Counter::MeshPendingBytes, bytes as u64);
+        counters.set(Counter::MeshDepthBatches, batches as u64);
+    }
+
+    /// Recounts every running sum.
+    pub fn check(&self) {
+        self.outlets.check();
+        self.requests.check();
+    }
+}

@@ -1,0 +1,181 @@
+//! From a NATS client's bytes to operations: whole ones are read in place, one cut by the end of a
+//! buffer is gathered.
+
+use super::NatsClient;
+use super::publish::PUBLISH_BYTES;
+use crate::bus::Bus;
+use crate::clients::sender::Stage;
+use crate::closing::CloseReason;
+use crate::turn::Turn;
+use bytes::Bytes;
+use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
+
+/// What a client may say before it is verified.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+impl NatsClient {
+    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
+        let partial = std::mem::take(&mut self.sender.partial);
+        let rest = match self.finish_operation(partial, input, bus, turn) {
+            Ok(Some(rest)) => self.whole_operations(rest, bus, turn),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match rest {
+            Ok([]) => {}
+            Ok(rest) => {
+                self.sender.partial = bus.outlets.delivery.pool.take();
+                self.sender.partial.extend_from_slice(rest);
+            }
+            Err(error) => {
+                let reason = match error {
+                    ParseError::PayloadTooLarge => CloseReason::PayloadTooLarge,
+                    _ => CloseReason::ProtocolError,
+                };
+                self.close(reason, error.answer(), bus, turn);
+            }
+        }
+    }
+
+    /// Handles the whole operations at the start of `input`; returns the unfinished rest.
+    fn whole_operations<'i>(
+        &mut self,
+        mut input: &'i [u8],
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> Result<&'i [u8], ParseError> {
+        let mut limits = self.limits;
+        while let Some(first) = input.first() {
+            if self.sender.stage == Stage::Ready
+                && let Some((publish, consumed)) = fast_publish(input, &limits)
+            {
+                self.publish(&publish, None, bus, turn);
+                if !bus.outlets.delivery.is_open(self.sender.id) {
+                    return Ok(&[]);
+                }
+                let head_bytes = PUBLISH_BYTES + publish.subject.literal_bytes() + 1;
+                let (head, rest) = (&input[..head_bytes], &input[consumed..]);
+                let ran = self.run(head, rest, bus, turn);
+                if ran > 0 && !bus.outlets.delivery.is_open(self.sender.id) {
+                    return Ok(&[]);
+                }
+                input = &rest[ran..];
+                continue;
+            }
+            if self.sender.stage == Stage::Verifying {
+                return self.wait_verified(input);
+            }
+            // Who must say who it is says nothing else first, not even the beginning of it.
+            if self.sender.stage == Stage::AwaitingHello
+                && !first.eq_ignore_ascii_case(&b'c')
+                && !self.admit_unnamed(bus, turn)
+            {
+                self.refuse_to_admit(bus, turn);
+                return Ok(&[]);
+            }
+            let Parsed::Command { command, consumed } = parse(input, &limits)? else { break };
+            if !self.operation(&command, None, bus, turn) {
+                return Ok(&[]);
+            }
+            limits = self.limits;
+            input = &input[consumed..];
+        }
+        Ok(input)
+    }
+
+    /// Completes and handles the operation begun earlier, if any. Returns the input after it, or
+    /// `None` when all input is used up or the connection takes no more.
+    fn finish_operation<'i>(
+        &mut self,
+        mut partial: Vec<u8>,
+        mut input: &'i [u8],
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<&'i [u8]>, ParseError> {
+        if partial.is_empty() {
+            return Ok(Some(input));
+        }
+        if self.sender.stage == Stage::Verifying {
+            self.sender.partial = partial;
+            return Ok(Some(input));
+        }
+        let limits = self.begun_under.unwrap_or(self.limits);
+        loop {
+            let needed = match parse(&partial, &limits)? {
+                Parsed::Command { consumed, .. } => {
+                    debug_assert_eq!(consumed, partial.len(), "an operation is gathered exactly");
+                    break;
+                }
+                Parsed::IncompleteLine => {
+                    input.iter().position(|&byte| byte == b'\n').map_or(input.len(), |place| place + 1)
+                }
+                Parsed::IncompletePayload { bytes_needed } => bytes_needed - partial.len(),
+            };
+            let (more, rest) = input.split_at(needed.min(input.len()));
+            if more.is_empty() {
+                self.sender.partial = partial;
+                return Ok(None);
+            }
+            // Grown by what arrived, never by what a line claims will.
+            partial.extend_from_slice(more);
+            input = rest;
+        }
+        self.begun_under = None;
+        let go_on = if partial.len() >= bus.limits().shared_payload_bytes_min {
+            // Gathered anyway: its payload is shared from here instead of being copied once more.
+            let backing = Bytes::from(partial);
+            self.gathered_operation(&backing, Some(&backing), &limits, bus, turn)?
+        } else {
+            let go_on = self.gathered_operation(&partial, None, &limits, bus, turn)?;
+            bus.outlets.delivery.pool.give(partial);
+            go_on
+        };
+        Ok(go_on.then_some(input))
+    }
+
+    fn gathered_operation(
+        &mut self,
+        bytes: &[u8],
+        backing: Option<&Bytes>,
+        limits: &ParseLimits,
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, ParseError> {
+        match parse(bytes, limits)? {
+            Parsed::Command { command, .. } => Ok(self.operation(&command, backing, bus, turn)),
+            _ => unreachable!("the caller gathered the whole operation"),
+        }
+    }
+
+    /// What a client says while it is verified waits, up to a bound.
+    fn wait_verified<'i>(&mut self, input: &'i [u8]) -> Result<&'i [u8], ParseError> {
+        if self.sender.partial.len() + input.len() > WAITING_BYTES_MAX {
+            return Err(ParseError::LineTooLong);
+        }
+        self.sender.partial.extend_from_slice(input);
+        Ok(&[])
+    }
+
+    /// Handles one operation. Returns whether the connection takes more.
+    fn operation(
+        &mut self,
+        command: &Command<'_>,
+        backing: Option<&Bytes>,
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        bus.remove_expired(turn);
+        match *command {
+            Command::Publish(ref publish) => self.publish(publish, backing, bus, turn),
+            Command::Subscribe { pattern, group, sid } => self.subscribe(pattern, group, sid, bus, turn),
+            Command::Unsubscribe { sid, deliveries_max } => {
+                self.unsubscribe(sid, deliveries_max, bus, turn);
+            }
+            Command::Connect(options) => self.connect(options, bus, turn),
+            Command::Ping => self.pong(bus, turn),
+            // Any received byte already proved the client alive.
+            Command::Pong | Command::Ignored => {}
+        }
+        bus.outlets.delivery.is_open(self.sender.id)
+    }
+}

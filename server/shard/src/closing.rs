@@ -1,0 +1,104 @@
+//! Why a connection ends: one list for what the client reads, the metrics, monitoring and the log.
+
+use crate::metrics::Counter;
+use ringbolt_protocol::native::control::CloseCode;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// The client said or did so.
+    Client,
+    /// The socket failed.
+    SocketError,
+    /// What it sent is not its dialect.
+    ProtocolError,
+    /// It does not take what is sent to it.
+    SlowConsumer,
+    /// Pings were not answered.
+    Stale,
+    /// It did not say who it is in time.
+    AdmissionTimeout,
+    /// It may not be here.
+    Authorization,
+    /// There is no room for another connection.
+    ConnectionsMax,
+    /// It sent more than it was allowed at once.
+    PayloadTooLarge,
+    Shutdown,
+}
+
+impl CloseReason {
+    pub const ALL: [CloseReason; 10] = [
+        CloseReason::Client,
+        CloseReason::SocketError,
+        CloseReason::ProtocolError,
+        CloseReason::SlowConsumer,
+        CloseReason::Stale,
+        CloseReason::AdmissionTimeout,
+        CloseReason::Authorization,
+        CloseReason::ConnectionsMax,
+        CloseReason::PayloadTooLarge,
+        CloseReason::Shutdown,
+    ];
+
+    /// As monitoring and the log name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Client => "Client Closed",
+            CloseReason::SocketError => "Read Error",
+            CloseReason::ProtocolError => "Protocol Violation",
+            CloseReason::SlowConsumer => "Slow Consumer",
+            CloseReason::Stale => "Stale Connection",
+            CloseReason::AdmissionTimeout => "Authentication Timeout",
+            CloseReason::Authorization => "Authentication Failure",
+            CloseReason::ConnectionsMax => "Maximum Connections Exceeded",
+            CloseReason::PayloadTooLarge => "Maximum Message Payload Exceeded",
+            CloseReason::Shutdown => "Server Shutdown",
+        }
+    }
+
+    pub fn counter(self) -> Counter {
+        match self {
+            CloseReason::Client => Counter::ConnectionsClosedClient,
+            CloseReason::SocketError => Counter::ConnectionsClosedError,
+            CloseReason::ProtocolError => Counter::ConnectionsClosedProtocolError,
+            CloseReason::SlowConsumer => Counter::ConnectionsClosedSlowConsumer,
+            CloseReason::Stale => Counter::ConnectionsClosedStale,
+            CloseReason::AdmissionTimeout => Counter::ConnectionsClosedHelloTimeout,
+            CloseReason::Authorization => Counter::ConnectionsClosedAuthorization,
+            CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => Counter::ConnectionsClosedLimit,
+            CloseReason::Shutdown => Counter::ConnectionsClosedShutdown,
+        }
+    }
+
+    /// The code of a native client's CLOSE frame, and its words where there are no better ones.
+    pub fn native(self) -> (CloseCode, &'static str) {
+        match self {
+            CloseReason::Client => (CloseCode::Normal, "closed by the client"),
+            CloseReason::SocketError => (CloseCode::Normal, "the socket failed"),
+            CloseReason::ProtocolError => (CloseCode::ProtocolError, "this is not the native dialect"),
+            CloseReason::SlowConsumer => (CloseCode::SlowConsumer, "deliveries were not taken in time"),
+            CloseReason::Stale => (CloseCode::Stale, "pings were not answered"),
+            CloseReason::AdmissionTimeout => (CloseCode::HelloTimeout, "no HELLO came in time"),
+            CloseReason::Authorization => (CloseCode::ProtocolError, "not authorized"),
+            CloseReason::ConnectionsMax => (CloseCode::Limit, "this shard has reached connections_max"),
+            CloseReason::PayloadTooLarge => (CloseCode::Limit, "the payload exceeds payload_bytes_max"),
+            CloseReason::Shutdown => (CloseCode::ShuttingDown, "the server is shutting down"),
+        }
+    }
+
+    /// What nats-server says for it; nothing where it just closes.
+    pub fn nats(self) -> Option<&'static str> {
+        match self {
+            CloseReason::ConnectionsMax => Some("maximum connections exceeded"),
+            CloseReason::AdmissionTimeout => Some("Authentication Timeout"),
+            CloseReason::Stale => Some("Stale Connection"),
+            CloseReason::Authorization => Some("Authorization Violation"),
+            CloseReason::PayloadTooLarge => Some("Maximum Payload Violation"),
+            CloseReason::Client
+            | CloseReason::SocketError
+            | CloseReason::ProtocolError
+            | CloseReason::SlowConsumer
+            | CloseReason::Shutdown => None,
+        }
+    }
+}

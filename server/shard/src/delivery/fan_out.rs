@@ -1,0 +1,337 @@
+//! One message meeting its route: those who want it here, on other shards, and one of each queue group.
+
+use super::run::Run;
+use super::{Delivery, write_native, write_nats};
+use crate::event::Dialect;
+use crate::identity::{ConnectionId, ShardId};
+use crate::mesh::Forwarded;
+use crate::mesh::batch::{MeshPublish, Record};
+use crate::message::{Message, Publication};
+use crate::metrics::Counter;
+use crate::outlets::Outlets;
+use crate::router::{GroupRoute, Route, Target};
+use crate::turn::Turn;
+use crate::work::options::{key_header, own_name};
+use ringbolt_protocol::headers;
+use std::hash::BuildHasher;
+
+/// Shards a queue group's message may be passed on to when its member has just left.
+const HOPS_MAX: u8 = 4;
+
+/// See the module.
+pub struct FanOut<'s> {
+    pub outlets: &'s mut Outlets,
+    pub subject_hash: u64,
+    pub hops: u8,
+    /// The message is beyond what native clients are promised of subjects: they do not get it.
+    pub foreign: bool,
+}
+
+impl FanOut<'_> {
+    /// To every plain subscription, every shard that has some, and one member of every queue group.
+    /// Returns whether anyone took it.
+    #[inline]
+    pub fn everyone(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let taken = self.plain(route, message, turn);
+        taken | self.elsewhere(route, message, turn)
+    }
+
+    /// Likewise, but not to the subscriptions of that connection.
+    #[cold]
+    pub fn everyone_but(
+        &mut self,
+        connection: ConnectionId,
+        route: &Route,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.plain_but(connection, route, message, turn);
+        self.elsewhere(route, message, turn);
+    }
+
+    /// To every shard that has plain subscriptions, and one member of every queue group.
+    #[inline]
+    fn elsewhere(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let mut taken = false;
+        for shard in route.remote.iter() {
+            taken |= self.forward(shard, true, None, message, turn);
+        }
+        for group in &route.groups {
+            taken |= self.member(group, message, turn);
+        }
+        taken
+    }
+
+    /// To the plain subscriptions of this shard, but not to those of that connection.
+    #[cold]
+    pub fn plain_but(
+        &mut self,
+        connection: ConnectionId,
+        route: &Route,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        for &target in route.plain.iter().filter(|target| target.slot != connection.slot) {
+            if !self.spares(target, turn) {
+                self.outlets.delivery.deliver(target, message, turn);
+            }
+        }
+    }
+
+    /// Whether a subscription does not get the message because it is beyond what its client was promised.
+    #[inline]
+    fn spares(&mut self, target: Target, turn: &mut Turn<'_>) -> bool {
+        self.foreign && self.spares_native(target, turn)
+    }
+
+    #[cold]
+    fn spares_native(&mut self, target: Target, turn: &mut Turn<'_>) -> bool {
+        let spared = self.outlets.delivery.is_native(target);
+        turn.counters.add(Counter::DropsNativeLimits, u64::from(spared));
+        spared
+    }
+
+    /// The messages of a run to every plain subscription and every shard that has some; the route has no
+    /// queue groups.
+    pub fn run(&mut self, route: &Route, run: &Run<'_>, common: &Message<'_>, turn: &mut Turn<'_>) {
+        debug_assert!(route.by_receiver && route.groups.is_empty(), "nobody's order depends on another's");
+        self.outlets.delivery.deliver_run(&route.plain, run, common, turn);
+        for shard in route.remote.iter() {
+            for publication in run.each(common.publication) {
+                self.forward(shard, true, None, &Message { publication: &publication, ..*common }, turn);
+            }
+        }
+    }
+
+    /// To the plain subscriptions of this shard.
+    #[inline]
+    pub fn plain(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        if message.publication.marks.is_past(turn.now) {
+            turn.counters.add(Counter::DropsExpired, 1);
+            return true;
+        }
+        if self.foreign {
+            return self.plain_foreign(route, message, turn);
+        }
+        let mut taken = false;
+        for &target in &route.plain {
+            taken |= self.outlets.delivery.deliver(target, message, turn);
+        }
+        taken
+    }
+
+    #[cold]
+    fn plain_foreign(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let mut taken = false;
+        for &target in &route.plain {
+            taken |= !self.spares(target, turn) && self.outlets.delivery.deliver(target, message, turn);
+        }
+        taken
+    }
+
+    /// To one member of a queue group, wherever it is; every member is as likely.
+    fn member(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let mut home = None;
+        if message.publication.header_bytes > 0 {
+            if self.drops_expired_for(group, message.publication, turn) {
+                return true;
+            }
+            home = self.home(group, message.publication);
+        }
+        let (choice, shard) = match home {
+            Some(home) => (0, (home != self.outlets.own).then_some(home)),
+            None => {
+                let choice = turn.random.below(group.members());
+                (choice, group.remote_shard(choice))
+            }
+        };
+        match shard {
+            Some(shard) => self.forward(shard, false, Some(&group.name), message, turn),
+            None => self.local_member(group, choice, message, turn),
+        }
+    }
+
+    /// A message that another shard chose a member of this one for.
+    pub fn chosen(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) {
+        let late =
+            message.publication.header_bytes > 0 && self.drops_expired_for(group, message.publication, turn);
+        if !late {
+            let members = group.local.len() as u32;
+            let choice = if members > 0 { turn.random.below(members) } else { 0 };
+            self.local_member(group, choice, message, turn);
+        }
+    }
+
+    /// Whether nobody wants a message any more, unless the group makes a dead letter of it; counts it.
+    #[cold]
+    fn drops_expired_for(
+        &mut self,
+        group: &GroupRoute,
+        publication: &Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let subscriptions = &self.outlets.delivery.subscriptions;
+        let acknowledges = |target: &Target| subscriptions.at(target.subscription).work.is_some();
+        // What other shards do with it, they decide.
+        let drops = publication.marks.is_past(turn.now)
+            && !group.local.is_empty()
+            && !group.local.iter().any(acknowledges);
+        turn.counters.add(Counter::DropsExpired, u64::from(drops));
+        drops
+    }
+
+    /// The shard a message must go to, wherever it is published: that of its key, or the one that
+    /// remembers whether it was published before.
+    #[cold]
+    fn home(&mut self, group: &GroupRoute, publication: &Publication<'_>) -> Option<ShardId> {
+        let (block, _) = publication.parts();
+        let key = key_header(&group.name).and_then(|header| headers::find(block, header));
+        let id = key.or(publication.marks.message_id)?;
+        let state = self.outlets.seed.digest();
+        Some(group.home(self.outlets.own, &state, state.hash_one(id)))
+    }
+
+    /// To a member of this shard, beginning with `choice`: one that cannot take it is passed over. If
+    /// none can, another shard with members gets it.
+    pub fn local_member(
+        &mut self,
+        group: &GroupRoute,
+        choice: u32,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let members = group.local.len();
+        for step in 0..members {
+            let target = group.local[(choice as usize + step) % members];
+            if let Some(work) = self.outlets.delivery.subscriptions.at(target.subscription).work {
+                return self.outlets.work_off(work, message, turn);
+            }
+            if !self.spares(target, turn) && self.outlets.delivery.deliver(target, message, turn) {
+                return true;
+            }
+        }
+        let remote: u32 = group.remote.iter().map(|&(_, count)| count).sum();
+        if remote == 0 || self.hops >= HOPS_MAX {
+            turn.counters.add(Counter::DropsNoQueueMember, 1);
+            return false;
+        }
+        self.hops += 1;
+        let number = members as u32 + turn.random.below(remote);
+        let shard = group.remote_shard(number).expect("the remote members come after the local ones");
+        self.forward(shard, false, Some(&group.name), message, turn)
+    }
+
+    fn forward(
+        &mut self,
+        shard: ShardId,
+        plain: bool,
+        group: Option<&str>,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let publication = message.publication;
+        let record = Record::Publish(MeshPublish {
+            account: publication.account,
+            flags: publication.flags.0,
+            plain,
+            hops: self.hops,
+            publisher_shard: publication.publisher.shard,
+            publisher: publication.publisher.connection,
+            timestamp_nanos: publication.timestamp_nanos,
+            correlation_id: publication.correlation_id,
+            subject_hash: self.subject_hash,
+            subject: message.subject,
+            reply: publication.reply,
+            header_bytes: publication.header_bytes,
+            deliveries: publication.deliveries,
+            group,
+            payload: publication.payload,
+        });
+        match self.outlets.mesh.forward(shard, &record, turn) {
+            Forwarded::Taken => true,
+            Forwarded::TakenHoldingBack(publisher) => {
+                self.outlets.delivery.hold_back(publisher, turn);
+                true
+            }
+            Forwarded::Dropped => false,
+        }
+    }
+}
+
+impl Delivery {
+    /// Puts one message into one outbox. Returns whether it was taken.
+    #[inline]
+    pub fn deliver(&mut self, target: Target, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        self.deliver_within(self.outbox_room, target, message, turn)
+    }
+
+    /// Likewise; an outbox that would hold more than `room` is looked at twice.
+    #[inline]
+    pub fn deliver_within(
+        &mut self,
+        room: usize,
+        target: Target,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let publication = message.publication;
+        let subscription = self.subscriptions.at_mut(target.subscription);
+        let Some(receiver) = self.receivers.at(target.slot) else { return false };
+        if !receiver.open || subscription.delivered >= subscription.deliveries_max {
+            return false;
+        }
+        if let Some(watch) = &receiver.watch
+            && watch.no_echo
+            && publication.is_from(self.own, receiver.id)
+        {
+            return false;
+        }
+        if let Some(filter) = &subscription.filter
+            && !filter.may_receive(message.subject, subscription.group.as_deref().map(own_name))
+        {
+            return false;
+        }
+        let payload_bytes = publication.payload.bytes().len();
+        if receiver.outbox.queued_bytes() + payload_bytes > room {
+            let (slot, policy) = (target.slot, subscription.policy);
+            if !self.admit_over_limit(slot, policy, message, turn) {
+                return false;
+            }
+        }
+        let subscription = self.subscriptions.at_mut(target.subscription);
+        let Some(receiver) = self.receivers.at(target.slot) else { return false };
+        let deadline = publication.marks.deadline.filter(|_| receiver.outbox.begin_timed());
+        let (limits, pool) = (&self.limits, &mut self.pool);
+        let written = if subscription.is_native() {
+            write_native::write(receiver, subscription, message, limits.outbox_segment_bytes, pool)
+        } else {
+            write_nats::write(receiver, subscription, message, limits.outbox_segment_bytes, pool)
+        };
+        debug_assert!(written > payload_bytes || receiver.outbox.dialect() == Dialect::Nats);
+        self.outbox_bytes += written;
+        let tell = match deadline {
+            None => receiver.outbox.wrote_in(publication.lane(), written),
+            Some(deadline) => {
+                let stream = (publication.publisher, self.seed.digest().hash_one(message.subject));
+                receiver.outbox.wrote_timed(publication.lane(), written, deadline, stream, pool)
+            }
+        };
+        if tell {
+            turn.effects.send.push(receiver.id);
+        }
+        if let Some(watch) = &mut receiver.watch
+            && let Some(replies) = &mut watch.replies
+            && let Some(reply) = publication.reply
+        {
+            replies.expect(turn.now, reply);
+        }
+        receiver.messages_out += 1;
+        receiver.bytes_out += payload_bytes as u64;
+        subscription.delivered += 1;
+        if subscription.delivered == subscription.deliveries_max {
+            self.expired.push(self.subscriptions.key_at(target.subscription));
+        }
+        turn.counters.add(Counter::MessagesOut, 1);
+        true
+    }
+}

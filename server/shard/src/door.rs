@@ -1,0 +1,229 @@
+//! The one way in for what is published, in whatever dialect, by whatever shard, or by the server itself: the
+//! subject meets its route.
+
+use crate::accounts::links::Hop;
+use crate::bus::Bus;
+use crate::delivery::fan_out::FanOut;
+use crate::delivery::run::Run;
+use crate::identity::{ConnectionId, PublisherId};
+use crate::mesh::batch::MeshPublish;
+use crate::message::{Marks, Message, Payload, Publication};
+use crate::metrics::Counter;
+use crate::turn::Turn;
+use bytes::Bytes;
+use ringbolt_protocol::command::Flags;
+use ringbolt_protocol::subject::Subject;
+
+impl Bus {
+    /// Delivers a publication to all who want it. Returns whether anyone took it, or it is a dead letter.
+    #[inline]
+    pub fn publish(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
+        let account = publication.account;
+        if publication.header_bytes > 0 || self.accounts.links.concern(account) || !self.requests.is_idle() {
+            return self.publish_with_care(publication, turn);
+        }
+        self.publish_within(publication, None, turn)
+    }
+
+    /// Likewise, where there are headers to heed, links between accounts, or requests to look after.
+    #[cold]
+    #[inline(never)]
+    fn publish_with_care(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
+        let late = self.late_for(publication, turn);
+        let mut taken = self.publish_within(publication, late, turn);
+        let (subject, _, _) = self.accounts.space(publication.account).route(publication.subject);
+        // Its number may stand for another subject once further ones are looked up.
+        let subject = subject.to_owned();
+        if self.accounts.links.concern(publication.account) {
+            let reply = publication.reply.map(<[u8]>::to_vec);
+            let hop = Hop { account: publication.account, subject: subject.clone(), reply, depth: 0 };
+            taken |= self.publish_beyond(self.accounts.links.next(&hop), publication, turn);
+        }
+        if taken && publication.header_bytes > 0 {
+            self.requests.watch_asked(publication, turn);
+        }
+        if !taken && publication.marks.unroutable_dies {
+            self.bury_unroutable(&Message { subject: &subject, publication }, turn);
+            taken = true;
+        }
+        taken
+    }
+
+    /// The requester that does not want a reply any more; it counts as one who took it.
+    fn late_for(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> Option<ConnectionId> {
+        if self.requests.is_idle() {
+            return None;
+        }
+        let account = publication.account;
+        let (subject, _, _) = self.accounts.space(account).route(publication.subject);
+        if !self.requests.concern(account, subject) {
+            return None;
+        }
+        self.requests.late(account, subject, publication.correlation_id, turn)
+    }
+
+    /// Delivers within the publisher's account, but not to `except`.
+    #[inline]
+    fn publish_within(
+        &mut self,
+        publication: &Publication<'_>,
+        except: Option<ConnectionId>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let space = self.accounts.space(publication.account);
+        let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        if route.is_empty() {
+            return except.is_some();
+        }
+        let (shared, with_shared);
+        let mut publication = publication;
+        if let Payload::Copied(payload) = publication.payload
+            && payload.len() >= self.outlets.limits.shared_payload_bytes_min
+        {
+            // Worth sharing between receivers: of the buffer it came in, or copied once.
+            shared = match publication.backing {
+                Some(whole) => whole.slice_ref(payload),
+                None => Bytes::copy_from_slice(payload),
+            };
+            with_shared = Publication { payload: Payload::Shared(&shared), ..*publication };
+            publication = &with_shared;
+        }
+        let message = Message { subject, publication };
+        let foreign = route.foreign || publication.foreign;
+        let mut fan_out = FanOut { outlets: &mut self.outlets, subject_hash, hops: 0, foreign };
+        match except {
+            None => fan_out.everyone(route, &message, turn),
+            Some(requester) => {
+                fan_out.everyone_but(requester, route, &message, turn);
+                true
+            }
+        }
+    }
+
+    /// Delivers a run, which has the subject of `common`. Returns whether it could be delivered as one: if
+    /// not, nothing was.
+    pub fn publish_run(&mut self, common: &Publication<'_>, run: &Run<'_>, turn: &mut Turn<'_>) -> bool {
+        debug_assert!(common.header_bytes == 0 && common.reply.is_none(), "the messages of a run are plain");
+        let account = common.account;
+        if self.accounts.links.concern(account) {
+            return false;
+        }
+        let space = self.accounts.space(account);
+        let (subject, subject_hash, route) = space.subjects.route(common.subject, &space.router);
+        if !route.by_receiver || self.requests.concern(account, subject) {
+            return false;
+        }
+        let outlets = &mut self.outlets;
+        let message = Message { subject, publication: common };
+        FanOut { outlets, subject_hash, hops: 0, foreign: false }.run(route, run, &message, turn);
+        true
+    }
+
+    /// Publishes on behalf of the server. Returns whether anyone took it.
+    #[cold]
+    pub fn say(&mut self, subject: &str, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
+        let publisher = PublisherId { shard: self.outlets.own, connection: ConnectionId::NOBODY };
+        let said = Publication { publisher, ..*publication };
+        let reply = said.reply.map(<[u8]>::to_vec);
+        let hop = Hop { account: said.account, subject: subject.to_owned(), reply, depth: 0 };
+        self.publish_beyond(vec![hop], &said, turn)
+    }
+
+    /// Delivers a message under a subject of its own in each account of `hops`, and in those that have it
+    /// from there. Returns whether anyone took it.
+    #[cold]
+    fn publish_beyond(
+        &mut self,
+        mut hops: Vec<Hop>,
+        publication: &Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let mut taken = false;
+        // Depth first, in the order of the links.
+        hops.reverse();
+        while let Some(hop) = hops.pop() {
+            let Ok(subject) = Subject::relaxed(hop.subject.as_bytes()) else { continue };
+            let Some(space) = self.accounts.known_space(hop.account) else { continue };
+            let subject = space.subjects.resolve(subject);
+            let reply = hop.reply.as_deref();
+            let foreign = self.outlets.delivery.is_foreign(reply);
+            let there = Publication { account: hop.account, subject, reply, foreign, ..*publication };
+            taken |= self.publish_within(&there, None, turn);
+            let next = self.accounts.links.next(&hop);
+            hops.extend(next.into_iter().rev());
+        }
+        taken
+    }
+
+    /// Delivers what the server says to the plain subscriptions of one client alone.
+    #[cold]
+    pub fn tell(
+        &mut self,
+        client: ConnectionId,
+        subject: &str,
+        publication: &Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Ok(subject) = Subject::relaxed(subject.as_bytes()) else { return };
+        let space = self.accounts.space(publication.account);
+        let subject_id = space.subjects.resolve(subject);
+        let (subject, _, route) = space.route(subject_id);
+        let publication = Publication { subject: subject_id, ..*publication };
+        let message = Message { subject, publication: &publication };
+        for &target in route.plain.iter().filter(|target| target.slot == client.slot) {
+            self.outlets.delivery.deliver(target, &message, turn);
+        }
+    }
+
+    /// Delivers a message of another shard.
+    #[inline]
+    pub fn publish_from_shard(&mut self, publish: &MeshPublish<'_>, turn: &mut Turn<'_>) {
+        let late = if self.requests.concern(publish.account, publish.subject) {
+            self.requests.late(publish.account, publish.subject, publish.correlation_id, turn)
+        } else {
+            None
+        };
+        let read;
+        let marks = if publish.header_bytes == 0 {
+            &Marks::PLAIN
+        } else {
+            let block = &publish.payload.bytes()[..publish.header_bytes as usize];
+            read = Marks::read(block, self.identity.unix_epoch_nanos);
+            &read
+        };
+        // Without a space, the settings that name its account have not come: nobody here can be in it.
+        let Some(space) = self.accounts.known_space(publish.account) else { return };
+        let subject = Subject::trusted(publish.subject);
+        let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);
+        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
+        let publication = Publication {
+            publisher: PublisherId { shard: publish.publisher_shard, connection: publish.publisher },
+            account: publish.account,
+            flags: Flags(publish.flags),
+            timestamp_nanos: publish.timestamp_nanos,
+            correlation_id: publish.correlation_id,
+            subject: subject_id,
+            reply: publish.reply,
+            foreign: false,
+            marks,
+            header_bytes: publish.header_bytes,
+            deliveries: publish.deliveries,
+            payload: publish.payload,
+            backing: None,
+        };
+        let message = Message { subject, publication: &publication };
+        let foreign = route.foreign || self.outlets.delivery.is_foreign(publish.reply);
+        let outlets = &mut self.outlets;
+        let mut fan_out = FanOut { outlets, subject_hash, hops: publish.hops, foreign };
+        match late {
+            Some(requester) if publish.plain => fan_out.plain_but(requester, route, &message, turn),
+            None if publish.plain => drop(fan_out.plain(route, &message, turn)),
+            _ => {}
+        }
+        let Some(name) = publish.group else { return };
+        match route.groups.iter().find(|group| &*group.name == name) {
+            Some(group) => fan_out.chosen(group, &message, turn),
+            None => turn.counters.add(Counter::DropsNoQueueMember, 1),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the other shards send: messages for this shard's subscriptions, their interest, their pauses.
+
+use super::MeshBatch;
+use super::batch::Record;
+use crate::bus::Bus;
+use crate::identity::ShardId;
+use crate::metrics::Counter;
+use crate::outcome::{Answer, Outcome};
+use crate::turn::Turn;
+
+/// A shard that has ended: nothing more comes from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fenced(pub ShardId);
+
+impl Bus {
+    /// Handles a batch. Returns the shard it came from if it was its last.
+    pub fn receive_batch(&mut self, from: ShardId, batch: &MeshBatch, turn: &mut Turn<'_>) -> Option<Fenced> {
+        debug_assert_ne!(from, self.outlets.own, "a shard has no link to itself");
+        turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));
+        let (mut interest, mut fenced) = (None, None);
+        for record in batch.records() {
+            match record {
+                Record::Publish(publish) => self.publish_from_shard(&publish, turn),
+                Record::Fence => fenced = Some(Fenced(from)),
+                other => self.control_record(from, &other, &mut interest, turn),
+            }
+        }
+        if let Some(sequence) = interest {
+            self.outlets.mesh.push(from, &Record::InterestInForce { sequence }, turn);
+        }
+        fenced
+    }
+
+    /// Everything but messages, off their way. `interest` is the last of the batch, to be confirmed.
+    #[cold]
+    #[inline(never)]
+    fn control_record(
+        &mut self,
+        from: ShardId,
+        record: &Record<'_>,
+        interest: &mut Option<u64>,
+        turn: &mut Turn<'_>,
+    ) {
+        match *record {
+            Record::Publish(_) | Record::Fence => unreachable!("the caller handles them"),
+            Record::Interest { sequence, account, count, pattern, group } => {
+                self.interest_of_shard(from, account, (pattern, group), count, turn);
+                debug_assert!(interest.is_none_or(|before| before < sequence), "they are counted up");
+                *interest = Some(sequence);
+            }
+            Record::InterestInForce { sequence } => {
+                self.outlets.mesh.interest.confirm(from, sequence);
+                self.release_answers(turn);
+            }
+            Record::Pause { publisher } => self.outlets.delivery.hold_back(publisher, turn),
+            Record::Resume { publisher } => self.outlets.delivery.let_go(publisher, turn),
+            Record::Answer { client, account, reply, words } => {
+                let (reply, words) = (reply.into(), words.into());
+                turn.outcomes.push(Outcome::Answer(Answer { client, account, reply, words }));
+            }
+        }
+    }
+
+    /// There is room on a link again.
+    pub fn mesh_room(&mut self, shard: ShardId, turn: &mut Turn<'_>) {
+        for publisher in self.outlets.mesh.room(shard, turn) {
+            self.outlets.delivery.let_go(publisher, turn);
+        }
+    }
+}

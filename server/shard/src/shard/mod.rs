@@ -1,0 +1,273 @@
+//! One shard: its clients, the bus they share, and the one way in.
+
+mod housekeeping;
+mod leaving;
+pub mod report;
+mod settings;
+mod settle;
+
+use crate::access::{Access, Verdict};
+use crate::bus::{Bus, ServerIdentity};
+use crate::clients::native::NativeClient;
+use crate::clients::nats::NatsClient;
+use crate::clients::{Client, Clients};
+use crate::closing::CloseReason;
+use crate::delivery::Segment;
+use crate::delivery::receiver::Receiver;
+use crate::drain::Drain;
+use crate::event::{Departure, Dialect, Effects, Event, Opening, Room};
+use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
+use crate::limits::Limits;
+use crate::mesh::MeshBatch;
+use crate::metrics::{Counter, Counters};
+use crate::outcome::Outcomes;
+use crate::random::Random;
+use crate::turn::Turn;
+use crate::work::letters::LetterReport;
+use std::rc::Rc;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shard {
+    members: Members,
+    counters: Counters,
+    random: Random,
+    outcomes: Outcomes,
+}
+
+/// The clients of a shard, and the bus they share.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub clients: Clients,
+    pub bus: Bus,
+    /// Connections opened so far.
+    opened: u64,
+    pub drain: Drain,
+    pub scanned_at: Nanos,
+}
+
+impl Shard {
+    /// `hash_seed` is the same for all shards of a process, `random_seed` differs.
+    pub fn new(
+        id: ShardId,
+        limits: &Limits,
+        access: &Access,
+        identity: ServerIdentity,
+        hash_seed: u64,
+        random_seed: u64,
+    ) -> Shard {
+        assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
+        let seed = HashSeed::new(hash_seed);
+        Shard {
+            members: Members {
+                clients: Clients::default(),
+                bus: Bus::new(id, Rc::new(limits.clone()), access, identity, seed),
+                opened: 0,
+                drain: Drain::new(limits.shards, id),
+                scanned_at: Nanos(0),
+            },
+            counters: Counters::default(),
+            random: Random::new(random_seed),
+            outcomes: Outcomes::default(),
+        }
+    }
+
+    /// The only way in. `effects` must be empty, and must be applied in full before the next call.
+    pub fn handle(&mut self, now: Nanos, event: Event<'_>, effects: &mut Effects) {
+        assert!(effects.is_empty(), "the effects of the event before were not applied");
+        debug_assert!(self.outcomes.is_empty(), "the event before was handled in full");
+        let Shard { members, counters, random, outcomes } = self;
+        let turn = &mut Turn { now, effects, counters, random, outcomes };
+        match event {
+            Event::Bytes(id, bytes) => {
+                members.receive(id, bytes, turn);
+                members.look_at_memory(turn);
+            }
+            Event::Verified(id, verdict) => {
+                if let Some(Client::Nats(client)) = members.clients.get_mut(id) {
+                    client.verified(verdict == Verdict::Proven, &mut members.bus, turn);
+                }
+            }
+            Event::Sent(id) => members.bus.outlets.delivery.sent(id, turn),
+            Event::Mesh(from, batch) => {
+                if let Some(fenced) = members.bus.receive_batch(from, batch, turn) {
+                    members.fence(fenced, turn);
+                }
+                members.look_at_memory(turn);
+            }
+            Event::MeshRoom(shard) => members.bus.mesh_room(shard, turn),
+            Event::Opened(id, opening) => members.open(id, &opening, turn),
+            Event::Closed(id, departure) => members.closed(id, departure, turn),
+            Event::Tick => {
+                members.tick(turn);
+                members.look_at_memory(turn);
+            }
+            Event::Settings(access, limits) => {
+                members.change_limits(limits, turn);
+                members.change_access(access, turn);
+            }
+            Event::ReplayLetters(one) => turn.effects.letters = Some(members.bus.replay_letters(one, turn)),
+            Event::PurgeLetters(one) => turn.effects.letters = Some(members.bus.purge_letters(one)),
+            Event::LameDuck => members.begin_leaving(turn),
+            Event::Drain => members.begin_drain(turn),
+        }
+        members.settle(turn);
+    }
+
+    /// The next send of a connection, as segments appended to `into`. Returns its bytes; zero if
+    /// there is nothing to send or a send is in flight.
+    pub fn take_segments(&mut self, now: Nanos, id: ConnectionId, into: &mut Vec<Segment>) -> usize {
+        self.members.bus.outlets.delivery.take_segments(now, id, into)
+    }
+
+    /// The next batch for another shard.
+    pub fn take_batch(&mut self, shard: ShardId) -> Option<MeshBatch> {
+        let batch = self.members.bus.outlets.mesh.take(shard)?;
+        self.counters.add(Counter::MeshBatchesOut, 1);
+        Some(batch)
+    }
+
+    /// Gives the memory of sent segments back.
+    pub fn recycle(&mut self, segment: Segment) {
+        self.members.bus.outlets.delivery.pool.give_segment(segment);
+    }
+
+    /// Whether everything queued for a connection has left.
+    pub fn is_flushed(&self, id: ConnectionId) -> bool {
+        self.receiver(id).is_none_or(|receiver| receiver.outbox.is_empty())
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.members.bus.outlets.own
+    }
+
+    /// The counters, for the edge to add its own to and to publish.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Brings the gauges up to date; the edge calls it before it publishes the counters.
+    pub fn refresh_gauges(&mut self) {
+        self.members.bus.refresh_gauges(&mut self.counters);
+    }
+
+    /// Bytes queued in a connection's outbox, for the simulator's oracle.
+    pub fn queued_bytes(&self, id: ConnectionId) -> usize {
+        self.receiver(id).map_or(0, |receiver| receiver.outbox.queued_bytes())
+    }
+
+    /// Up to `most` letters from number `from` on; with their contents, if asked.
+    pub fn letters(&self, from: u64, most: usize, contents: bool) -> Vec<LetterReport> {
+        self.members.bus.letters(from, most, contents)
+    }
+
+    /// Recounts every running sum of this shard, and panics where one is off.
+    pub fn check(&self) {
+        self.members.check();
+    }
+
+    fn receiver(&self, id: ConnectionId) -> Option<&Receiver> {
+        self.members.bus.outlets.delivery.receivers.get(id)
+    }
+}
+
+impl Members {
+    #[inline]
+    fn receive(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if !self.bus.outlets.delivery.is_open(id) {
+            return;
+        }
+        turn.counters.add(Counter::BytesIn, input.len() as u64);
+        match client {
+            Client::Native(client) => {
+                client.sender.heard(turn.now);
+                client.receive(input, &mut self.bus, turn);
+            }
+            Client::Nats(client) => {
+                client.sender.heard(turn.now);
+                client.receive(input, &mut self.bus, turn);
+            }
+        }
+    }
+
+    fn open(&mut self, id: ConnectionId, opening: &Opening, turn: &mut Turn<'_>) {
+        let limits = Rc::clone(&self.bus.outlets.limits);
+        let bus = &mut self.bus;
+        let full =
+            opening.room == Room::Full || bus.outlets.delivery.receivers.len() >= limits.connections_max;
+        let receiver = Receiver::new(id, opening.dialect, limits.slow_consumer.is_lenient());
+        bus.outlets.delivery.receivers.insert(receiver);
+        let number = self.opened * limits.shards as u64 + u64::from(bus.outlets.own) + 1;
+        self.opened += 1;
+        turn.counters.add(Counter::ConnectionsOpened, 1);
+        let mut client = match opening.dialect {
+            Dialect::Native => Client::Native(Box::new(NativeClient::new(id, opening, turn.now))),
+            Dialect::Nats => {
+                let client = NatsClient::new(id, number, opening, bus, turn.now);
+                client.send_info(false, bus, turn);
+                Client::Nats(Box::new(client))
+            }
+        };
+        let refusal = match (full, bus.draining) {
+            (true, _) => Some(CloseReason::ConnectionsMax),
+            (false, true) => Some(CloseReason::Shutdown),
+            (false, false) => None,
+        };
+        if let Some(reason) = refusal {
+            turn.counters.add(Counter::ConnectionsRefused, 1);
+            client.close(reason, bus, turn);
+        }
+        self.clients.insert(client);
+    }
+
+    fn closed(&mut self, id: ConnectionId, departure: Departure, turn: &mut Turn<'_>) {
+        let Some(mut client) = self.clients.remove(id) else { return };
+        if self.bus.outlets.delivery.is_open(id) {
+            let reason = match departure {
+                Departure::Ordinary => CloseReason::Client,
+                Departure::Failed => CloseReason::SocketError,
+            };
+            turn.counters.add(reason.counter(), 1);
+            self.bus.forget(id, turn);
+        }
+        client.let_go(&mut self.bus);
+        self.bus.outlets.delivery.closed(id, turn);
+        self.check_drained(turn);
+    }
+
+    /// Ends a connection in order.
+    pub(crate) fn close(&mut self, id: ConnectionId, reason: CloseReason, turn: &mut Turn<'_>) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.close(reason, &mut self.bus, turn);
+        }
+    }
+
+    #[inline]
+    fn look_at_memory(&mut self, turn: &mut Turn<'_>) {
+        let bytes = self.bus.outlets.memory_bytes();
+        if self.bus.outlets.delivery.emergency.turns_at(bytes) {
+            self.bus.turn_emergency(bytes, turn);
+        }
+    }
+
+    fn check(&self) {
+        self.bus.check();
+        let natives = self.clients.iter().filter_map(|client| match client {
+            Client::Native(client) => Some(client),
+            Client::Nats(_) => None,
+        });
+        let interned: usize = natives.map(|client| client.subjects().count()).sum();
+        assert_eq!(self.bus.interned_subjects, interned as u64, "subjects with numbers");
+        let both = self.clients.ids().filter(|id| self.bus.outlets.delivery.receivers.get(*id).is_some());
+        assert_eq!(
+            both.count(),
+            self.bus.outlets.delivery.receivers.len(),
+            "every connection has both halves"
+        );
+    }
+}
