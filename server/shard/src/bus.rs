@@ -50,6 +50,8 @@ pub struct Bus {
     pub draining: bool,
     /// Subject numbers held by all connections.
     pub interned_subjects: u64,
+    /// Bytes kept of clients that were not admitted.
+    pub unadmitted_bytes: usize,
 }
 
 impl Bus {
@@ -67,6 +69,7 @@ impl Bus {
             identity,
             draining: false,
             interned_subjects: 0,
+            unadmitted_bytes: 0,
         }
     }
 

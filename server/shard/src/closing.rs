@@ -19,6 +19,8 @@ pub enum CloseReason {
     AdmissionTimeout,
     /// It may not be here.
     Authorization,
+    /// There is no room for what it sent before it was admitted.
+    UnadmittedBytes,
     /// There is no room for another connection.
     ConnectionsMax,
     /// It sent more than it was allowed at once.
@@ -27,7 +29,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    pub const ALL: [CloseReason; 10] = [
+    pub const ALL: [CloseReason; 11] = [
         CloseReason::Client,
         CloseReason::SocketError,
         CloseReason::ProtocolError,
@@ -35,6 +37,7 @@ impl CloseReason {
         CloseReason::Stale,
         CloseReason::AdmissionTimeout,
         CloseReason::Authorization,
+        CloseReason::UnadmittedBytes,
         CloseReason::ConnectionsMax,
         CloseReason::PayloadTooLarge,
         CloseReason::Shutdown,
@@ -50,6 +53,7 @@ impl CloseReason {
             CloseReason::Stale => "Stale Connection",
             CloseReason::AdmissionTimeout => "Authentication Timeout",
             CloseReason::Authorization => "Authentication Failure",
+            CloseReason::UnadmittedBytes => "Maximum Unauthenticated Bytes Exceeded",
             CloseReason::ConnectionsMax => "Maximum Connections Exceeded",
             CloseReason::PayloadTooLarge => "Maximum Message Payload Exceeded",
             CloseReason::Shutdown => "Server Shutdown",
@@ -65,7 +69,9 @@ impl CloseReason {
             CloseReason::Stale => Counter::ConnectionsClosedStale,
             CloseReason::AdmissionTimeout => Counter::ConnectionsClosedHelloTimeout,
             CloseReason::Authorization => Counter::ConnectionsClosedAuthorization,
-            CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => Counter::ConnectionsClosedLimit,
+            CloseReason::UnadmittedBytes | CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => {
+                Counter::ConnectionsClosedLimit
+            }
             CloseReason::Shutdown => Counter::ConnectionsClosedShutdown,
         }
     }
@@ -80,6 +86,7 @@ impl CloseReason {
             CloseReason::Stale => (CloseCode::Stale, "pings were not answered"),
             CloseReason::AdmissionTimeout => (CloseCode::HelloTimeout, "no HELLO came in time"),
             CloseReason::Authorization => (CloseCode::ProtocolError, "not authorized"),
+            CloseReason::UnadmittedBytes => (CloseCode::Limit, "too much was sent before HELLO"),
             CloseReason::ConnectionsMax => (CloseCode::Limit, "this shard has reached connections_max"),
             CloseReason::PayloadTooLarge => (CloseCode::Limit, "the payload exceeds payload_bytes_max"),
             CloseReason::Shutdown => (CloseCode::ShuttingDown, "the server is shutting down"),
@@ -89,6 +96,7 @@ impl CloseReason {
     /// What nats-server says for it; nothing where it just closes.
     pub fn nats(self) -> Option<&'static str> {
         match self {
+            CloseReason::UnadmittedBytes => Some("Authorization Violation"),
             CloseReason::ConnectionsMax => Some("maximum connections exceeded"),
             CloseReason::AdmissionTimeout => Some("Authentication Timeout"),
             CloseReason::Stale => Some("Stale Connection"),

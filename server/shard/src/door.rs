@@ -11,7 +11,6 @@ use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
 use crate::turn::Turn;
 use bytes::Bytes;
-use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::subject::Subject;
 
 impl Bus {
@@ -177,50 +176,34 @@ impl Bus {
 
     /// Delivers a message of another shard.
     #[inline]
-    pub fn publish_from_shard(&mut self, publish: &MeshPublish<'_>, turn: &mut Turn<'_>) {
-        let late = if self.requests.concern(publish.account, publish.subject) {
-            self.requests.late(publish.account, publish.subject, publish.correlation_id, turn)
+    pub fn publish_from_shard(&mut self, publish: MeshPublish<'_>, turn: &mut Turn<'_>) {
+        let MeshPublish { subject, mut publication, way } = publish;
+        let late = if self.requests.concern(publication.account, subject) {
+            self.requests.late(publication.account, subject, publication.correlation_id, turn)
         } else {
             None
         };
-        let read;
-        let marks = if publish.header_bytes == 0 {
-            &Marks::PLAIN
-        } else {
-            let block = &publish.payload.bytes()[..publish.header_bytes as usize];
+        let (payload, read);
+        if publication.header_bytes > 0 {
+            payload = publication.payload;
+            let block = &payload.bytes()[..publication.header_bytes as usize];
             read = Marks::read(block, self.identity.unix_epoch_nanos);
-            &read
-        };
+            publication.marks = &read;
+        }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
-        let Some(space) = self.accounts.known_space(publish.account) else { return };
-        let subject = Subject::trusted(publish.subject);
-        let subject_id = space.subjects.resolve_hashed(subject, publish.subject_hash);
-        let (subject, subject_hash, route) = space.subjects.route(subject_id, &space.router);
-        let publication = Publication {
-            publisher: PublisherId { shard: publish.publisher_shard, connection: publish.publisher },
-            account: publish.account,
-            flags: Flags(publish.flags),
-            timestamp_nanos: publish.timestamp_nanos,
-            correlation_id: publish.correlation_id,
-            subject: subject_id,
-            reply: publish.reply,
-            foreign: false,
-            marks,
-            header_bytes: publish.header_bytes,
-            deliveries: publish.deliveries,
-            payload: publish.payload,
-            backing: None,
-        };
+        let Some(space) = self.accounts.known_space(publication.account) else { return };
+        publication.subject = space.subjects.resolve_hashed(Subject::trusted(subject), way.subject_hash);
+        let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);
         let message = Message { subject, publication: &publication };
-        let foreign = route.foreign || self.outlets.delivery.is_foreign(publish.reply);
         let outlets = &mut self.outlets;
-        let mut fan_out = FanOut { outlets, subject_hash, hops: publish.hops, foreign };
+        let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign };
         match late {
-            Some(requester) if publish.plain => fan_out.plain_but(requester, route, &message, turn),
-            None if publish.plain => drop(fan_out.plain(route, &message, turn)),
+            Some(requester) if way.plain => fan_out.plain_but(requester, route, &message, turn),
+            None if way.plain => drop(fan_out.plain(route, &message, turn)),
             _ => {}
         }
-        let Some(name) = publish.group else { return };
+        let Some(name) = way.group else { return };
         match route.groups.iter().find(|group| &*group.name == name) {
             Some(group) => fan_out.chosen(group, &message, turn),
             None => turn.counters.add(Counter::DropsNoQueueMember, 1),

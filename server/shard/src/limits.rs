@@ -117,6 +117,9 @@ pub struct Limits {
     pub buffer_pool_max: usize,
 }
 
+/// What all clients of a shard may have sent before they are admitted.
+pub const UNADMITTED_BYTES_MAX: usize = 16 << 20;
+
 /// Shards of one server.
 pub const SHARDS_MAX: usize = 128;
 

@@ -83,7 +83,7 @@ impl<'a> Marks<'a> {
 }
 
 /// What is published, in whatever dialect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publication<'a> {
     pub publisher: PublisherId,
     pub account: AccountId,

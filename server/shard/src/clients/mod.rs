@@ -73,7 +73,7 @@ impl Client {
 
     /// Gives back what it holds of the bus, and what it has sent so far of something unfinished.
     pub fn let_go(&mut self, bus: &mut Bus) {
-        let partial = std::mem::take(&mut self.sender_mut().partial);
+        let partial = self.sender_mut().take_partial(bus);
         bus.outlets.delivery.pool.give(partial);
         if let Client::Native(client) = self {
             client.unpin_subjects(bus);

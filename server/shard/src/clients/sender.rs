@@ -1,7 +1,9 @@
 //! What the sending half of a connection is, whatever it speaks.
 
+use crate::bus::Bus;
 use crate::event::Opening;
 use crate::identity::{AccountId, ConnectionId, Nanos};
+use crate::limits::UNADMITTED_BYTES_MAX;
 use core::net::SocketAddr;
 
 /// How far a client has come in saying who it is.
@@ -17,6 +19,7 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Sender {
     pub id: ConnectionId,
+    /// Set by [`Sender::admit`], and before anything is kept.
     pub stage: Stage,
     pub account: AccountId,
     pub peer: Option<SocketAddr>,
@@ -26,7 +29,7 @@ pub struct Sender {
     pub messages_in: u64,
     pub bytes_in: u64,
     /// The beginning of a frame or operation whose rest has not arrived.
-    pub partial: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl Sender {
@@ -45,11 +48,55 @@ impl Sender {
         }
     }
 
+    #[inline]
+    pub fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
     /// Any received byte proves the client alive.
     #[inline]
     pub fn heard(&mut self, now: Nanos) {
         self.received_at = now;
         self.pings_outstanding = 0;
+    }
+
+    /// Keeps the beginning of something until its rest arrives. Returns whether there was room for it: what all
+    /// send who were not admitted is bounded.
+    #[cold]
+    #[must_use = "who has no room is closed"]
+    pub fn keep(&mut self, rest: &[u8], bus: &mut Bus) -> bool {
+        if self.stage != Stage::Ready {
+            let bytes = bus.unadmitted_bytes + rest.len();
+            if bytes > UNADMITTED_BYTES_MAX {
+                return false;
+            }
+            bus.unadmitted_bytes = bytes;
+        }
+        if self.partial.capacity() == 0 {
+            self.partial = bus.outlets.delivery.pool.take();
+        }
+        self.partial.extend_from_slice(rest);
+        true
+    }
+
+    /// What was kept so far, to go on with.
+    pub fn take_partial(&mut self, bus: &mut Bus) -> Vec<u8> {
+        let partial = std::mem::take(&mut self.partial);
+        self.uncount(partial.len(), bus);
+        partial
+    }
+
+    /// The client is who it says it is.
+    pub fn admit(&mut self, bus: &mut Bus) {
+        self.uncount(self.partial.len(), bus);
+        self.stage = Stage::Ready;
+    }
+
+    fn uncount(&self, bytes: usize, bus: &mut Bus) {
+        if self.stage != Stage::Ready {
+            debug_assert!(bus.unadmitted_bytes >= bytes, "it was counted when it was kept");
+            bus.unadmitted_bytes -= bytes;
+        }
     }
 
     #[inline]

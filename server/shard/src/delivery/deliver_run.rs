@@ -47,9 +47,8 @@ impl Delivery {
             && receiver.outbox.queued_bytes() + run_bytes <= self.outbox_room;
         let shape = if plain { Shape::of(receiver, subscription, run, common.publication) } else { None };
         let Some(shape) = shape else {
-            return run.each(common.publication).for_each(|publication| {
-                let message = Message { publication: &publication, ..*common };
-                self.deliver(target, &message, turn);
+            return run.for_each(common.publication, |publication| {
+                self.deliver(target, &Message { publication, ..*common }, turn);
             });
         };
         self.encoded.fill(shape, subscription, run, common);

@@ -5,7 +5,7 @@ use super::{Delivery, write_native, write_nats};
 use crate::event::Dialect;
 use crate::identity::{ConnectionId, ShardId};
 use crate::mesh::Forwarded;
-use crate::mesh::batch::{MeshPublish, Record};
+use crate::mesh::batch::{Forward, Way};
 use crate::message::{Message, Publication};
 use crate::metrics::Counter;
 use crate::outlets::Outlets;
@@ -97,9 +97,9 @@ impl FanOut<'_> {
         debug_assert!(route.by_receiver && route.groups.is_empty(), "nobody's order depends on another's");
         self.outlets.delivery.deliver_run(&route.plain, run, common, turn);
         for shard in route.remote.iter() {
-            for publication in run.each(common.publication) {
-                self.forward(shard, true, None, &Message { publication: &publication, ..*common }, turn);
-            }
+            run.for_each(common.publication, |publication| {
+                self.forward(shard, true, None, &Message { publication, ..*common }, turn);
+            });
         }
     }
 
@@ -229,25 +229,8 @@ impl FanOut<'_> {
         message: &Message<'_>,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let publication = message.publication;
-        let record = Record::Publish(MeshPublish {
-            account: publication.account,
-            flags: publication.flags.0,
-            plain,
-            hops: self.hops,
-            publisher_shard: publication.publisher.shard,
-            publisher: publication.publisher.connection,
-            timestamp_nanos: publication.timestamp_nanos,
-            correlation_id: publication.correlation_id,
-            subject_hash: self.subject_hash,
-            subject: message.subject,
-            reply: publication.reply,
-            header_bytes: publication.header_bytes,
-            deliveries: publication.deliveries,
-            group,
-            payload: publication.payload,
-        });
-        match self.outlets.mesh.forward(shard, &record, turn) {
+        let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops };
+        match self.outlets.mesh.forward(shard, &Forward { message, way }, turn) {
             Forwarded::Taken => true,
             Forwarded::TakenHoldingBack(publisher) => {
                 self.outlets.delivery.hold_back(publisher, turn);

@@ -126,6 +126,11 @@ impl Delivery {
     /// A subscription that had its last delivery and is still there.
     #[inline]
     pub fn next_expired(&mut self) -> Option<Key> {
+        if self.expired.is_empty() { None } else { self.find_expired() }
+    }
+
+    #[cold]
+    fn find_expired(&mut self) -> Option<Key> {
         loop {
             let key = self.expired.pop()?;
             let subscription = self.subscriptions.get(key);

@@ -48,28 +48,28 @@ impl<'a> Run<'a> {
     }
 
     /// The messages one by one, each with what `common` says of them all.
-    pub fn each<'m>(&self, common: &Publication<'m>) -> impl Iterator<Item = Publication<'m>> + use<'a, 'm>
+    #[inline]
+    pub fn for_each<'m>(&self, common: &Publication<'m>, mut act: impl FnMut(&Publication<'m>))
     where
         'a: 'm,
     {
-        let (form, input, common) = (self.form, self.input, *common);
-        self.spans.iter().map(move |span| {
-            let one = Publication { payload: Payload::Copied(span.payload(input)), ..common };
-            match form {
-                Form::Native => {
-                    let (timestamp_nanos, correlation_id) = stamps(input, *span);
-                    Publication { timestamp_nanos, correlation_id, ..one }
-                }
-                Form::Nats | Form::Batch(_) => one,
+        let mut one = *common;
+        for span in self.spans {
+            one.payload = Payload::Copied(span.payload(self.input));
+            if let Form::Native = self.form {
+                (one.timestamp_nanos, one.correlation_id) = stamps(self.input, *span);
             }
-        })
+            act(&one);
+        }
     }
 
     /// Whether a NATS client would have to be told more than subject and payload.
     fn needs_headers(&self, common: &Publication<'_>) -> bool {
         match self.form {
             Form::Nats => false,
-            Form::Native => self.each(common).any(|one| headers::needed(one.flags, one.correlation_id)),
+            Form::Native => {
+                self.spans.iter().any(|span| headers::needed(common.flags, stamps(self.input, *span).1))
+            }
             Form::Batch(_) => headers::needed(common.flags, common.correlation_id),
         }
     }

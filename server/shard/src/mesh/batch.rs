@@ -3,9 +3,9 @@
 //! Both ends are the same process of the same build: the layout is private, carries no version, and
 //! a record that does not parse is a bug.
 
-use crate::identity::{AccountId, ConnectionId};
-use crate::lanes::Lane;
-use crate::message::Payload;
+use crate::identity::{AccountId, ConnectionId, PublisherId};
+use crate::message::{Marks, Message, Payload, Publication};
+use crate::router::subjects::SubjectId;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
 
@@ -21,33 +21,37 @@ pub struct MeshBatch {
     payload_bytes: usize,
 }
 
-/// A message for the subscriptions of another shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MeshPublish<'a> {
-    pub account: AccountId,
-    pub flags: u8,
-    /// To the plain subscriptions there.
-    pub plain: bool,
-    /// Shards that found no member of the queue group any more.
-    pub hops: u8,
-    pub publisher_shard: u16,
-    pub publisher: ConnectionId,
-    pub timestamp_nanos: u64,
-    pub correlation_id: u64,
-    pub subject_hash: u64,
-    pub subject: &'a str,
-    pub reply: Option<&'a [u8]>,
-    pub header_bytes: u32,
-    /// How often it was delivered by a shard that hands it over.
-    pub deliveries: u16,
-    /// To one member of this queue group there.
-    pub group: Option<&'a str>,
-    pub payload: Payload<'a>,
+/// A message on its way to another shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    pub message: &'a Message<'a>,
+    pub way: Way<'a>,
 }
 
+/// Whom a message is for on the shard it is forwarded to, and how it came there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way<'a> {
+    pub subject_hash: u64,
+    /// To the plain subscriptions there.
+    pub plain: bool,
+    /// To one member of this queue group there.
+    pub group: Option<&'a str>,
+    /// Shards that found no member of the queue group any more.
+    pub hops: u8,
+}
+
+/// A message for the subscriptions of this shard, from another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MeshPublish<'a> {
+    pub subject: &'a str,
+    /// Without its subject's number here, and with headers that were not read yet.
+    pub publication: Publication<'a>,
+    pub way: Way<'a>,
+}
+
+/// Everything but messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record<'a> {
-    Publish(MeshPublish<'a>),
     /// The sender now has `count` subscriptions of this pattern and group.
     Interest {
         sequence: u64,
@@ -77,14 +81,11 @@ pub enum Record<'a> {
     Fence,
 }
 
-impl Record<'_> {
-    #[inline]
-    pub fn lane(&self) -> Lane {
-        match self {
-            Record::Publish(publish) => Lane::of(Flags(publish.flags)),
-            _ => Lane::Normal,
-        }
-    }
+/// What a batch holds, as it is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Read<'a> {
+    Publish(MeshPublish<'a>),
+    Control(Record<'a>),
 }
 
 const PUBLISH: u8 = 1;
@@ -106,7 +107,6 @@ const HEAD_BYTES: usize = 46;
 impl MeshBatch {
     pub fn push(&mut self, record: &Record<'_>) {
         match *record {
-            Record::Publish(ref publish) => self.push_publish(publish),
             Record::Interest { sequence, account, count, pattern, group } => {
                 self.bytes.push(INTEREST);
                 self.bytes.extend_from_slice(&sequence.to_le_bytes());
@@ -132,7 +132,8 @@ impl MeshBatch {
         }
     }
 
-    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    #[inline]
+    pub fn records(&self) -> impl Iterator<Item = Read<'_>> {
         let mut reader = Reader { rest: &self.bytes, shared: self.shared.iter() };
         std::iter::from_fn(move || reader.record())
     }
@@ -151,31 +152,33 @@ impl MeshBatch {
     }
 
     #[inline]
-    fn push_publish(&mut self, publish: &MeshPublish<'_>) {
-        let mut parts = if publish.plain { PLAIN } else { 0 };
-        parts |= if publish.reply.is_some() { REPLY } else { 0 };
-        parts |= if publish.group.is_some() { GROUP } else { 0 };
-        parts |= if matches!(publish.payload, Payload::Shared(_)) { SHARED } else { 0 };
+    pub fn push_message(&mut self, forward: &Forward<'_>) {
+        let Forward { message, way } = forward;
+        let publication = message.publication;
+        let mut parts = if way.plain { PLAIN } else { 0 };
+        parts |= if publication.reply.is_some() { REPLY } else { 0 };
+        parts |= if way.group.is_some() { GROUP } else { 0 };
+        parts |= if matches!(publication.payload, Payload::Shared(_)) { SHARED } else { 0 };
         let mut head = [0u8; HEAD_BYTES];
-        head[..4].copy_from_slice(&[PUBLISH, parts, publish.flags, publish.hops]);
-        head[4..6].copy_from_slice(&publish.publisher_shard.to_le_bytes());
-        head[6..8].copy_from_slice(&publish.account.0.to_le_bytes());
-        head[8..12].copy_from_slice(&publish.publisher.slot.to_le_bytes());
-        head[12..16].copy_from_slice(&publish.publisher.generation.to_le_bytes());
-        head[16..24].copy_from_slice(&publish.timestamp_nanos.to_le_bytes());
-        head[24..32].copy_from_slice(&publish.correlation_id.to_le_bytes());
-        head[32..40].copy_from_slice(&publish.subject_hash.to_le_bytes());
-        head[40..44].copy_from_slice(&publish.header_bytes.to_le_bytes());
-        head[44..46].copy_from_slice(&publish.deliveries.to_le_bytes());
+        head[..4].copy_from_slice(&[PUBLISH, parts, publication.flags.0, way.hops]);
+        head[4..6].copy_from_slice(&publication.publisher.shard.to_le_bytes());
+        head[6..8].copy_from_slice(&publication.account.0.to_le_bytes());
+        head[8..12].copy_from_slice(&publication.publisher.connection.slot.to_le_bytes());
+        head[12..16].copy_from_slice(&publication.publisher.connection.generation.to_le_bytes());
+        head[16..24].copy_from_slice(&publication.timestamp_nanos.to_le_bytes());
+        head[24..32].copy_from_slice(&publication.correlation_id.to_le_bytes());
+        head[32..40].copy_from_slice(&way.subject_hash.to_le_bytes());
+        head[40..44].copy_from_slice(&publication.header_bytes.to_le_bytes());
+        head[44..46].copy_from_slice(&publication.deliveries.to_le_bytes());
         self.bytes.extend_from_slice(&head);
-        self.put(publish.subject.as_bytes());
-        if let Some(reply) = publish.reply {
+        self.put(message.subject.as_bytes());
+        if let Some(reply) = publication.reply {
             self.put(reply);
         }
-        if let Some(group) = publish.group {
+        if let Some(group) = way.group {
             self.put(group.as_bytes());
         }
-        match publish.payload {
+        match publication.payload {
             Payload::Copied(payload) => {
                 self.bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
                 self.bytes.extend_from_slice(payload);
@@ -209,9 +212,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     #[inline]
-    fn record(&mut self) -> Option<Record<'a>> {
+    fn record(&mut self) -> Option<Read<'a>> {
         let &kind = self.rest.first()?;
-        Some(if kind == PUBLISH { Record::Publish(self.publish()) } else { self.control(kind) })
+        Some(if kind == PUBLISH { Read::Publish(self.publish()) } else { Read::Control(self.control(kind)) })
     }
 
     /// Everything but messages, off their way.
@@ -267,23 +270,24 @@ impl<'a> Reader<'a> {
             let bytes = self.u32() as usize;
             Payload::Copied(self.take(bytes))
         };
-        MeshPublish {
-            flags,
-            plain: parts & PLAIN != 0,
-            hops,
+        let connection = ConnectionId { slot: u32_at(8), generation: u32_at(12) };
+        let publication = Publication {
+            publisher: PublisherId { shard: u16_at(4), connection },
             account: AccountId(u16_at(6)),
-            publisher_shard: u16_at(4),
-            header_bytes: u32_at(40),
-            deliveries: u16_at(44),
-            publisher: ConnectionId { slot: u32_at(8), generation: u32_at(12) },
+            flags: Flags(flags),
             timestamp_nanos: u64_at(16),
             correlation_id: u64_at(24),
-            subject_hash: u64_at(32),
-            subject,
+            subject: SubjectId::NONE,
             reply,
-            group,
+            foreign: false,
+            marks: &Marks::PLAIN,
+            header_bytes: u32_at(40),
+            deliveries: u16_at(44),
             payload,
-        }
+            backing: None,
+        };
+        let way = Way { subject_hash: u64_at(32), plain: parts & PLAIN != 0, group, hops };
+        MeshPublish { subject, publication, way }
     }
 
     #[inline]
@@ -324,52 +328,57 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written() {
         let large = Bytes::from(vec![7; 9000]);
-        let publish = |payload, reply, group: Option<&'static str>| {
-            Record::Publish(MeshPublish {
+        let connection = ConnectionId { slot: 1, generation: 2 };
+        let publish = |payload, reply, group: Option<&'static str>| MeshPublish {
+            subject: "a.b",
+            publication: Publication {
+                publisher: PublisherId { shard: 3, connection: ConnectionId { slot: 4, generation: 5 } },
                 account: AccountId(300),
-                flags: 0x43,
-                header_bytes: 70_000,
-                deliveries: 500,
-                plain: group.is_none(),
-                hops: 1,
-                publisher_shard: 3,
-                publisher: ConnectionId { slot: 4, generation: 5 },
+                flags: Flags(0x43),
                 timestamp_nanos: 6,
                 correlation_id: 7,
-                subject_hash: 8,
-                subject: "a.b",
                 reply,
-                group,
+                header_bytes: 70_000,
+                deliveries: 500,
                 payload,
-            })
+                ..Publication::EMPTY
+            },
+            way: Way { subject_hash: 8, plain: group.is_none(), group, hops: 1 },
         };
-        let connection = ConnectionId { slot: 1, generation: 2 };
+        let interest = |sequence, count, pattern, group| Record::Interest {
+            sequence,
+            account: AccountId(7),
+            count,
+            pattern,
+            group,
+        };
         let records = [
-            publish(Payload::Copied(b"small"), None, None),
-            Record::Interest {
-                sequence: 9,
-                account: AccountId(7),
-                count: 2,
-                pattern: "a.*",
-                group: Some("workers"),
-            },
-            publish(Payload::Shared(&large), Some(b"inbox.1"), Some("workers")),
-            Record::Interest {
-                sequence: 10,
-                account: AccountId::GLOBAL,
-                count: 0,
-                pattern: ">",
-                group: None,
-            },
-            Record::InterestInForce { sequence: 11 },
-            Record::Pause { publisher: connection },
-            publish(Payload::Copied(b""), None, None),
-            Record::Resume { publisher: connection },
-            Record::Answer { client: connection, account: AccountId(3), reply: b"in.1", words: b"done" },
-            Record::Fence,
+            Read::Publish(publish(Payload::Copied(b"small"), None, None)),
+            Read::Control(interest(9, 2, "a.*", Some("workers"))),
+            Read::Publish(publish(Payload::Shared(&large), Some(b"inbox.1"), Some("workers"))),
+            Read::Control(interest(10, 0, ">", None)),
+            Read::Control(Record::InterestInForce { sequence: 11 }),
+            Read::Control(Record::Pause { publisher: connection }),
+            Read::Publish(publish(Payload::Copied(b""), None, None)),
+            Read::Control(Record::Resume { publisher: connection }),
+            Read::Control(Record::Answer {
+                client: connection,
+                account: AccountId(3),
+                reply: b"in.1",
+                words: b"done",
+            }),
+            Read::Control(Record::Fence),
         ];
         let mut batch = MeshBatch::default();
-        records.iter().for_each(|record| batch.push(record));
+        for record in &records {
+            match record {
+                Read::Control(record) => batch.push(record),
+                Read::Publish(publish) => {
+                    let message = Message { subject: publish.subject, publication: &publish.publication };
+                    batch.push_message(&Forward { message: &message, way: publish.way });
+                }
+            }
+        }
         assert_eq!(batch.records().collect::<Vec<_>>(), records);
         assert_eq!(batch.messages(), 3);
         assert!(batch.size_bytes() > 9000);

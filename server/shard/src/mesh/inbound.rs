@@ -1,7 +1,7 @@
 //! What the other shards send: messages for this shard's subscriptions, their interest, their pauses.
 
 use super::MeshBatch;
-use super::batch::Record;
+use super::batch::{Read, Record};
 use crate::bus::Bus;
 use crate::identity::ShardId;
 use crate::metrics::Counter;
@@ -20,9 +20,9 @@ impl Bus {
         let (mut interest, mut fenced) = (None, None);
         for record in batch.records() {
             match record {
-                Record::Publish(publish) => self.publish_from_shard(&publish, turn),
-                Record::Fence => fenced = Some(Fenced(from)),
-                other => self.control_record(from, &other, &mut interest, turn),
+                Read::Publish(publish) => self.publish_from_shard(publish, turn),
+                Read::Control(Record::Fence) => fenced = Some(Fenced(from)),
+                Read::Control(record) => self.control_record(from, &record, &mut interest, turn),
             }
         }
         if let Some(sequence) = interest {
@@ -42,7 +42,7 @@ impl Bus {
         turn: &mut Turn<'_>,
     ) {
         match *record {
-            Record::Publish(_) | Record::Fence => unreachable!("the caller handles them"),
+            Record::Fence => unreachable!("the caller handles it"),
             Record::Interest { sequence, account, count, pattern, group } => {
                 self.interest_of_shard(from, account, (pattern, group), count, turn);
                 debug_assert!(interest.is_none_or(|before| before < sequence), "they are counted up");

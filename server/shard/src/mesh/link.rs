@@ -1,8 +1,8 @@
 //! The sending ends of links to other shards: queues of batches, bounded in bytes.
 
-use super::batch::{MeshBatch, Record};
+use super::batch::{Forward, MeshBatch, Record};
 use super::interest::Interest;
-use crate::identity::{ConnectionId, ShardId};
+use crate::identity::{ConnectionId, PublisherId, ShardId};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::limits::{Limits, Shares};
 use crate::metrics::Counter;
@@ -41,36 +41,38 @@ impl Mesh {
 
     /// Hands one message to a link.
     #[inline]
-    pub fn forward(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) -> Forwarded {
+    pub fn forward(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         debug_assert_ne!(shard, self.own, "what is here is delivered here");
         let full = self.links[usize::from(shard)].pending_bytes() > self.limits.mesh_pending_bytes_max;
-        let forwarded = if full { self.forward_full(shard, record, turn) } else { Forwarded::Taken };
+        let forwarded = if full { self.forward_full(shard, forward, turn) } else { Forwarded::Taken };
         if forwarded != Forwarded::Dropped {
             turn.counters.add(Counter::MeshMessagesOut, 1);
-            self.push(shard, record, turn);
+            if self.links[usize::from(shard)].push_message(forward, self.limits.mesh_batch_bytes) {
+                turn.effects.mesh.push(shard);
+            }
         }
         forwarded
     }
 
     /// Likewise, of a link that has more than it should.
     #[cold]
-    fn forward_full(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) -> Forwarded {
-        let Record::Publish(publish) = record else { unreachable!("only messages are forwarded") };
+    fn forward_full(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         let link = &mut self.links[usize::from(shard)];
+        let PublisherId { shard: from, connection } = forward.message.publication.publisher;
         // Holding the publisher back takes effect a turn later: what it already sent still fits
         // under the hard limit, unless it is not this shard's to hold back.
         if link.pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
-            let shed = link.shed_below(record.lane());
+            let shed = link.shed_below(forward.message.publication.lane());
             turn.counters.add(Counter::DropsMeshFull, shed.max(1));
             if shed == 0 {
                 return Forwarded::Dropped;
             }
         }
-        if publish.publisher_shard != self.own || link.paused.contains(&publish.publisher) {
+        if from != self.own || link.paused.contains(&connection) {
             return Forwarded::Taken;
         }
-        link.paused.push(publish.publisher);
-        Forwarded::TakenHoldingBack(publish.publisher)
+        link.paused.push(connection);
+        Forwarded::TakenHoldingBack(connection)
     }
 
     /// Whether a link has so much that what can be done without is not sent.
@@ -147,13 +149,24 @@ struct Beside {
 
 impl Link {
     /// Appends a record. Returns whether the edge must be told.
-    #[inline]
     #[must_use = "the edge takes only what it is told of"]
     pub fn push(&mut self, record: &Record<'_>, batch_bytes: usize) -> bool {
-        let lane = record.lane();
         if matches!(record, Record::Fence) {
             self.merge();
         }
+        self.append(Lane::Normal, batch_bytes, |batch| batch.push(record))
+    }
+
+    /// Likewise, a message to its lane.
+    #[inline]
+    #[must_use = "the edge takes only what it is told of"]
+    pub fn push_message(&mut self, forward: &Forward<'_>, batch_bytes: usize) -> bool {
+        let lane = forward.message.publication.lane();
+        self.append(lane, batch_bytes, |batch| batch.push_message(forward))
+    }
+
+    #[inline]
+    fn append(&mut self, lane: Lane, batch_bytes: usize, write: impl FnOnce(&mut MeshBatch)) -> bool {
         let queue = match lane {
             Lane::Normal => &mut self.pending,
             _ => &mut self.beside.get_or_insert_default().queues[lane as usize],
@@ -164,7 +177,8 @@ impl Link {
         }
         let batch = queue.back_mut().expect("pushed above");
         let before = batch.size_bytes();
-        batch.push(record);
+        write(batch);
+        debug_assert!(batch.size_bytes() > before, "a record has a length");
         self.pending_bytes += batch.size_bytes() - before;
         !std::mem::replace(&mut self.announced, true)
     }
@@ -254,10 +268,10 @@ impl Beside {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::MeshPublish;
+    use super::super::batch::{Read, Way};
     use super::*;
-    use crate::identity::AccountId;
-    use crate::message::Payload;
+    use crate::message::{Message, Payload, Publication};
+    use ringbolt_protocol::command::Flags;
 
     #[test]
     fn batches_leave_in_order_and_the_edge_is_told_once() {
@@ -268,7 +282,7 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(batch) = link.take(Shares::default()) {
             seen.extend(batch.records().map(|record| match record {
-                Record::InterestInForce { sequence } => sequence,
+                Read::Control(Record::InterestInForce { sequence }) => sequence,
                 other => panic!("{other:?}"),
             }));
         }
@@ -282,29 +296,18 @@ mod tests {
     fn lanes_overtake_each_other_and_a_fence_is_last() {
         let mut link = Link::default();
         let payload = [0; 64];
-        let publish = |lane: u8, number: u64| {
-            Record::Publish(MeshPublish {
-                account: AccountId::GLOBAL,
-                flags: lane,
-                plain: true,
-                hops: 0,
-                publisher_shard: 0,
-                publisher: ConnectionId { slot: 0, generation: 1 },
-                timestamp_nanos: 0,
-                correlation_id: number,
-                subject_hash: 0,
-                subject: "a",
-                reply: None,
-                header_bytes: 0,
-                deliveries: 0,
-                group: None,
-                payload: Payload::Copied(&payload),
-            })
+        let push = |link: &mut Link, lane: u8, number: u64| {
+            let payload = Payload::Copied(&payload);
+            let publication =
+                Publication { flags: Flags(lane), correlation_id: number, payload, ..Publication::EMPTY };
+            let message = Message { subject: "a", publication: &publication };
+            let way = Way { subject_hash: 0, plain: true, group: None, hops: 0 };
+            link.push_message(&Forward { message: &message, way }, 1)
         };
         // Lane 4 of the wire is background, 0 normal, 1 critical.
         for number in 0..3 {
             for lane in [4, 0, 1] {
-                let _told = link.push(&publish(lane, number), 1);
+                let _told = push(&mut link, lane, number);
             }
         }
         let shed = link.shed_below(Lane::Normal);
@@ -314,8 +317,8 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(batch) = link.take(Shares::default()) {
             seen.extend(batch.records().map(|record| match record {
-                Record::Publish(publish) => (publish.flags, publish.correlation_id),
-                _ => (u8::MAX, 0),
+                Read::Publish(publish) => (publish.publication.flags.0, publish.publication.correlation_id),
+                Read::Control(_) => (u8::MAX, 0),
             }));
         }
         assert_eq!(seen, [(1, 1), (1, 2), (0, 0), (0, 1), (0, 2), (4, 1), (4, 2), (u8::MAX, 0)]);

@@ -10,6 +10,7 @@ use crate::access::{Access, Verdict};
 use crate::bus::{Bus, ServerIdentity};
 use crate::clients::native::NativeClient;
 use crate::clients::nats::NatsClient;
+use crate::clients::sender::Stage;
 use crate::clients::{Client, Clients};
 use crate::closing::CloseReason;
 use crate::delivery::Segment;
@@ -263,6 +264,10 @@ impl Members {
         });
         let interned: usize = natives.map(|client| client.subjects().count()).sum();
         assert_eq!(self.bus.interned_subjects, interned as u64, "subjects with numbers");
+        let unadmitted =
+            self.clients.iter().map(Client::sender).filter(|sender| sender.stage != Stage::Ready);
+        let unadmitted: usize = unadmitted.map(|sender| sender.partial().len()).sum();
+        assert_eq!(self.bus.unadmitted_bytes, unadmitted, "bytes of clients that were not admitted");
         let both = self.clients.ids().filter(|id| self.bus.outlets.delivery.receivers.get(*id).is_some());
         assert_eq!(
             both.count(),

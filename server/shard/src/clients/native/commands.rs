@@ -102,8 +102,9 @@ impl NativeClient {
         };
         let (payload_bytes_max, subscriptions_max) = (welcome.payload_bytes_max, welcome.subscriptions_max);
         self.promise = Promise { payload_bytes_max, subscriptions_max };
-        self.sender.stage = Stage::Ready;
+        self.limits = decode_limits(limits, limits.payload_bytes_max);
         bus.outlets.delivery.send_control(id, &Control::Welcome(welcome), turn);
+        self.sender.admit(bus);
         if let Some(receiver) = bus.outlets.delivery.receivers.get_mut(id) {
             (receiver.batches, receiver.flow) = (hello.batches, hello.flow);
         }

@@ -23,11 +23,16 @@ pub struct Promise {
     pub subscriptions_max: u32,
 }
 
+/// What a HELLO may hold; before it nothing else may come.
+const HELLO_BYTES_MAX: u32 = 4096;
+
 #[derive(Debug)]
 pub struct NativeClient {
     pub sender: Sender,
     /// What its WELCOME said, or more since.
     promise: Promise,
+    /// Of one frame: as large as this client was promised, whatever the limit is since.
+    limits: DecodeLimits,
     /// Subjects by the numbers it gave them.
     subjects: Vec<Option<SubjectId>>,
 }
@@ -37,6 +42,7 @@ impl NativeClient {
         NativeClient {
             sender: Sender::new(id, Stage::AwaitingHello, opening, now),
             promise: Promise::default(),
+            limits: DecodeLimits { body_bytes_max: HELLO_BYTES_MAX },
             subjects: Vec::new(),
         }
     }
@@ -57,6 +63,9 @@ impl NativeClient {
         let promise = &mut self.promise;
         promise.payload_bytes_max = promise.payload_bytes_max.max(limits.payload_bytes_max as u32);
         promise.subscriptions_max = promise.subscriptions_max.max(limits.subscriptions_max as u32);
+        if self.sender.stage == Stage::Ready {
+            self.limits = decode_limits(limits, promise.payload_bytes_max as usize);
+        }
     }
 
     /// Ends the connection in order, with a CLOSE frame as its last words.
@@ -65,7 +74,8 @@ impl NativeClient {
         if !bus.outlets.delivery.is_open(id) {
             return;
         }
-        bus.outlets.delivery.pool.give(std::mem::take(&mut self.sender.partial));
+        let partial = self.sender.take_partial(bus);
+        bus.outlets.delivery.pool.give(partial);
         self.unpin_subjects(bus);
         bus.forget(id, turn);
         let frame = Control::Close(Close { correlation_id: 0, code: reason.native().0, message });

@@ -16,7 +16,6 @@ use ringbolt_protocol::command::{Publish, SubjectRef};
 use ringbolt_protocol::limits::HEADER_BYTES;
 use ringbolt_protocol::native::batch::PublishBatch;
 use ringbolt_protocol::native::control::RefusalCode;
-use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::native::header::FrameType;
 use ringbolt_protocol::native::scan_run;
 use ringbolt_protocol::subject::Subject;
@@ -156,7 +155,6 @@ impl NativeClient {
     /// one by one.
     pub(super) fn run(
         &mut self,
-        limits: &DecodeLimits,
         publish: &Publish<'_>,
         first: &[u8],
         input: &[u8],
@@ -172,7 +170,7 @@ impl NativeClient {
         let number_bytes = varint::length(number);
         let shared_min = bus.limits().shared_payload_bytes_min;
         let payload_bytes_max = shared_min.saturating_sub(1).min(bus.limits().payload_bytes_max);
-        let body_bytes_max = (limits.body_bytes_max as usize).saturating_sub(number_bytes);
+        let body_bytes_max = (self.limits.body_bytes_max as usize).saturating_sub(number_bytes);
         let input_bytes_max = bus.limits().outbox_segment_bytes / 2;
         let mut spans = std::mem::take(&mut bus.outlets.delivery.spans);
         let most = payload_bytes_max.min(body_bytes_max);

@@ -1,43 +1,49 @@
 //! From received bytes to frames: whole ones are read in place, one cut by the end of a buffer is gathered.
 
-use super::{NativeClient, decode_limits};
+use super::NativeClient;
 use crate::bus::Bus;
+use crate::closing::CloseReason;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::error::DecodeError;
-use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
+use ringbolt_protocol::native::decode::{Decoded, Frame, decode_frame};
 
 impl NativeClient {
     pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        let partial = std::mem::take(&mut self.sender.partial);
-        // Frames are as large as this client was promised, whatever the limit is since.
-        let payload_bytes_max = bus.limits().payload_bytes_max.max(self.promise.payload_bytes_max as usize);
-        let limits = decode_limits(bus.limits(), payload_bytes_max);
-        let rest = match self.finish_partial(&limits, partial, input, bus, turn) {
-            Ok(Some(rest)) => self.whole_frames(&limits, rest, bus, turn),
+        let whole = if self.sender.partial().is_empty() {
+            Ok(Some(input))
+        } else {
+            self.finish_partial(input, bus, turn)
+        };
+        let rest = match whole {
+            Ok(Some(whole)) => self.whole_frames(whole, bus, turn),
             Ok(None) => return,
             Err(error) => Err(error),
         };
         match rest {
             Ok([]) => {}
-            Ok(rest) => {
-                self.sender.partial = bus.outlets.delivery.pool.take();
-                self.sender.partial.extend_from_slice(rest);
-            }
+            Ok(rest) => self.keep(rest, bus, turn),
             Err(error) => self.violation(&error.to_string(), bus, turn),
+        }
+    }
+
+    /// Keeps the beginning of a frame.
+    fn keep(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
+        if !self.sender.keep(rest, bus) {
+            let reason = CloseReason::UnadmittedBytes;
+            self.close(reason, reason.native().1, bus, turn);
         }
     }
 
     /// Handles the whole frames at the start of `input`; returns the unfinished rest.
     fn whole_frames<'i>(
         &mut self,
-        limits: &DecodeLimits,
         mut input: &'i [u8],
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<&'i [u8], DecodeError> {
         while !input.is_empty() {
-            match decode_frame(input, limits)? {
+            match decode_frame(input, &self.limits)? {
                 Decoded::Incomplete { .. } => break,
                 Decoded::Frame { frame, consumed } => {
                     if !self.frame(&frame, None, bus, turn) {
@@ -45,8 +51,8 @@ impl NativeClient {
                     }
                     let (first, rest) = input.split_at(consumed);
                     input = rest;
-                    if let Frame::Publish(publish) = &frame {
-                        let ran = self.run(limits, publish, first, input, bus, turn);
+                    if let (Frame::Publish(publish), false) = (&frame, rest.is_empty()) {
+                        let ran = self.run(publish, first, input, bus, turn);
                         if ran > 0 && !bus.outlets.delivery.is_open(self.sender.id) {
                             return Ok(&[]);
                         }
@@ -58,21 +64,17 @@ impl NativeClient {
         Ok(input)
     }
 
-    /// Completes and handles the frame begun earlier, if any. Returns the input after it, or `None`
-    /// when all input is used up or the connection takes no more.
+    /// Completes and handles the frame begun earlier. Returns the input after it, or `None` when all input is
+    /// used up or the connection takes no more.
     fn finish_partial<'i>(
         &mut self,
-        limits: &DecodeLimits,
-        mut partial: Vec<u8>,
         mut input: &'i [u8],
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<Option<&'i [u8]>, DecodeError> {
-        if partial.is_empty() {
-            return Ok(Some(input));
-        }
+        let mut partial = self.sender.take_partial(bus);
         loop {
-            let needed = match decode_frame(&partial, limits)? {
+            let needed = match decode_frame(&partial, &self.limits)? {
                 Decoded::Frame { consumed, .. } => {
                     debug_assert_eq!(consumed, partial.len(), "a frame is gathered exactly");
                     break;
@@ -81,7 +83,8 @@ impl NativeClient {
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {
-                self.sender.partial = partial;
+                self.keep(&partial, bus, turn);
+                bus.outlets.delivery.pool.give(partial);
                 return Ok(None);
             }
             // Grown by what arrived, never by what a header claims will.
@@ -91,9 +94,9 @@ impl NativeClient {
         let go_on = if partial.len() >= bus.limits().shared_payload_bytes_min {
             // Gathered anyway: its payload is shared from here instead of being copied once more.
             let backing = Bytes::from(partial);
-            self.gathered_frame(limits, &backing, Some(&backing), bus, turn)?
+            self.gathered_frame(&backing, Some(&backing), bus, turn)?
         } else {
-            let go_on = self.gathered_frame(limits, &partial, None, bus, turn)?;
+            let go_on = self.gathered_frame(&partial, None, bus, turn)?;
             bus.outlets.delivery.pool.give(partial);
             go_on
         };
@@ -102,13 +105,12 @@ impl NativeClient {
 
     fn gathered_frame(
         &mut self,
-        limits: &DecodeLimits,
         bytes: &[u8],
         backing: Option<&Bytes>,
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<bool, DecodeError> {
-        match decode_frame(bytes, limits)? {
+        match decode_frame(bytes, &self.limits)? {
             Decoded::Frame { frame, .. } => Ok(self.frame(&frame, backing, bus, turn)),
             Decoded::Incomplete { .. } => unreachable!("the caller gathered the whole frame"),
         }

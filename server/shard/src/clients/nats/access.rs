@@ -53,7 +53,7 @@ impl NatsClient {
             return self.refuse_to_admit(bus, turn);
         }
         self.finish_connect(bus, turn);
-        let waiting = std::mem::take(&mut self.sender.partial);
+        let waiting = self.sender.take_partial(bus);
         self.begun_under = None;
         if bus.outlets.delivery.is_open(self.sender.id) {
             self.receive(&waiting, bus, turn);
@@ -80,7 +80,7 @@ impl NatsClient {
         };
         receiver.set_watch(watch);
         self.sender.account = account;
-        self.sender.stage = Stage::Ready;
+        self.sender.admit(bus);
         self.user = Some(number);
         self.permissions = permissions;
         self.last_subject = Default::default();

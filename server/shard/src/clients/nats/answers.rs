@@ -84,7 +84,8 @@ impl NatsClient {
             return;
         }
         bus.release_answers_of(id, turn);
-        bus.outlets.delivery.pool.give(std::mem::take(&mut self.sender.partial));
+        let partial = self.sender.take_partial(bus);
+        bus.outlets.delivery.pool.give(partial);
         bus.forget(id, turn);
         if let Some(error) = error {
             bus.outlets.delivery.send_answer(id, |out| encode::error(out, error), turn);

@@ -2,7 +2,6 @@
 
 use super::NatsClient;
 use crate::bus::Bus;
-use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
 use crate::subscriptions::Wanted;
 use crate::turn::Turn;
@@ -39,7 +38,7 @@ impl NatsClient {
             return self.close(CloseReason::ProtocolError, refusal, bus, turn);
         }
         self.limits.headers = options.headers;
-        self.sender.stage = Stage::Ready;
+        self.sender.admit(bus);
         if let Some(receiver) = bus.outlets.delivery.receivers.get_mut(self.sender.id) {
             receiver.headers = options.headers;
             let mut watch = receiver.take_watch();

@@ -67,7 +67,7 @@ impl NatsClient {
 
     /// What it is told holds from its next operation on.
     pub fn change_limits(&mut self, limits: &Limits) {
-        if !self.sender.partial.is_empty() {
+        if !self.sender.partial().is_empty() {
             self.begun_under.get_or_insert(self.limits);
         }
         self.limits.payload_bytes_max = limits.payload_bytes_max;

@@ -15,18 +15,19 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 
 impl NatsClient {
     pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        let partial = std::mem::take(&mut self.sender.partial);
-        let rest = match self.finish_operation(partial, input, bus, turn) {
-            Ok(Some(rest)) => self.whole_operations(rest, bus, turn),
+        let whole = if self.sender.partial().is_empty() {
+            Ok(Some(input))
+        } else {
+            self.finish_operation(input, bus, turn)
+        };
+        let rest = match whole {
+            Ok(Some(whole)) => self.whole_operations(whole, bus, turn),
             Ok(None) => return,
             Err(error) => Err(error),
         };
         match rest {
             Ok([]) => {}
-            Ok(rest) => {
-                self.sender.partial = bus.outlets.delivery.pool.take();
-                self.sender.partial.extend_from_slice(rest);
-            }
+            Ok(rest) => self.keep(rest, bus, turn),
             Err(error) => {
                 let reason = match error {
                     ParseError::PayloadTooLarge => CloseReason::PayloadTooLarge,
@@ -34,6 +35,14 @@ impl NatsClient {
                 };
                 self.close(reason, error.answer(), bus, turn);
             }
+        }
+    }
+
+    /// Keeps the beginning of an operation, or what waits until the client is verified.
+    fn keep(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
+        if !self.sender.keep(rest, bus) {
+            let reason = CloseReason::UnadmittedBytes;
+            self.close(reason, reason.nats(), bus, turn);
         }
     }
 
@@ -63,7 +72,7 @@ impl NatsClient {
                 continue;
             }
             if self.sender.stage == Stage::Verifying {
-                return self.wait_verified(input);
+                return self.wait_verified(input, bus, turn);
             }
             // Who must say who it is says nothing else first, not even the beginning of it.
             if self.sender.stage == Stage::AwaitingHello
@@ -83,22 +92,18 @@ impl NatsClient {
         Ok(input)
     }
 
-    /// Completes and handles the operation begun earlier, if any. Returns the input after it, or
-    /// `None` when all input is used up or the connection takes no more.
+    /// Completes and handles the operation begun earlier. Returns the input after it, or `None` when all input
+    /// is used up or the connection takes no more.
     fn finish_operation<'i>(
         &mut self,
-        mut partial: Vec<u8>,
         mut input: &'i [u8],
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<Option<&'i [u8]>, ParseError> {
-        if partial.is_empty() {
-            return Ok(Some(input));
-        }
         if self.sender.stage == Stage::Verifying {
-            self.sender.partial = partial;
             return Ok(Some(input));
         }
+        let mut partial = self.sender.take_partial(bus);
         let limits = self.begun_under.unwrap_or(self.limits);
         loop {
             let needed = match parse(&partial, &limits)? {
@@ -113,7 +118,8 @@ impl NatsClient {
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {
-                self.sender.partial = partial;
+                self.keep(&partial, bus, turn);
+                bus.outlets.delivery.pool.give(partial);
                 return Ok(None);
             }
             // Grown by what arrived, never by what a line claims will.
@@ -148,11 +154,16 @@ impl NatsClient {
     }
 
     /// What a client says while it is verified waits, up to a bound.
-    fn wait_verified<'i>(&mut self, input: &'i [u8]) -> Result<&'i [u8], ParseError> {
-        if self.sender.partial.len() + input.len() > WAITING_BYTES_MAX {
+    fn wait_verified<'i>(
+        &mut self,
+        input: &'i [u8],
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> Result<&'i [u8], ParseError> {
+        if self.sender.partial().len() + input.len() > WAITING_BYTES_MAX {
             return Err(ParseError::LineTooLong);
         }
-        self.sender.partial.extend_from_slice(input);
+        self.keep(input, bus, turn);
         Ok(&[])
     }
 
