@@ -3,7 +3,7 @@
 use super::platform::{Platform, Ring};
 use crate::io::clock::Clock;
 use crate::io::mesh::MeshEnds;
-use crate::io::verifier::Verifier;
+use crate::io::offload::OffloadEnd;
 use ringbolt_ring::{Chunk, Completion, Doorbell, ReceivedBuffer, Slot, Wait};
 use ringbolt_shard::Nanos;
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +26,7 @@ impl Linux {
 impl Platform for Linux {
     type Ring = LinuxRing;
     type Mesh = MeshEnds<Doorbell>;
-    type Offload = Verifier;
+    type Offload = OffloadEnd;
 
     #[inline]
     fn now(&self) -> Nanos {

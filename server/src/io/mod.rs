@@ -14,6 +14,7 @@ mod linux;
 mod listener;
 pub mod log;
 pub mod mesh;
+mod offload;
 pub mod platform;
 mod shard_loop;
 mod sleeper;

@@ -10,8 +10,9 @@ use super::listener;
 use super::log;
 use super::mesh::{self, Beds, MeshEnds};
 use super::metrics::SharedCounters;
+use super::offload::{self, OffloadEnd};
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
-use super::verifier::{self, Verifier};
+use super::verifier::is_proven;
 use crate::config::{Config, WaitMode};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig};
@@ -80,16 +81,17 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let verifiers = verifier::start(&beds).map_err(|error| failed("verifier", &error))?;
+    let offloads =
+        offload::start(&beds, is_proven).map_err(|error| failed("threads for slow work", &error))?;
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
-    let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
-    for (id, (((end, listeners), verifier), shared)) in parts.enumerate() {
+    let parts = ends.into_iter().zip(listeners).zip(offloads).zip(&counters);
+    for (id, (((end, listeners), offload), shared)) in parts.enumerate() {
         let seat = Seat {
             id: id as ShardId,
             mesh: end,
             listeners,
-            verifier,
+            offload,
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             report: report.clone(),
@@ -159,7 +161,7 @@ struct Seat {
     id: ShardId,
     mesh: MeshEnds<Doorbell>,
     listeners: Listeners,
-    verifier: Verifier,
+    offload: OffloadEnd,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
@@ -213,7 +215,7 @@ fn serve(seat: Seat) -> io::Result<usize> {
             shard,
             ring: LinuxRing::new(ring, listeners),
             mesh: seat.mesh,
-            offload: seat.verifier,
+            offload: seat.offload,
             dialects,
             orders: seat.orders,
             shared: seat.shared,

@@ -3,6 +3,7 @@
 use super::client::Nature;
 use super::oracle;
 use super::run::{MILLISECOND, Run, is_proven};
+use ringbolt_server::io::platform::WorkKind;
 use ringbolt_server::sim::edge::{DIALECTS, Whim};
 use ringbolt_shard::metrics::Counter;
 
@@ -66,7 +67,9 @@ impl Run {
                 moved = true;
             }
             moved |= self.server.hear_bell(shard);
-            moved |= self.server.verify(shard, is_proven);
+            for kind in WorkKind::ALL {
+                moved |= self.server.verify(shard, kind, is_proven);
+            }
             moved |= self.server.run(shard);
         }
         self.server.pass(1_000);

@@ -18,7 +18,8 @@ fn senders_without_a_buffer_are_served_in_turn() {
     let small = small_limits(1);
     let limits = Limits { receive_buffers: BUFFERS, receive_buffer_bytes: BUFFER_BYTES as u32, ..small };
     let (access, wait) = (Access::default(), WaitMode::Efficient);
-    let mut server = Server::new(&Shape { limits, access, wait, slots: SENDERS, seed: 1 });
+    let mut server =
+        Server::new(&Shape { limits, access, wait, slots: SENDERS, proofs_waiting_max: 1, seed: 1 });
     let wires: Vec<usize> = (0..SENDERS).map(|_| server.connect(0, Dialect::Nats)).collect();
     let settle = |server: &mut Server| {
         for _ in 0..100 {

@@ -8,6 +8,7 @@ mod client;
 mod ending;
 mod fairness;
 mod hostile;
+mod offload;
 mod oracle;
 mod run;
 

@@ -6,6 +6,7 @@ use super::hostile;
 use super::oracle::{self, Published, Subscription};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::config::WaitMode;
+use ringbolt_server::io::platform::WorkKind;
 use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
 use ringbolt_server::sim::{SimClient, small_limits};
@@ -70,7 +71,14 @@ impl Run {
         }
         let wait = if random.below(3) == 0 { WaitMode::Balanced } else { WaitMode::Efficient };
         let slots = 3 + random.below(10) as usize;
-        let shape = Shape { limits: limits.clone(), access: access.clone(), wait, slots, seed };
+        let shape = Shape {
+            limits: limits.clone(),
+            access: access.clone(),
+            wait,
+            slots,
+            proofs_waiting_max: CLIENTS_MAX,
+            seed,
+        };
         let tells = std::env::var_os("RINGBOLT_SEED").is_some();
         let run = Run {
             server: Server::new(&shape),
@@ -150,7 +158,10 @@ impl Run {
                 }
             }
             82..86 => drop(self.server.hear_bell(shard)),
-            86..89 => drop(self.server.verify(shard, is_proven)),
+            86..89 => {
+                let kind = self.one_of(&WorkKind::ALL);
+                self.server.verify(shard, kind, is_proven);
+            }
             89..97 => {
                 let nanos = u64::from(self.random.below(200_000));
                 self.server.pass(nanos);
@@ -444,13 +455,25 @@ fn access_of(accounts: &[(&'static str, usize)]) -> Access {
     for &(name, _) in accounts {
         let account = access.add_account(name).expect("few");
         let secret = format!("{name}-secret");
-        let secret = if name < "c" { Secret::Plain(secret) } else { Secret::Bcrypt(secret) };
-        access.add_user(User::new(name, Credential::Password(secret), account));
+        let credential = match name {
+            "a" | "b" => Credential::Password(Secret::Plain(secret)),
+            _ if signs(name) => Credential::Nkey,
+            _ => Credential::Password(Secret::Bcrypt(secret)),
+        };
+        access.add_user(User::new(name, credential, account));
     }
     access
 }
 
-/// The simulated hash of a password is the password.
+/// Whether a user proves who it is by a signature.
+pub(super) fn signs(user: &str) -> bool {
+    matches!(user, "d" | "f" | "h" | "j")
+}
+
+/// The simulated hash of a password is the password, and the signature of a key bears its name.
 pub(super) fn is_proven(verification: &Verification) -> bool {
-    matches!(verification, Verification::Bcrypt { hash, secret } if hash == secret)
+    match verification {
+        Verification::Bcrypt { hash, secret } => hash == secret,
+        Verification::Signature { public_key, signature, .. } => *signature == format!("{public_key}-secret"),
+    }
 }

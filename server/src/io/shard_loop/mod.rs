@@ -15,7 +15,7 @@ use orders::Obeyed;
 
 use super::connection::Connections;
 use super::metrics::SharedCounters;
-use super::platform::{Mesh, Offload, Platform, Ring};
+use super::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use ringbolt_ring::{Chunk, Wait};
@@ -45,7 +45,7 @@ pub struct ShardLoop<P: Platform> {
     /// What the connections of each listener speak.
     dialects: Vec<Dialect>,
     orders: Arc<Orders>,
-    /// Connections whose proof nobody had time for.
+    /// Connections whose proof found no room among those that wait to be checked.
     unproven: Vec<ConnectionId>,
     nats_connections_max: usize,
     shared: Arc<SharedCounters>,
@@ -273,6 +273,9 @@ impl<P: Platform> ShardLoop<P> {
         let free = u64::from(self.ring.buffers_free());
         let counters = self.shard.counters_mut();
         counters.set(Counter::ReceiveBuffersFree, free);
+        for kind in WorkKind::ALL {
+            counters.set(kind.waiting(), self.offload.waiting(kind) as u64);
+        }
         self.shared.publish(counters);
     }
 

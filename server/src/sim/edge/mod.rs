@@ -12,6 +12,7 @@ pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
+use crate::io::platform::WorkKind;
 use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
 use ringbolt_shard::access::{Access, Verification};
 use ringbolt_shard::limits::Limits;
@@ -34,6 +35,8 @@ pub struct Shape {
     pub wait: WaitMode,
     /// Sockets a shard may have.
     pub slots: usize,
+    /// Proofs of one kind that may wait on a shard.
+    pub proofs_waiting_max: usize,
     pub seed: u64,
 }
 
@@ -54,7 +57,7 @@ pub struct Server {
 
 impl Server {
     pub fn new(shape: &Shape) -> Server {
-        let Shape { limits, access, wait, slots, seed } = shape;
+        let Shape { limits, access, wait, slots, proofs_waiting_max, seed } = shape;
         let bell = || Ok(SimBell::default());
         let ends = mesh::connect(limits, bell).expect("nothing of the system's is asked for");
         let beds = Arc::clone(&ends[0].beds);
@@ -74,7 +77,8 @@ impl Server {
             nats: None,
         };
         let seats = ends.into_iter().enumerate().map(|(id, ends)| {
-            let offload = SimOffload::default();
+            let offload =
+                SimOffload { waiting: Rc::default(), outcomes: Rc::default(), room: *proofs_waiting_max };
             let random = seed ^ id as u64;
             let shard = Shard::new(id as ShardId, limits, access, identity.clone(), *seed, random);
             let parts = Parts {
@@ -158,10 +162,16 @@ impl Server {
         self.network.borrow_mut().take(shard, taken, whim);
     }
 
-    /// One proof of a shard's is decided. Returns whether there was one.
-    pub fn verify(&mut self, shard: usize, is_proven: impl Fn(&Verification) -> bool) -> bool {
+    /// One proof of a shard's and of that kind is decided. Returns whether there was one.
+    pub fn verify(
+        &mut self,
+        shard: usize,
+        kind: WorkKind,
+        is_proven: impl Fn(&Verification) -> bool,
+    ) -> bool {
         let offload = &self.seats[shard].offload;
-        let Some((id, verification)) = offload.waiting.borrow_mut().pop_front() else { return false };
+        let next = offload.waiting.borrow_mut()[kind as usize].pop_front();
+        let Some((id, verification)) = next else { return false };
         offload.outcomes.borrow_mut().push_back((id, is_proven(&verification)));
         self.beds[shard].wake();
         true
