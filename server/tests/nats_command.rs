@@ -388,25 +388,33 @@ fn what_is_wrong_is_named_with_its_line() {
 /// The body of a page.
 fn page(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the monitoring address accepts");
-    write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").expect("it takes bytes");
+    let head = format!("GET {path} HTTP/1.1\r\nRingbolt-Admin: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it takes bytes");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }
 
-#[test]
-fn monitoring_pages_have_the_fields_that_tools_read() {
+fn json(address: &str, path: &str) -> serde_json::Value {
+    let text = page(address, path);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+}
+
+/// A server and the address of its pages.
+fn monitored(configuration: &str) -> (Server, String) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().to_str().expect("UTF-8");
-    let configuration = "authorization { users: [{user: ann, password: a}] }";
     let server = Server::start(configuration, &["-m", "-1", "--ports_file_dir", path]);
     let ports = folder.path().join(format!("nats-server_{}.ports", server.child.id()));
     let ports = std::fs::read_to_string(ports).expect("a ports file");
-    let address = ports.split("http://").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
-    let json = |path: &str| -> serde_json::Value {
-        let text = page(address, path);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
-    };
+    let address = ports.split("http://").nth(1).and_then(|rest| rest.split('"').next());
+    (server, address.expect("an address").to_owned())
+}
+
+#[test]
+fn monitoring_pages_have_the_fields_that_tools_read() {
+    let (server, address) = monitored("authorization { users: [{user: ann, password: a}] }");
+    let json = |path: &str| json(&address, path);
     let clients: Vec<TcpStream> = (0..300)
         .map(|number| {
             let mut stream = TcpStream::connect(&server.address).expect("it accepts");
@@ -429,7 +437,7 @@ fn monitoring_pages_have_the_fields_that_tools_read() {
     assert_eq!(first["subscriptions_list"][0], format!("only.{}", &name[1..]));
     let detail = json("/connz?subs=detail&limit=1&offset=299&sort=cid");
     assert_eq!(detail["connections"][0]["subscriptions_list_detail"][0]["qgroup"], "q");
-    assert_eq!(page(address, "/connz?sort=color"), "invalid sorting option: color\n");
+    assert_eq!(page(&address, "/connz?sort=color"), "invalid sorting option: color\n");
     await_some("the counters", || (json("/varz")["connections"] == 300).then_some(()));
     let varz = json("/varz");
     assert_eq!((&varz["in_msgs"], &varz["subscriptions"]), (&(30 * 45).into(), &300.into()));

@@ -128,6 +128,7 @@ fn show(letter: &Value) -> String {
         "reason",
         "class",
         "subject",
+        "account",
         "deliveries",
         "accepted",
         "delivered",

@@ -114,6 +114,7 @@ impl Ending<'_> {
         match reloaded {
             Ok(reloaded) => {
                 self.access.borrow_mut().clone_from(&reloaded.changed.access);
+                self.admin.change(&reloaded.changed.access, &reloaded.changed.limits);
                 self.orders.change(reloaded.changed);
                 (self.wake_all)();
                 log::change_filter(&reloaded.log);

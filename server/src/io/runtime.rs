@@ -72,8 +72,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let server_id = nkeys::KeyPair::new_server().public_key();
     let identity = identity(config, &seeds, &server_id, bound.nats);
     let inquirer = Inquirer { orders: Arc::clone(&orders), beds: Arc::clone(&beds) };
-    let facts = facts(config, limits, &identity);
-    let admin_state = Arc::new(AdminState::new(counters.clone(), facts, Some(Box::new(inquirer))));
+    let admin_state = Arc::new(admin_state(config, limits, &identity, counters.clone(), inquirer));
     let admin = match config.admin {
         None => None,
         Some(address) => Some(
@@ -286,28 +285,26 @@ fn identity(config: &Config, seeds: &Seeds, server_id: &str, nats: Option<Socket
     }
 }
 
-/// What monitoring tells of the server as a whole.
-fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerFacts {
+/// What the admin address answers from.
+fn admin_state(
+    config: &Config,
+    limits: &Limits,
+    identity: &ServerIdentity,
+    counters: Vec<Arc<SharedCounters>>,
+    inquirer: Inquirer,
+) -> AdminState {
     let (host, port) = identity.nats.clone().unwrap_or_default();
-    ServerFacts {
+    let facts = ServerFacts {
         server_id: identity.server_id.clone(),
         server_name: identity.server_name.clone(),
         host,
         port,
         monitor_host: config.admin.map(|address| address.ip().to_string()).unwrap_or_default(),
         monitor_port: config.admin.map_or(0, |address| address.port()),
-        auth_required: config.access.required(),
         cores: limits.shards,
-        connections_max: limits.nats_connections_max,
-        payload_bytes_max: limits.payload_bytes_max,
-        control_line_bytes_max: limits.control_line_bytes_max,
-        outbox_bytes_max: limits.outbox_bytes_max,
-        ping_interval_nanos: limits.ping_interval_nanos,
-        ping_outstanding_max: limits.ping_outstanding_max,
-        write_deadline_nanos: limits.send_stall_nanos_max,
-        auth_timeout_nanos: limits.hello_timeout_nanos,
         hosts: Hosts::new(&config.admin_hosts),
-    }
+    };
+    AdminState::new(counters, facts, &config.access, limits, Some(Box::new(inquirer)))
 }
 
 /// Carries questions of the admin thread to the shards.

@@ -1,6 +1,6 @@
 //! What stays whose when the accounts and users of a running server change.
 
-use super::{Server, await_some, read_past};
+use super::{Server, await_some, json, monitored, read_past};
 use std::io::Write;
 use std::net::TcpStream;
 
@@ -82,4 +82,29 @@ fn a_smaller_payload_is_for_messages_that_begin_after_the_reload() {
     assert_eq!(ask(&mut stream, &format!("{rest}\r\n")), format!("MSG x 1 2000\r\n{payload}\r\nPONG\r\n"));
     stream.write_all(format!("PUB x 2000\r\n{payload}\r\nPING\r\n").as_bytes()).expect("it takes bytes");
     assert_eq!(read_past(&mut stream, ""), "-ERR 'Maximum Payload Violation'\r\n");
+}
+
+#[test]
+fn monitoring_shows_what_is_in_force_and_names_accounts() {
+    let (server, address) = monitored("max_payload: 64KB");
+    let varz = json(&address, "/varz");
+    assert_eq!((&varz["auth_required"], &varz["max_payload"]), (&false.into(), &(64 << 10).into()));
+    let loaded = varz["config_load_time"].clone();
+    std::fs::write(server.path("nats.conf"), format!("max_payload: 1KB\n{}", accounts("AB")))
+        .expect("writes");
+    server.tell("reload");
+    await_some("the new settings", || (json(&address, "/varz")["auth_required"] == true).then_some(()));
+    let varz = json(&address, "/varz");
+    assert_eq!(varz["max_payload"], 1024);
+    assert!(varz["config_load_time"].as_str() > loaded.as_str(), "{varz}");
+    let hello = "CONNECT {\"user\":\"b\",\"pass\":\"b\",\"verbose\":false,\"headers\":true}\r\n";
+    let headers = "NATS/1.0\r\nRingbolt-Unroutable: dead-letter\r\n\r\n";
+    let publish = format!("HPUB lost {0} {0}\r\n{headers}\r\n", headers.len());
+    let joined = || {
+        let answer = server.converse(&format!("{hello}PING\r\n"), "PONG\r\n");
+        answer.ends_with("PONG\r\n").then_some(())
+    };
+    await_some("the account on its shard", joined);
+    server.converse(&format!("{hello}{publish}PING\r\n"), "PONG\r\n");
+    assert_eq!(json(&address, "/dead-letters")[0]["account"], "B");
 }

@@ -36,7 +36,7 @@ pub(super) async fn list(state: &AdminState, query: &Query<'_>) -> Answer {
         let inquiry = |answer| Inquiry::Letters { from: number, most: 1, contents: true, answer };
         let Some(letters) = ask(state, shard, inquiry).await else { return silent(shard) };
         return match letters.iter().find(|letter| letter.number == number) {
-            Some(letter) => (200, JSON, told(shard, letter).to_string()),
+            Some(letter) => (200, JSON, told(state, shard, letter).to_string()),
             None => no_such(id),
         };
     }
@@ -47,7 +47,7 @@ pub(super) async fn list(state: &AdminState, query: &Query<'_>) -> Answer {
         let inquiry =
             |answer| Inquiry::Letters { from: 0, most: most.min(LIST_MAX), contents: false, answer };
         let Some(more) = ask(state, shard, inquiry).await else { return silent(shard) };
-        letters.extend(more.iter().map(|letter| told(shard, letter)));
+        letters.extend(more.iter().map(|letter| told(state, shard, letter)));
     }
     (200, JSON, Value::Array(letters).to_string())
 }
@@ -85,13 +85,13 @@ async fn each(
     (200, JSON, json!({ "count": count }).to_string())
 }
 
-fn told(shard: ShardId, letter: &LetterReport) -> Value {
+fn told(state: &AdminState, shard: ShardId, letter: &LetterReport) -> Value {
     let mut value = json!({
         "id": format!("{shard}-{}", letter.number),
         "reason": letter.reason,
         "class": letter.class,
         "subject": letter.subject,
-        "account": letter.account,
+        "account": state.settings().account(letter.account),
         "deliveries": letter.deliveries,
         "accepted": letter.accepted,
         "delivered": letter.delivered,

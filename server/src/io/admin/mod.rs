@@ -8,6 +8,7 @@ mod letters;
 mod nats;
 mod pulse;
 mod server;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,12 @@ use super::shard_loop::Inquiry;
 use prometheus_client::registry::Registry;
 use pulse::Pulse;
 use ringbolt_shard::ShardId;
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::Limits;
 use serde_json::json;
-use std::sync::Arc;
+use settings::Settings;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -43,6 +47,7 @@ pub struct AdminState {
     registry: Registry,
     counters: Vec<Arc<SharedCounters>>,
     facts: ServerFacts,
+    settings: Mutex<Settings>,
     started: SystemTime,
     inquirer: Option<Box<dyn Inquire>>,
     /// All shards serve.
@@ -55,6 +60,8 @@ impl AdminState {
     pub fn new(
         counters: Vec<Arc<SharedCounters>>,
         facts: ServerFacts,
+        access: &Access,
+        limits: &Limits,
         inquirer: Option<Box<dyn Inquire>>,
     ) -> AdminState {
         let mut registry = Registry::with_prefix("ringbolt");
@@ -63,12 +70,22 @@ impl AdminState {
             registry,
             counters,
             facts,
+            settings: Mutex::new(Settings::new(access, limits)),
             started: SystemTime::now(),
             inquirer,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
+    }
+
+    /// Settings were read again.
+    pub fn change(&self, access: &Access, limits: &Limits) {
+        self.settings().take_over(access, limits);
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pulse(&self) -> Pulse {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 /// Connections listed where nothing else is asked for.
 const LIMIT_DEFAULT: usize = 1024;
 
-/// What the pages say that no shard knows.
+/// What the pages say that no shard knows, and that stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFacts {
     pub server_id: String,
@@ -21,16 +21,7 @@ pub struct ServerFacts {
     pub port: u16,
     pub monitor_host: String,
     pub monitor_port: u16,
-    pub auth_required: bool,
     pub cores: usize,
-    pub connections_max: usize,
-    pub payload_bytes_max: usize,
-    pub control_line_bytes_max: usize,
-    pub outbox_bytes_max: usize,
-    pub ping_interval_nanos: u64,
-    pub ping_outstanding_max: u8,
-    pub write_deadline_nanos: u64,
-    pub auth_timeout_nanos: u64,
     /// What monitoring may call this server.
     pub hosts: Hosts,
 }
@@ -76,7 +67,7 @@ impl AdminState {
     }
 
     pub(super) fn varz(&self) -> Value {
-        let (facts, sum) = (&self.facts, self.sum());
+        let (facts, settings, sum) = (&self.facts, self.settings(), self.sum());
         let get = |counter| sum.get(counter);
         let uptime = self.started.elapsed().unwrap_or_default().as_nanos() as u64;
         let configured = json!({
@@ -92,15 +83,15 @@ impl AdminState {
             "http_port": facts.monitor_port,
             "http_base_path": "",
             "https_port": 0,
-            "auth_required": facts.auth_required,
-            "max_connections": facts.connections_max,
-            "max_payload": facts.payload_bytes_max,
-            "max_control_line": facts.control_line_bytes_max,
-            "max_pending": facts.outbox_bytes_max,
-            "ping_interval": facts.ping_interval_nanos,
-            "ping_max": facts.ping_outstanding_max,
-            "write_deadline": facts.write_deadline_nanos,
-            "auth_timeout": facts.auth_timeout_nanos as f64 / 1e9,
+            "auth_required": settings.auth_required,
+            "max_connections": settings.connections_max,
+            "max_payload": settings.payload_bytes_max,
+            "max_control_line": settings.control_line_bytes_max,
+            "max_pending": settings.outbox_bytes_max,
+            "ping_interval": settings.ping_interval_nanos,
+            "ping_max": settings.ping_outstanding_max,
+            "write_deadline": settings.write_deadline_nanos,
+            "auth_timeout": settings.auth_timeout_nanos as f64 / 1e9,
             "tls_timeout": 0,
         });
         let observed = json!({
@@ -111,7 +102,7 @@ impl AdminState {
             "mqtt": {},
             "websocket": {},
             "start": rfc3339(self.started),
-            "config_load_time": rfc3339(self.started),
+            "config_load_time": rfc3339(settings.loaded),
             "now": rfc3339(SystemTime::now()),
             "uptime": duration(uptime),
             "mem": resident_bytes(),

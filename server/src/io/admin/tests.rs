@@ -2,6 +2,7 @@
 
 use super::pulse::{Pulse, SILENCE_MAX};
 use super::{AdminHandle, AdminState, ServerFacts, spawn};
+use crate::config::{Config, Sources};
 use crate::io::metrics::SharedCounters;
 use ringbolt_shard::metrics::{Counter, Counters};
 use std::io::{Read, Write};
@@ -10,9 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+fn state_of(counters: Arc<SharedCounters>) -> AdminState {
+    let config = Config::from_sources(&Sources::defaults()).expect("valid settings");
+    let limits = config.limits().expect("settings that agree");
+    AdminState::new(vec![counters], ServerFacts::default(), &config.access, &limits, None)
+}
+
 fn start() -> (AdminHandle, Arc<AdminState>, Arc<SharedCounters>) {
     let counters = Arc::<SharedCounters>::default();
-    let state = Arc::new(AdminState::new(vec![Arc::clone(&counters)], ServerFacts::default(), None));
+    let state = Arc::new(state_of(Arc::clone(&counters)));
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let handle = spawn(address, Arc::clone(&state)).expect("a free port");
     (handle, state, counters)
@@ -139,7 +146,7 @@ fn stopping_ends_open_connections_and_frees_the_address() {
 
 #[test]
 fn a_shard_that_hangs_makes_the_server_ill_unless_it_drains() {
-    let state = AdminState::new(vec![Arc::default()], ServerFacts::default(), None);
+    let state = state_of(Arc::default());
     let Some(long_ago) = Instant::now().checked_sub(2 * SILENCE_MAX) else { return };
     let silent = Pulse::new(1, long_ago);
     assert_eq!(state.health(&silent).0, 503);
