@@ -44,9 +44,9 @@ impl<B: Bell> Bed<B> {
 /// The beds of all shards.
 pub type Beds<B> = Arc<Vec<Bed<B>>>;
 
-/// One shard's ends of the mesh.
+/// One shard's ends of the mesh. Who sends to a shard whose ends are dropped is not held up.
 #[derive(Debug)]
-pub struct MeshEnds<B> {
+pub struct MeshEnds<B: Bell> {
     own: ShardId,
     /// By shard; `None` at its own place.
     outbound: Vec<Option<Outbound>>,
@@ -69,7 +69,7 @@ struct Inbound {
 }
 
 /// Makes the mesh of all shards.
-pub fn connect<B>(limits: &Limits, bell: impl Fn() -> io::Result<B>) -> io::Result<Vec<MeshEnds<B>>> {
+pub fn connect<B: Bell>(limits: &Limits, bell: impl Fn() -> io::Result<B>) -> io::Result<Vec<MeshEnds<B>>> {
     let shards = limits.shards;
     let bed = |_| Ok(Bed { sleeper: Sleeper::new(), doorbell: bell()? });
     let beds = Arc::new((0..shards).map(bed).collect::<io::Result<Vec<_>>>()?);
@@ -93,7 +93,16 @@ pub fn connect<B>(limits: &Limits, bell: impl Fn() -> io::Result<B>) -> io::Resu
     Ok(ends)
 }
 
-impl<B> MeshEnds<B> {
+impl<B: Bell> Drop for MeshEnds<B> {
+    fn drop(&mut self) {
+        self.inbound.clear();
+        for bed in self.beds.iter() {
+            bed.wake();
+        }
+    }
+}
+
+impl<B: Bell> MeshEnds<B> {
     fn outbound(&self, shard: ShardId) -> &Outbound {
         self.outbound[usize::from(shard)].as_ref().expect("never to itself")
     }
@@ -126,7 +135,8 @@ impl<B: Bell> Mesh for MeshEnds<B> {
     }
 
     fn would_move(&self, shard: ShardId) -> bool {
-        !self.outbound(shard).ring.is_full()
+        let ring = &self.outbound(shard).ring;
+        ring.is_abandoned() || !ring.is_full()
     }
 
     fn receive(&mut self, from: ShardId) -> Option<MeshBatch> {
@@ -167,7 +177,9 @@ impl<B: Bell> Mesh for MeshEnds<B> {
 
 impl Outbound {
     fn send(&mut self, batch: MeshBatch) {
-        if let Err(PushError::Full(batch)) = self.ring.push(batch) {
+        if let Err(PushError::Full(batch)) = self.ring.push(batch)
+            && !self.ring.is_abandoned()
+        {
             self.stuck = Some(batch);
         }
     }

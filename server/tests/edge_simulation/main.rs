@@ -5,6 +5,7 @@
 //! `RINGBOLT_SEED=n` repeats one run and tells its steps; `RINGBOLT_SEEDS=n` runs so many.
 
 mod client;
+mod drain;
 mod ending;
 mod fairness;
 mod hostile;

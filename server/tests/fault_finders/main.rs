@@ -85,6 +85,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "promises_hold_whatever_the_kernel_does",
     ),
     (
+        "ends-with-messages-for-other-shards",
+        "ringbolt-server",
+        "edge_simulation",
+        "drain::a_shard_without_clients_sends_what_it_accepted_before_it_ends",
+    ),
+    (
         "group-rule-overrides-a-plain-deny",
         "ringbolt-shard",
         "lib",

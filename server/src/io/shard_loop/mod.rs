@@ -156,7 +156,7 @@ impl<P: Platform> ShardLoop<P> {
         let started = self.platform.now();
         let worked = self.turn(started)?;
         // A connection that was accepted while its peer is looked up is yet to be told that it came too late.
-        let over = self.drained && self.connections.is_empty();
+        let over = self.drained && self.connections.is_empty() && self.links.is_empty();
         if over || self.orders.stop.load(Ordering::Relaxed) {
             self.publish_counters();
             return Ok(Step::Over(self.connections.len()));
