@@ -35,7 +35,7 @@ mod reserved;
 mod runs;
 mod subscriptions;
 
-pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
+pub use event::{Close, Departure, Dialect, Effects, Event, Opening, Transport};
 pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 
 use crate::access::{Access, Permissions};
@@ -221,8 +221,9 @@ impl Shard {
         let limits = &self.delivery.limits;
         let full = opening.refused || self.delivery.sessions.len() >= limits.connections_max;
         let lenient = is_lenient(limits.slow_consumer);
+        let accepted = Nanos(now.0.saturating_sub(opening.age_nanos));
         let session = match opening.dialect {
-            Dialect::Native => Session::new(id, now, lenient),
+            Dialect::Native => Session::new(id, accepted, lenient),
             Dialect::Nats => {
                 let limits = ParseLimits {
                     line_bytes_max: limits.control_line_bytes_max,
@@ -231,7 +232,7 @@ impl Shard {
                 };
                 let number = self.opened * self.delivery.limits.shards as u64 + u64::from(self.id) + 1;
                 let nats = NatsSession::new(number, opening, limits, id.slot);
-                Session { stage: self.first_stage(), ..Session::new_nats(id, now, lenient, nats) }
+                Session { stage: self.first_stage(), ..Session::new_nats(id, accepted, lenient, nats) }
             }
         };
         self.opened += 1;

@@ -47,7 +47,7 @@ counters! {
     Connections: Gauge "connections", "Open connections.";
     ConnectionsOpened: Counter "connections_opened", "Connections accepted.";
     ConnectionsRefused: Counter "connections_refused",
-        "Connections refused: connections_max, draining, or no descriptors.";
+        "Connections refused: connections_max, draining, no descriptors, or no time.";
     ConnectionsClosedClient: Counter "connections_closed" by "client", "Connections closed.";
     ConnectionsClosedProtocolError: Counter "connections_closed" by "protocol_error", "Connections closed.";
     ConnectionsClosedSlowConsumer: Counter "connections_closed" by "slow_consumer", "Connections closed.";

@@ -104,6 +104,10 @@ impl Ring for LinuxRing {
         self.ring.look_up_peer(slot)
     }
 
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()> {
+        self.ring.cancel_look_up(slot)
+    }
+
     #[inline]
     fn receive(&mut self, slot: Slot) -> io::Result<()> {
         self.ring.receive(slot)

@@ -21,5 +21,6 @@ mod sleeper;
 mod verifier;
 mod wait;
 
+pub use connection::Listening;
 pub use ending::{Reload, Reloaded};
 pub use shard_loop::{Changed, Orders, Parts, ShardLoop, Step};

@@ -37,7 +37,9 @@ pub trait Ring {
     fn accept(&mut self, listener: u32) -> io::Result<()>;
     /// Refuses what waits to be accepted and everything after it.
     fn close_listener(&mut self, listener: u32) -> io::Result<()>;
+    /// Answered by [`Completion::Peer`], also when it is cancelled.
     fn look_up_peer(&mut self, slot: Slot) -> io::Result<()>;
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()>;
     /// Receives until the end, an error, a cancellation or lack of buffers.
     fn receive(&mut self, slot: Slot) -> io::Result<()>;
     fn cancel_receive(&mut self, slot: Slot) -> io::Result<()>;

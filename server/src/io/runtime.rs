@@ -4,6 +4,7 @@
 use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
+use super::connection::Listening;
 use super::ending::{Ending, Reload, SIGNALS};
 use super::linux::{Linux, LinuxRing};
 use super::listener;
@@ -19,7 +20,7 @@ use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig}
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId};
+use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId, Transport};
 use signal_hook::iterator::Signals;
 use std::cell::RefCell;
 use std::fmt;
@@ -129,7 +130,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     Ok(())
 }
 
-type Listeners = Vec<(Dialect, OwnedFd)>;
+type Listeners = Vec<(Listening, OwnedFd)>;
 
 /// Listeners by shard, and the addresses that were bound.
 fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunError> {
@@ -139,7 +140,7 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
         let tcp = listener::bind_shared(address, shards).map_err(listening)?;
         let bound = tcp[0].local_addr().map_err(listening)?;
         for (listeners, listener) in listeners.iter_mut().zip(tcp) {
-            listeners.push((dialect, listener.into()));
+            listeners.push((Listening { dialect, transport: Transport::Tcp }, listener.into()));
         }
         Ok(bound)
     };
@@ -148,8 +149,9 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
     if let Some(path) = &config.native_unix {
         let unix = listener::bind_unix(path, shards)
             .map_err(|error| failed(&format!("listening on {}", path.display()), &error))?;
+        let listening = Listening { dialect: Dialect::Native, transport: Transport::Unix };
         for (listeners, listener) in listeners.iter_mut().zip(unix) {
-            listeners.push((Dialect::Native, listener));
+            listeners.push((listening, listener));
         }
     }
     Ok((listeners, Bound { native, nats, admin: None }))
@@ -208,18 +210,19 @@ fn serve(seat: Seat) -> io::Result<usize> {
         let huge = memory.0 == RegionBacking::HugePages;
         shard.counters_mut().set(Counter::MemoryHugePages, u64::from(huge));
         ring.listen_to(&seat.mesh.beds[usize::from(id)].doorbell)?;
-        let (dialects, listeners) = seat.listeners.into_iter().unzip();
+        let (listening, listeners) = seat.listeners.into_iter().unzip();
         let parts = Parts::<Linux> {
             platform: Linux::new(clock),
             shard,
             ring: LinuxRing::new(ring, listeners),
             mesh: seat.mesh,
             offload: seat.offload,
-            dialects,
+            listening,
             orders: seat.orders,
             shared: seat.shared,
             wait: seat.wait,
             nats_connections_max: limits.nats_connections_max,
+            hello_timeout_nanos: limits.hello_timeout_nanos,
         };
         Ok((ShardLoop::new(parts)?, memory))
     });

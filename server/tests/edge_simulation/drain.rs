@@ -1,9 +1,8 @@
 //! Shards that have nothing left to do, and what they have promised the others.
 
 use ringbolt_server::config::WaitMode;
-use ringbolt_server::sim::edge::{Server, Shape, Whim};
+use ringbolt_server::sim::edge::{NATS, Server, Shape, Whim};
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::Dialect;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 
@@ -20,7 +19,7 @@ fn step(server: &mut Server, shard: usize) {
 }
 
 fn connect(server: &mut Server, shard: u16, words: &str) -> usize {
-    let wire = server.connect(shard, Dialect::Nats);
+    let wire = server.connect(shard, NATS);
     let hello = format!("CONNECT {{\"verbose\":false}}\r\n{words}");
     server.network.borrow_mut().write(wire, hello.as_bytes());
     wire

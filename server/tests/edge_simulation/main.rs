@@ -10,6 +10,7 @@ mod ending;
 mod fairness;
 mod hostile;
 mod offload;
+mod opening;
 mod oracle;
 mod run;
 

@@ -3,9 +3,8 @@
 use super::run::is_proven;
 use ringbolt_server::config::WaitMode;
 use ringbolt_server::io::platform::WorkKind;
-use ringbolt_server::sim::edge::{Server, Shape, Whim};
+use ringbolt_server::sim::edge::{NATS, Server, Shape, Whim};
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::Dialect;
 use ringbolt_shard::access::{Access, Credential, Secret, User};
 use ringbolt_shard::metrics::Counter;
 
@@ -33,7 +32,7 @@ fn settle(server: &mut Server) {
 
 /// A client that says who it is, and asks whether it is in.
 fn join(server: &mut Server, credentials: &str) -> usize {
-    let wire = server.connect(0, Dialect::Nats);
+    let wire = server.connect(0, NATS);
     let words = format!("CONNECT {{\"verbose\":false,{credentials}}}\r\nPING\r\n");
     server.network.borrow_mut().write(wire, words.as_bytes());
     settle(server);

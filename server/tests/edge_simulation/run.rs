@@ -6,8 +6,9 @@ use super::hostile;
 use super::oracle::{self, Published, Subscription};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::config::WaitMode;
+use ringbolt_server::io::Listening;
 use ringbolt_server::io::platform::WorkKind;
-use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
+use ringbolt_server::sim::edge::{NATIVE, NATIVE_UNIX, NATS, Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::Dialect;
@@ -233,15 +234,15 @@ impl Run {
             7..9 => Nature::Mortal,
             _ => Nature::Hostile,
         };
-        let dialect = if native { Dialect::Native } else { Dialect::Nats };
-        let wire = self.server.connect(shard, dialect);
+        let listener = if native { self.one_of(&[NATIVE, NATIVE_UNIX]) } else { NATS };
+        let wire = self.server.connect(shard, listener);
         let speaker = match native {
             true => Speaker::Native(SimClient::default()),
             false => Speaker::Nats(NatsClient::default()),
         };
         let number = self.clients.len();
         self.tell(|| {
-            format!("client {number}, {nature:?}, connects to shard {shard} as {user:?}, {dialect:?}")
+            format!("client {number}, {nature:?}, connects to shard {shard} as {user:?}, {listener:?}")
         });
         self.clients.push(Client::new(wire, speaker, nature, account, user));
         if nature != Nature::Hostile || self.below(2) == 0 {
@@ -251,9 +252,9 @@ impl Run {
     }
 
     /// A client of everybody's account that keeps up comes and greets.
-    pub(super) fn greet(&mut self, shard: u16, dialect: Dialect) {
-        let wire = self.server.connect(shard, dialect);
-        let speaker = match dialect {
+    pub(super) fn greet(&mut self, shard: u16, listener: Listening) {
+        let wire = self.server.connect(shard, listener);
+        let speaker = match listener.dialect {
             Dialect::Native => Speaker::Native(SimClient::default()),
             Dialect::Nats => Speaker::Nats(NatsClient::default()),
         };

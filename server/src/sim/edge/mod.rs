@@ -13,19 +13,22 @@ pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
 use crate::io::platform::WorkKind;
-use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
+use crate::io::{Changed, Listening, Orders, Parts, ShardLoop, Step};
 use ringbolt_shard::access::{Access, Verification};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId};
+use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId, Transport};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What the connections of each listener speak, by its number.
-pub const DIALECTS: [Dialect; 2] = [Dialect::Native, Dialect::Nats];
+pub const NATIVE: Listening = Listening { dialect: Dialect::Native, transport: Transport::Tcp };
+pub const NATS: Listening = Listening { dialect: Dialect::Nats, transport: Transport::Tcp };
+pub const NATIVE_UNIX: Listening = Listening { dialect: Dialect::Native, transport: Transport::Unix };
+/// By number.
+pub const LISTENERS: [Listening; 3] = [NATIVE, NATS, NATIVE_UNIX];
 
 /// Shape of a simulated server.
 #[derive(Clone, Debug)]
@@ -62,9 +65,9 @@ impl Server {
         let ends = mesh::connect(limits, bell).expect("nothing of the system's is asked for");
         let beds = Arc::clone(&ends[0].beds);
         let buffer_bytes = limits.receive_buffer_bytes as usize;
-        let kernel = || Kernel::new(*slots, DIALECTS.len(), limits.receive_buffers, buffer_bytes);
+        let kernel = || Kernel::new(*slots, LISTENERS.len(), limits.receive_buffers, buffer_bytes);
         let kernels = (0..limits.shards).map(|_| kernel()).collect();
-        let network = Network { now: Nanos(1), wires: Vec::new(), kernels };
+        let network = Network { now: Nanos(1), wires: Vec::new(), kernels, holds_look_ups: false };
         let network = Rc::new(RefCell::new(network));
         let sabotage = Rc::new(Cell::new(None));
         let orders = Arc::new(Orders::default());
@@ -87,11 +90,12 @@ impl Server {
                 ring: SimRing { network: Rc::clone(&network), shard: id },
                 mesh: SimMesh { ends, sabotage: Rc::clone(&sabotage), kept: VecDeque::new() },
                 offload: offload.clone(),
-                dialects: DIALECTS.to_vec(),
+                listening: LISTENERS.to_vec(),
                 orders: Arc::clone(&orders),
                 shared: Arc::default(),
                 wait: *wait,
                 nats_connections_max: limits.nats_connections_max,
+                hello_timeout_nanos: limits.hello_timeout_nanos,
             };
             let shard_loop = Some(ShardLoop::new(parts).expect("a simulated ring takes everything"));
             Seat { shard_loop, offload, left_open: 0 }
@@ -105,8 +109,8 @@ impl Server {
     }
 
     /// A client connects to a listener of a shard. Returns its wire.
-    pub fn connect(&mut self, shard: ShardId, dialect: Dialect) -> usize {
-        let listener = DIALECTS.iter().position(|&other| other == dialect).expect("one of them");
+    pub fn connect(&mut self, shard: ShardId, listening: Listening) -> usize {
+        let listener = LISTENERS.iter().position(|&other| other == listening).expect("one of them");
         self.network.borrow_mut().connect(shard, listener as u32)
     }
 

@@ -97,6 +97,11 @@ impl Ring for SimRing {
         Ok(())
     }
 
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()> {
+        self.kernel().cancel_look_up(slot);
+        Ok(())
+    }
+
     fn receive(&mut self, slot: Slot) -> io::Result<()> {
         self.kernel().receive(slot);
         Ok(())
