@@ -9,6 +9,7 @@ mod drain;
 mod ending;
 mod fairness;
 mod hostile;
+mod log;
 mod offload;
 mod opening;
 mod oracle;

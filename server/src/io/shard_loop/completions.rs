@@ -10,6 +10,7 @@ use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening, Transport};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Vectors of chunks kept for the next sends.
 const IDLE_CHUNKS_MAX: usize = 256;
@@ -60,7 +61,9 @@ impl<P: Platform> ShardLoop<P> {
                 if !self.listeners.is_empty() {
                     // Out of descriptors or slots: the next tick tries again.
                     self.shard.counters_mut().add(Counter::ConnectionsRefused, 1);
-                    tracing::warn!(%error, "accepting paused until the next tick");
+                    if let Some(times) = self.accept_failures.happened(Duration::from_nanos(now.0)) {
+                        tracing::warn!(%error, times, "accepting paused until the next tick");
+                    }
                 }
                 Ok(())
             }

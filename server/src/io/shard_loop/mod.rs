@@ -14,6 +14,7 @@ pub use orders::{Changed, Inquiry, Orders};
 use orders::Obeyed;
 
 use super::connection::{Connections, Listening};
+use super::log::Seldom;
 use super::metrics::SharedCounters;
 use super::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use super::wait::Waiter;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 /// Counters are copied out this often while there is work, and before every sleep.
 const PUBLISH_NANOS: u64 = 10_000_000;
+const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
 /// Batches taken from one other shard a turn, so that none starves the sockets.
 const BATCHES_A_TURN: usize = 64;
 
@@ -42,6 +44,7 @@ pub struct ShardLoop<P: Platform> {
     offload: P::Offload,
     /// Emptied when draining.
     listeners: Vec<Accepting>,
+    accept_failures: Seldom,
     /// What is known of the connections of each listener.
     listening: Vec<Listening>,
     orders: Arc<Orders>,
@@ -122,6 +125,7 @@ impl<P: Platform> ShardLoop<P> {
             offload,
             listeners: listening.iter().map(|_| Accepting { accepting: true }).collect(),
             listening,
+            accept_failures: Seldom::new(FAILURES_REPORTED_EVERY),
             orders: parts.orders,
             unproven: Vec::new(),
             nats_connections_max: parts.nats_connections_max,
