@@ -311,14 +311,14 @@ mod tests {
         assert!((WAITING_MAX..WAITING_MAX + HASH_THREADS_MAX + 1).contains(&waiting), "{waiting}");
         assert!(!ends[0].ask(id(1), hash("one too many")));
         assert!(ends[0].ask(id(2), signature()));
-        assert_eq!(answer(&mut ends[0]), (id(2), true), "it waits for no hash");
+        assert_eq!(answer(&mut ends[0]), (id(2), Verdict::Proven), "it waits for no hash");
         assert!(ends[1].ask(id(3), hash("other")), "its own places are free");
         assert_eq!(ends[1].waiting(WorkKind::PasswordHash), 1);
         gate.open();
-        assert_eq!(answer(&mut ends[1]), (id(3), true));
+        assert_eq!(answer(&mut ends[1]), (id(3), Verdict::Proven));
         let place = gate.checked().iter().position(|secret| secret == "other").expect("it was answered");
         assert!(place <= 2 * HASH_THREADS_MAX, "shards are served in turn: {place}");
-        (0..waiting).for_each(|_| assert_eq!(answer(&mut ends[0]), (id(0), true)));
+        (0..waiting).for_each(|_| assert_eq!(answer(&mut ends[0]), (id(0), Verdict::Proven)));
         assert_eq!(ends[0].outcome(), None);
         assert!(!ends[0].is_ready(), "nothing is left, and it is known");
         assert_eq!(ends[0].waiting(WorkKind::PasswordHash), 0);
@@ -331,10 +331,10 @@ mod tests {
         let (_beds, mut ends) = started(&gate);
         for _ in 0..2 * HASH_THREADS_MAX {
             assert!(ends[0].ask(id(1), hash(DEADLY)));
-            assert_eq!(answer(&mut ends[0]), (id(1), false));
+            assert_eq!(answer(&mut ends[0]), (id(1), Verdict::Unproven));
         }
         assert!(ends[0].ask(id(2), hash("good")));
-        assert_eq!(answer(&mut ends[0]), (id(2), true));
+        assert_eq!(answer(&mut ends[0]), (id(2), Verdict::Proven));
     }
 
     #[test]
