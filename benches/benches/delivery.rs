@@ -5,6 +5,7 @@
 //! ```
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
+use ringbolt_shard::HashSeed;
 use ringbolt_shard::lanes::{LANES, Scheduler};
 use ringbolt_shard::limits::Shares;
 use ringbolt_shard::random::Random;
@@ -41,7 +42,7 @@ fn selection(criterion: &mut Criterion) {
             reported_percent: random.below(100) as u8,
         };
         let loads: Vec<Load> = (0..members).map(|_| load(&mut random)).collect();
-        let ring = Ring::new(0..members);
+        let ring = Ring::new(HashSeed::new(1), 0..members);
         for (name, balance) in balances() {
             let mut turn = 0;
             group.bench_function(BenchmarkId::new(name, members), |bencher| {
@@ -65,9 +66,9 @@ fn selection(criterion: &mut Criterion) {
 fn fairness(_: &mut Criterion) {
     const MESSAGES: u64 = 100_000;
     let owners = |balance: &Balance, members: &[u64]| -> Vec<u64> {
-        let (ring, mut random) = (Ring::new(members.iter().copied()), Random::new(1));
+        let (ring, mut random) = (Ring::new(HashSeed::new(1), members.iter().copied()), Random::new(1));
         let mut owner = |number: u64| {
-            let key = Some(Ring::hash(&number.to_le_bytes()));
+            let key = Some(ring.hash(&number.to_le_bytes()));
             let choice = Choice { ring: &ring, turn: number as usize, random: random.number(), key };
             members[balance.choose(members.len(), &choice, |_| Some(Load::default())).expect("a member")]
         };

@@ -3,6 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ringbolt_benches::amount;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use ringbolt_shard::HashSeed;
 use ringbolt_shard::router::subjects::Subjects;
 use ringbolt_shard::router::{Route, Router, Target};
 use std::hint::black_box;
@@ -11,7 +12,7 @@ const SUBJECTS: u32 = 1000;
 
 /// Half exact, half with a wildcard; each subject matches one of each.
 fn router(subscriptions: u32) -> Router {
-    let mut router = Router::new(1);
+    let mut router = Router::new(HashSeed::new(1));
     for number in 0..subscriptions / 2 {
         let target = Target { subscription: number, slot: number };
         for text in [format!("region.{number}.created"), format!("region.{number}.*")] {
@@ -27,7 +28,7 @@ fn routes(criterion: &mut Criterion) {
     let texts: Vec<String> = (0..SUBJECTS).map(|number| format!("region.{}.created", number * 7)).collect();
     for subscriptions in amount([10_000, 1_000_000], [100, 1000]) {
         let mut router = router(subscriptions);
-        let mut subjects = Subjects::new(1, 1 << 16);
+        let mut subjects = Subjects::new(HashSeed::new(1), 1 << 16);
         let mut next = texts.iter().cycle();
         group.bench_function(BenchmarkId::new("by text, cached", subscriptions), |bencher| {
             bencher.iter(|| {

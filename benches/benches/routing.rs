@@ -7,6 +7,7 @@
 use hdrhistogram::Histogram;
 use ringbolt_benches::amount;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use ringbolt_shard::HashSeed;
 use ringbolt_shard::router::subjects::Subjects;
 use ringbolt_shard::router::{Router, Target};
 use std::hint::black_box;
@@ -24,7 +25,7 @@ const MESSAGES: u32 = 500_000;
 fn main() {
     let subscriptions = amount(SUBSCRIPTIONS, SUBSCRIPTIONS / 1000);
     let messages = amount(MESSAGES, MESSAGES / 1000);
-    let mut router = Router::new(1);
+    let mut router = Router::new(HashSeed::new(1));
     for number in 0..subscriptions / 2 {
         let target = Target { subscription: number, slot: number };
         for text in [format!("region.{number}.created"), format!("region.{number}.*")] {
@@ -37,7 +38,7 @@ fn main() {
         ("random subjects, fewer than routes are kept", SUBJECTS_MAX as u32 / 2),
         ("random subjects, far more than routes are kept", subscriptions / 2),
     ] {
-        let mut subjects = Subjects::new(1, SUBJECTS_MAX);
+        let mut subjects = Subjects::new(HashSeed::new(1), SUBJECTS_MAX);
         let mut times = Histogram::<u64>::new(3).expect("three digits");
         let mut random = 1u64;
         for message in 0..2 * messages {

@@ -3,7 +3,7 @@
 use super::mesh::interest::Answer;
 use super::metrics::Counter;
 use super::reserved;
-use super::session::{Promise, Stage};
+use super::session::{Interned as InternedSubjects, Promise, Stage};
 use super::{ConnectionId, Effects, Shard, decode_limits, is_lenient};
 use crate::limits::SlowConsumerPolicy;
 use ringbolt_protocol::native::control::{
@@ -200,7 +200,9 @@ impl Shard {
             return self.refuse(id, code, FrameType::Intern, about, &message, effects);
         };
         let Some(session) = self.delivery.sessions.get_mut(id) else { return };
-        match session.interned.get_or_insert_default().define(intern.id, pinned) {
+        let seed = self.hash_seed;
+        let numbers = session.interned.get_or_insert_with(|| Box::new(InternedSubjects::new(seed)));
+        match numbers.define(intern.id, pinned) {
             Some(before) => self.spaces[0].subjects.unpin(before),
             None => self.delivery.interned_subjects += 1,
         }

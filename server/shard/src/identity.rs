@@ -23,7 +23,7 @@ pub struct ConnectionId {
 }
 
 /// A connection anywhere on this server.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PublisherId {
     pub shard: ShardId,
     pub connection: ConnectionId,
@@ -36,6 +36,29 @@ pub struct AccountId(pub u16);
 impl AccountId {
     /// The account of native clients, and of NATS clients that are given no other.
     pub const GLOBAL: AccountId = AccountId(0);
+}
+
+/// What all hashing of a process begins with, drawn when it starts: clients choose the keys, and must not be
+/// able to choose some that collide. All shards have the same, so that they agree where a key belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct HashSeed(u64);
+
+impl HashSeed {
+    pub fn new(drawn: u64) -> HashSeed {
+        HashSeed(drawn)
+    }
+
+    /// For a table.
+    #[inline]
+    pub fn table(self) -> foldhash::fast::FixedState {
+        foldhash::fast::FixedState::with_seed(self.0)
+    }
+
+    /// For hashes that stand for what they were made of, or are compared by size: every bit is good.
+    #[inline]
+    pub fn digest(self) -> foldhash::quality::FixedState {
+        foldhash::quality::FixedState::with_seed(self.0)
+    }
 }
 
 /// A set of shards, one bit each.

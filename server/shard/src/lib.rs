@@ -36,7 +36,7 @@ mod runs;
 mod subscriptions;
 
 pub use event::{Close, Departure, Dialect, Effects, Event, Opening};
-pub use identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
+pub use identity::{AccountId, ConnectionId, HashSeed, Nanos, PublisherId, ShardId};
 
 use crate::access::{Access, Permissions};
 use crate::limits::{Limits, SlowConsumerPolicy};
@@ -97,7 +97,7 @@ pub struct Shard {
     interest: Interest,
     delivery: Delivery,
     random: Random,
-    hash_seed: u64,
+    hash_seed: HashSeed,
     drain: Drain,
     scanned_at: Nanos,
 }
@@ -113,13 +113,20 @@ impl Shard {
         random_seed: u64,
     ) -> Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
+        let (hash_seed, mut random) = (HashSeed::new(hash_seed), Random::new(random_seed));
         Shard {
             id,
             permissions: access.shared_permissions(),
             requests: Requests::new(hash_seed),
             links: Links::new(&access.links, identity.reply_key),
             access: access.clone(),
-            delivery: Delivery::new(id, limits.clone(), identity.unix_epoch_nanos),
+            delivery: Delivery::new(
+                id,
+                limits.clone(),
+                identity.unix_epoch_nanos,
+                hash_seed,
+                random.number(),
+            ),
             identity,
             decode_limits: decode_limits(limits, limits.payload_bytes_max),
             spaces: (0..access.account_numbers())
@@ -127,7 +134,7 @@ impl Shard {
                 .collect(),
             opened: 0,
             interest: Interest::new(limits.shards, id),
-            random: Random::new(random_seed),
+            random,
             hash_seed,
             drain: Drain::new(limits.shards, id),
             scanned_at: Nanos(0),
@@ -230,7 +237,7 @@ impl Shard {
                     headers: false,
                 };
                 let number = self.opened * self.delivery.limits.shards as u64 + u64::from(self.id) + 1;
-                let nats = NatsSession::new(number, opening, limits, id.slot);
+                let nats = NatsSession::new(number, opening, limits, self.hash_seed);
                 Session { stage: self.first_stage(), ..Session::new_nats(id, now, lenient, nats) }
             }
         };

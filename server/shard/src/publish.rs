@@ -11,7 +11,6 @@ use super::router::subjects::SubjectId;
 use super::router::{GroupRoute, Route, Target};
 use super::session::Stage;
 use super::work::key_header;
-use super::work::seen::Seen;
 use super::{ConnectionId, Effects, Nanos, Shard, ShardId};
 use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
@@ -19,6 +18,7 @@ use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::RefusalCode;
 use ringbolt_protocol::native::header::FrameType;
 use ringbolt_protocol::subject::Subject;
+use std::hash::BuildHasher;
 
 /// Shards a queue group's message may be passed on to when its member has just left.
 pub(super) const HOPS_MAX: u8 = 4;
@@ -445,7 +445,8 @@ impl FanOut<'_> {
         let block = &message.payload.bytes()[..message.header_bytes as usize];
         let key = key_header(&group.name).and_then(|header| headers::find(block, header));
         let id = key.or_else(|| headers::find(block, headers::MESSAGE_ID))?;
-        Some(group.home(self.delivery.own, Seen::hash(id)))
+        let state = self.delivery.hash_seed.digest();
+        Some(group.home(self.delivery.own, &state, state.hash_one(id)))
     }
 
     /// To a member of this shard, beginning with `choice`: one that cannot take it is passed over. If

@@ -5,7 +5,7 @@
 //! request that was answered, or asked for nothing of this, is not kept. Nobody but the requester misses a
 //! reply or is told how many there were: what others are subscribed to is no business of its headers.
 
-use super::identity::{AccountId, ConnectionId, Nanos};
+use super::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use super::metrics::Counter;
 use super::router::subjects::SubjectId;
 use super::{Effects, Shard};
@@ -60,8 +60,8 @@ pub struct Requests {
 
 impl Requests {
     /// Clients choose the keys: the seed is one they do not know.
-    pub fn new(hash_seed: u64) -> Requests {
-        let state = FixedState::with_seed(hash_seed);
+    pub fn new(hash_seed: HashSeed) -> Requests {
+        let state = hash_seed.table();
         Requests {
             open: HashMap::with_hasher(state.clone()),
             subjects: HashMap::with_hasher(state.clone()),
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_wanted_until_the_deadline_and_forgotten_a_while_after() {
-        let mut requests = Requests::new(1);
+        let mut requests = Requests::new(HashSeed::new(1));
         assert!(
             requests.watch(key(1), REQUESTER, Nanos(100), 0)
                 && requests.watch(key(2), REQUESTER, Nanos(100), 0)
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_request_gathers_so_many_replies_or_until_its_deadline() {
-        let mut requests = Requests::new(1);
+        let mut requests = Requests::new(HashSeed::new(1));
         requests.watch(key(1), REQUESTER, Nanos(100), 2);
         requests.watch(key(2), REQUESTER, Nanos(100), 2);
         let late = [1, 2, 3].map(|at| requests.late(&key(1), Nanos(at)));
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn only_so_many_requests_are_looked_after() {
-        let mut requests = Requests::new(1);
+        let mut requests = Requests::new(HashSeed::new(1));
         (0..REQUESTS_MAX as u64)
             .for_each(|number| assert!(requests.watch(key(number), REQUESTER, Nanos(1), 0)));
         assert!(!requests.watch(key(u64::MAX), REQUESTER, Nanos(1), 0));

@@ -2,7 +2,7 @@
 
 use super::delivery::Outbox;
 use super::event::Dialect;
-use super::identity::{AccountId, ConnectionId, Nanos};
+use super::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use super::nats::NatsSession;
 use super::report::Traffic;
 use super::router::subjects::SubjectId;
@@ -148,13 +148,17 @@ impl Session {
 }
 
 /// Subjects a connection gave numbers to, both ways.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Interned {
     by_number: Vec<Option<SubjectId>>,
     by_subject: HashMap<SubjectId, u32, FixedState>,
 }
 
 impl Interned {
+    pub fn new(hash_seed: HashSeed) -> Interned {
+        Interned { by_number: Vec::new(), by_subject: HashMap::with_hasher(hash_seed.table()) }
+    }
+
     /// Defines a number, and returns the subject it stood for before.
     pub fn define(&mut self, number: u32, subject: SubjectId) -> Option<SubjectId> {
         let place = number as usize;

@@ -1,5 +1,6 @@
 //! The subjects of one account: who wants which, and what was found so far.
 
+use super::identity::HashSeed;
 use super::router::Router;
 use super::router::subjects::Subjects;
 
@@ -10,7 +11,7 @@ pub struct Space {
 }
 
 impl Space {
-    pub fn new(hash_seed: u64, subjects_max: usize) -> Space {
+    pub fn new(hash_seed: HashSeed, subjects_max: usize) -> Space {
         Space { router: Router::new(hash_seed), subjects: Subjects::new(hash_seed, subjects_max) }
     }
 }

@@ -9,7 +9,6 @@ use super::work::{WorkOptions, parse_group};
 use super::{AccountId, ConnectionId, Effects, Shard, ShardId};
 use crate::access::Permissions;
 use crate::limits::SlowConsumerPolicy;
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::limits::QUEUE_GROUP_BYTES_MAX;
 use ringbolt_protocol::native::control::RefusalCode;
@@ -75,7 +74,7 @@ impl Shard {
         let Some(session) = self.delivery.sessions.get_mut(id) else { return Ok(()) };
         let map = session
             .subscriptions
-            .get_or_insert_with(|| Box::new(HashMap::with_hasher(FixedState::with_seed(u64::from(id.slot)))));
+            .get_or_insert_with(|| Box::new(HashMap::with_hasher(self.hash_seed.table())));
         map.insert(client_id, key);
         Ok(())
     }

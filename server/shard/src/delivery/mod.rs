@@ -15,7 +15,7 @@ pub use pool::BufferPool;
 pub use run::{Form, Run};
 
 use super::event::Effects;
-use super::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
+use super::identity::{AccountId, ConnectionId, HashSeed, Nanos, PublisherId, ShardId};
 use super::lanes::Lane;
 use super::mesh::batch::MeshPayload;
 use super::mesh::{Link, Record};
@@ -29,7 +29,6 @@ use crate::access::Permissions;
 use crate::limits::{Limits, SlowConsumerPolicy};
 use crate::moment;
 use emergency::Emergency;
-use foldhash::quality::FixedState;
 use ringbolt_protocol::command::{Deliver, Flags, SubjectRef};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
@@ -131,10 +130,17 @@ pub struct Delivery {
     pub book: Book,
     /// Unix time of the clock's beginning.
     pub unix_epoch_nanos: u64,
+    pub hash_seed: HashSeed,
 }
 
 impl Delivery {
-    pub fn new(own: ShardId, limits: Limits, unix_epoch_nanos: u64) -> Delivery {
+    pub fn new(
+        own: ShardId,
+        limits: Limits,
+        unix_epoch_nanos: u64,
+        hash_seed: HashSeed,
+        random_seed: u64,
+    ) -> Delivery {
         Delivery {
             own,
             sessions: Sessions::default(),
@@ -152,8 +158,9 @@ impl Delivery {
             cut: Vec::new(),
             spans: Vec::new(),
             encoded: Encoded::default(),
-            book: Book::default(),
+            book: Book::new(hash_seed, random_seed),
             unix_epoch_nanos,
+            hash_seed,
             limits,
         }
     }
@@ -223,7 +230,7 @@ impl Delivery {
         let tell = match deadline {
             None => session.outbox.wrote_in(message.lane(), written),
             Some(deadline) => {
-                let stream = (message.publisher, stream_of(message.subject));
+                let stream = (message.publisher, self.hash_seed.digest().hash_one(message.subject));
                 session.outbox.wrote_timed(message.lane(), written, deadline, stream, pool)
             }
         };
@@ -470,11 +477,6 @@ impl Delivery {
             self.push(publisher.shard, &record, effects);
         }
     }
-}
-
-/// A subject as a number.
-fn stream_of(subject: &str) -> u64 {
-    FixedState::with_seed(3).hash_one(subject)
 }
 
 /// The moment a message's headers name as its deadline.

@@ -5,8 +5,6 @@ use super::outbox::Segment;
 use super::pool::BufferPool;
 use crate::identity::{Nanos, PublisherId};
 use crate::lanes::{LANES, Lane};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +19,7 @@ struct Late {
 pub type Frame = SmallVec<[Segment; 1]>;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Timed {
     /// By deadline, then by arrival.
     lanes: [BTreeMap<(Nanos, u64), Late>; LANES],
@@ -29,18 +27,7 @@ pub struct Timed {
     arrivals: u64,
     waiting: BTreeSet<u64>,
     /// The latest deadline that waits of a publisher and subject: it keeps its own messages in order.
-    latest: HashMap<(PublisherId, u64), Nanos, FixedState>,
-}
-
-impl Default for Timed {
-    fn default() -> Timed {
-        Timed {
-            lanes: Default::default(),
-            arrivals: 0,
-            waiting: BTreeSet::new(),
-            latest: HashMap::with_hasher(FixedState::with_seed(0)),
-        }
-    }
+    latest: BTreeMap<(PublisherId, u64), Nanos>,
 }
 
 impl Timed {

@@ -6,7 +6,7 @@ use crate::metrics::Counter;
 use crate::session::{Session, Stage};
 use crate::space::Space;
 use crate::work::own_name;
-use crate::{AccountId, ConnectionId, Effects, Nanos, Shard};
+use crate::{AccountId, ConnectionId, Effects, HashSeed, Nanos, Shard};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::nats::encode::quoted;
@@ -30,13 +30,11 @@ struct Reply {
     until: Nanos,
 }
 
-impl Default for Replies {
-    fn default() -> Replies {
-        Replies { rule: None, open: HashMap::with_hasher(FixedState::with_seed(0)) }
-    }
-}
-
 impl Replies {
+    pub(super) fn new(hash_seed: HashSeed) -> Replies {
+        Replies { rule: None, open: HashMap::with_hasher(hash_seed.table()) }
+    }
+
     /// A request was delivered.
     fn expect(&mut self, now: Nanos, subject: &[u8]) {
         let Some(rule) = self.rule else { return };

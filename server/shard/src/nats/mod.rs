@@ -12,6 +12,7 @@ mod run;
 use super::event::Opening;
 use super::router::subjects::SubjectId;
 use super::table::Key;
+use crate::HashSeed;
 use crate::access::Permissions;
 use access::Replies;
 use core::net::SocketAddr;
@@ -56,19 +57,19 @@ impl NatsSession {
         format!("{:032x}", self.nonce)
     }
 
-    pub fn new(number: u64, opening: &Opening, limits: ParseLimits, slot: u32) -> NatsSession {
+    pub fn new(number: u64, opening: &Opening, limits: ParseLimits, hash_seed: HashSeed) -> NatsSession {
         NatsSession {
             number,
             peer: opening.peer,
             nonce: opening.nonce,
             user: None,
             permissions: None,
-            replies: Replies::default(),
+            replies: Replies::new(hash_seed),
             last_allowed: true,
             options: Connect::default(),
             limits,
             begun_under: None,
-            subscriptions: HashMap::with_hasher(FixedState::with_seed(u64::from(slot))),
+            subscriptions: HashMap::with_hasher(hash_seed.table()),
             last_subject: SubjectId::default(),
             answers_waiting: 0,
         }

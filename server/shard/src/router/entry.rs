@@ -165,10 +165,10 @@ impl GroupRoute {
 
     /// The shard that a hash belongs to, the same wherever it is asked, each as often as it has members.
     /// When members come or go, only hashes of their shards move (weighted rendezvous hashing).
-    pub fn home(&self, own: ShardId, hash: u64) -> ShardId {
+    pub fn home(&self, own: ShardId, state: &FixedState, hash: u64) -> ShardId {
         let local = std::iter::once((own, self.local.len() as u32));
         let score = |(shard, members): (ShardId, u32)| {
-            let number = FixedState::with_seed(u64::from(shard)).hash_one(hash) >> 11;
+            let number = state.hash_one((shard, hash)) >> 11;
             let chance = (number as f64 + 0.5) / (1u64 << 53) as f64;
             (-f64::from(members) / chance.ln(), shard)
         };
@@ -262,10 +262,11 @@ mod tests {
 
     #[test]
     fn a_hash_has_the_same_home_wherever_it_is_asked() {
+        let state = FixedState::with_seed(1);
         let members = [(0, 2u32), (1, 3), (2, 1), (5, 4)];
         let mut counts = [0; 6];
         for hash in 0..10_000 {
-            let homes = [0, 1, 2, 3, 5].map(|own| seen_from(own, &members).home(own, hash));
+            let homes = [0, 1, 2, 3, 5].map(|own| seen_from(own, &members).home(own, &state, hash));
             assert!(homes.windows(2).all(|pair| pair[0] == pair[1]), "{hash}: {homes:?}");
             counts[usize::from(homes[0])] += 1;
         }
@@ -278,8 +279,9 @@ mod tests {
 
     #[test]
     fn only_hashes_of_the_shard_that_loses_a_member_move() {
+        let state = FixedState::with_seed(1);
         let (before, after) = ([(0, 2u32), (1, 3), (2, 2)], [(0, 2u32), (1, 2), (2, 2)]);
-        let home = |members: &[(ShardId, u32)], hash| seen_from(0, members).home(0, hash);
+        let home = |members: &[(ShardId, u32)], hash| seen_from(0, members).home(0, &state, hash);
         for hash in 0..10_000 {
             let (was, is) = (home(&before, hash), home(&after, hash));
             assert!(was == is || was == 1, "{hash} moved from {was} to {is}");

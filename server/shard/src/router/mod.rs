@@ -10,7 +10,7 @@ pub mod trie;
 
 pub use entry::{GroupRoute, Route, Target};
 
-use super::identity::ShardId;
+use super::identity::{HashSeed, ShardId};
 use compact_str::CompactString;
 use entry::Entry;
 use foldhash::fast::FixedState;
@@ -37,8 +37,8 @@ pub enum Stale {
 }
 
 impl Router {
-    pub fn new(seed: u64) -> Router {
-        let state = FixedState::with_seed(seed);
+    pub fn new(seed: HashSeed) -> Router {
+        let state = seed.table();
         Router { exact: HashMap::with_hasher(state.clone()), wildcards: Trie::new(state), generation: 1 }
     }
 

@@ -5,6 +5,7 @@
 //! scratch entry that is overwritten by the next one.
 
 use super::{Route, Router};
+use crate::HashSeed;
 use compact_str::CompactString;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -51,7 +52,7 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    pub fn new(seed: u64, subjects_max: usize) -> Subjects {
+    pub fn new(seed: HashSeed, subjects_max: usize) -> Subjects {
         let scratch = Entry {
             text: CompactString::default(),
             hash: 0,
@@ -65,7 +66,7 @@ impl Subjects {
             entries: vec![scratch],
             hand: 0,
             subjects_max,
-            state: FixedState::with_seed(seed),
+            state: seed.table(),
             hits: 0,
             misses: 0,
         }
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_subject_keeps_its_number_and_a_pinned_one_survives_a_flood() {
-        let mut subjects = Subjects::new(1, 64);
+        let mut subjects = Subjects::new(HashSeed::new(1), 64);
         let pinned = subjects.pin(subject("keep.me")).expect("room");
         for number in 0..10_000 {
             subjects.resolve(subject(&format!("flood.{number}")));
@@ -258,12 +259,12 @@ mod tests {
 
     #[test]
     fn a_table_full_of_pins_still_routes_and_refuses_further_pins() {
-        let mut subjects = Subjects::new(1, 4);
+        let mut subjects = Subjects::new(HashSeed::new(1), 4);
         for number in 0..4 {
             subjects.pin(subject(&format!("pin.{number}"))).expect("room");
         }
         assert_eq!(subjects.pin(subject("one.more")), None);
-        let mut router = Router::new(1);
+        let mut router = Router::new(HashSeed::new(1));
         let pattern = Pattern::new(b"other.*").expect("pattern");
         router.subscribe(pattern, None, Target { subscription: 9, slot: 0 });
         for text in ["other.a", "else", "other.b"] {
@@ -276,8 +277,8 @@ mod tests {
 
     #[test]
     fn a_cached_route_follows_changes_of_interest() {
-        let mut subjects = Subjects::new(1, 16);
-        let mut router = Router::new(1);
+        let mut subjects = Subjects::new(HashSeed::new(1), 16);
+        let mut router = Router::new(HashSeed::new(1));
         let id = subjects.resolve(subject("a.b"));
         assert!(subjects.route(id, &router).2.is_empty());
         let target = Target { subscription: 1, slot: 1 };

@@ -1,5 +1,6 @@
 //! Which member of a group is given a message.
 
+use crate::HashSeed;
 use foldhash::quality::FixedState;
 use std::hash::BuildHasher;
 
@@ -56,26 +57,28 @@ impl Load {
 
 /// Members on a ring: a key belongs to the next place behind its hash. When a member leaves, only its keys
 /// move.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ring {
     /// Hash and the member's number, sorted.
     places: Vec<(u64, u32)>,
+    state: FixedState,
 }
 
 impl Ring {
     /// A ring of members by their lasting numbers.
-    pub fn new(members: impl Iterator<Item = u64>) -> Ring {
+    pub fn new(hash_seed: HashSeed, members: impl Iterator<Item = u64>) -> Ring {
+        let state = hash_seed.digest();
         let places = members.enumerate().flat_map(|(place, number)| {
-            let hash = move |spot| FixedState::with_seed(1).hash_one((number, spot));
-            (0..PLACES).map(move |spot| (hash(spot), place as u32))
+            let state = state.clone();
+            (0..PLACES).map(move |spot| (state.hash_one((number, spot)), place as u32))
         });
         let mut places: Vec<(u64, u32)> = places.collect();
         places.sort_unstable();
-        Ring { places }
+        Ring { places, state }
     }
 
-    pub fn hash(key: &[u8]) -> u64 {
-        FixedState::with_seed(2).hash_one(key)
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.state.hash_one(key)
     }
 
     /// Members from the one the key belongs to on, each as often as it has places.
@@ -155,7 +158,7 @@ mod tests {
 
     fn shares(balance: &Balance, loads: &[Load], messages: usize) -> Vec<usize> {
         let (mut counts, mut random) = (vec![0; loads.len()], Random::new(1));
-        let ring = Ring::new(0..loads.len() as u64);
+        let ring = Ring::new(HashSeed::new(1), 0..loads.len() as u64);
         for turn in 0..messages {
             let choice = Choice { ring: &ring, turn, random: random.number(), key: None };
             let place = balance.choose(loads.len(), &choice, |place| Some(loads[place])).expect("a member");
@@ -201,9 +204,9 @@ mod tests {
     fn a_key_stays_and_only_the_keys_of_who_leaves_move() {
         let balance = Balance::Key("Key".into());
         let owners = |members: &[u64]| -> BTreeMap<u64, u64> {
-            let ring = Ring::new(members.iter().copied());
+            let ring = Ring::new(HashSeed::new(1), members.iter().copied());
             let owner = |key: u64| {
-                let key_hash = Some(Ring::hash(&key.to_le_bytes()));
+                let key_hash = Some(ring.hash(&key.to_le_bytes()));
                 let choice = Choice { ring: &ring, turn: 0, random: 0, key: key_hash };
                 let place = balance.choose(members.len(), &choice, |_| Some(Load::default()));
                 (key, members[place.expect("a member")])
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn a_member_that_is_full_passes_its_keys_on() {
         let balance = Balance::Key("Key".into());
-        let ring = Ring::new(0..3);
+        let ring = Ring::new(HashSeed::new(1), 0..3);
         let owner = |loads: [u32; 3]| {
             let choice = Choice { ring: &ring, turn: 0, random: 0, key: Some(7) };
             let load = |place: usize| Some(Load { outstanding: loads[place], ..Load::default() });

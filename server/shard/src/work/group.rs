@@ -4,7 +4,7 @@ use super::balance::{Balance, Choice, Load, Ring};
 use super::breaker::Breaker;
 use super::options::WorkOptions;
 use super::task::{Task, TaskId};
-use crate::identity::{AccountId, ConnectionId, Nanos};
+use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::limits::Shares;
 use crate::table::Key;
@@ -95,20 +95,27 @@ pub struct Group {
     held: usize,
     scheduler: Scheduler,
     ring: Ring,
+    hash_seed: HashSeed,
     /// Where the search for a member begins.
     turn: usize,
 }
 
 impl Group {
     /// `pattern` is that of the first member.
-    pub fn new(account: AccountId, name: &str, options: WorkOptions, pattern: &str) -> Group {
+    pub fn new(
+        account: AccountId,
+        name: &str,
+        options: WorkOptions,
+        pattern: &str,
+        hash_seed: HashSeed,
+    ) -> Group {
         Group {
             account,
             name: name.into(),
             options,
             members: Vec::new(),
             holders: Slab::new(),
-            holder_of: HashMap::with_hasher(FixedState::with_seed(0)),
+            holder_of: HashMap::with_hasher(hash_seed.table()),
             leaving: Vec::new(),
             mixed: false,
             pattern: pattern.into(),
@@ -118,7 +125,8 @@ impl Group {
             bytes: 0,
             held: 0,
             scheduler: Scheduler::default(),
-            ring: Ring::default(),
+            ring: Ring::new(hash_seed, std::iter::empty()),
+            hash_seed,
             turn: 0,
         }
     }
@@ -210,7 +218,7 @@ impl Group {
             let number = |member: &Member| {
                 u64::from(member.connection.slot) << 32 | u64::from(member.connection.generation)
             };
-            self.ring = Ring::new(self.members.iter().map(number));
+            self.ring = Ring::new(self.hash_seed, self.members.iter().map(number));
         }
     }
 
@@ -324,7 +332,7 @@ impl Group {
     /// that has.
     fn choose(&self, task: &Task, full: &[Key], random: u64) -> Option<usize> {
         let key = match &self.options.balance {
-            Balance::Key(header) => headers::find(task.parts().0, header).map(Ring::hash),
+            Balance::Key(header) => headers::find(task.parts().0, header).map(|value| self.ring.hash(value)),
             _ => None,
         };
         let choice = Choice { ring: &self.ring, turn: self.turn, random, key };

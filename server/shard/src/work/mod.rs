@@ -19,7 +19,7 @@ mod wheel;
 pub use options::{WorkOptions, key_header, own_name, parse_group};
 pub(crate) use serve::EMPTY;
 
-use super::identity::{AccountId, ConnectionId, Nanos};
+use super::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use super::random::Random;
 use super::table::{Key, Table};
 use acknowledgement::Verb;
@@ -129,11 +129,12 @@ pub struct Book {
     unsettled: bool,
     /// For choices among members.
     random: Random,
+    hash_seed: HashSeed,
 }
 
-impl Default for Book {
-    fn default() -> Book {
-        let state = FixedState::with_seed(0);
+impl Book {
+    pub fn new(hash_seed: HashSeed, random_seed: u64) -> Book {
+        let state = hash_seed.table();
         Book {
             groups: Table::default(),
             names: HashMap::with_hasher(state.clone()),
@@ -145,16 +146,15 @@ impl Default for Book {
             dead: Vec::new(),
             ready: Vec::new(),
             confirm: Vec::new(),
-            seen: Seen::default(),
+            seen: Seen::new(hash_seed),
             turned: Vec::new(),
             look_for_stranded: false,
             unsettled: false,
-            random: Random::new(0),
+            random: Random::new(random_seed),
+            hash_seed,
         }
     }
-}
 
-impl Book {
     fn name_of(&self, group: Key) -> Option<&str> {
         self.groups.get(group).map(|group| &*group.name)
     }
@@ -192,7 +192,7 @@ impl Book {
         let name: Box<str> = name.into();
         let groups = &mut self.groups;
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
-            groups.insert(Group::new(*account, name, options.clone(), pattern))
+            groups.insert(Group::new(*account, name, options.clone(), pattern, self.hash_seed))
         });
         let group = &mut self.groups[key];
         if group.members.is_empty() {

@@ -1,7 +1,7 @@
 //! Ids of messages that were accepted lately: a publisher that is not sure may publish once more.
 
-use crate::Nanos;
 use crate::table::Key;
+use crate::{HashSeed, Nanos};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -13,17 +13,19 @@ pub const WINDOW_NANOS: u64 = 120_000_000_000;
 pub const IDS_MAX: usize = 1 << 17;
 
 /// See the module. An id is kept as a hash of 64 bits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seen {
     /// The message an id came with first, by the group and the id.
     ids: HashMap<(Key, u64), u64, foldhash::fast::FixedState>,
     /// In order of arrival.
     order: VecDeque<(Nanos, (Key, u64))>,
+    state: FixedState,
 }
 
 impl Seen {
-    pub fn hash(id: &[u8]) -> u64 {
-        FixedState::with_seed(3).hash_one(id)
+    pub fn new(hash_seed: HashSeed) -> Seen {
+        let ids = HashMap::with_hasher(hash_seed.table());
+        Seen { ids, order: VecDeque::new(), state: hash_seed.digest() }
     }
 
     /// The message that came with this id to the group, if it was within the window.
@@ -34,11 +36,11 @@ impl Seen {
             self.order.pop_front();
             self.ids.remove(&key);
         }
-        self.ids.get(&(group, Seen::hash(id))).copied()
+        self.ids.get(&(group, self.state.hash_one(id))).copied()
     }
 
     pub fn note(&mut self, group: Key, id: &[u8], message: u64, now: Nanos) {
-        let key = (group, Seen::hash(id));
+        let key = (group, self.state.hash_one(id));
         if self.ids.insert(key, message).is_none() {
             self.order.push_back((now, key));
         }
@@ -54,7 +56,7 @@ mod tests {
     fn an_id_is_known_for_its_window_and_in_its_group() {
         let mut groups = Table::default();
         let (first, other) = (groups.insert(()), groups.insert(()));
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(HashSeed::new(1));
         assert_eq!(seen.find(first, b"a", Nanos(0)), None);
         seen.note(first, b"a", 7, Nanos(0));
         assert_eq!(seen.find(first, b"a", Nanos(WINDOW_NANOS)), Some(7));
@@ -67,7 +69,7 @@ mod tests {
     #[test]
     fn ids_are_bounded() {
         let group = Table::default().insert(());
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(HashSeed::new(1));
         for number in 0..2 * IDS_MAX as u64 {
             let id = number.to_le_bytes();
             assert_eq!(seen.find(group, &id, Nanos(1)), None);
