@@ -1,11 +1,15 @@
 //! The rules of style and the table of layers, as a test: what breaks one is named with its place.
 
+#[path = "tidy/asserts.rs"]
+mod asserts;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/seeds.rs"]
+mod seeds;
 #[path = "tidy/source.rs"]
 mod source;
 
