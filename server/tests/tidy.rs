@@ -2,6 +2,8 @@
 
 #[path = "tidy/asserts.rs"]
 mod asserts;
+#[path = "tidy/calls.rs"]
+mod calls;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/documents.rs"]
@@ -12,6 +14,8 @@ mod modules;
 mod seeds;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/way.rs"]
+mod way;
 
 use modules::Modules;
 use source::Source;
