@@ -40,26 +40,26 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "bytes-of-a-closed-outbox-stay-counted",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "bytes-of-a-finished-message-stay-counted",
         "ringbolt-server",
-        "work_simulation",
-        "every_message_is_acknowledged_dead_or_counted",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "bytes-of-a-taken-batch-stay-counted",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "bytes-of-dropped-messages-stay-counted",
         "ringbolt-server",
         "simulation",
-        "what_is_promised_holds_in_every_order_of_events",
+        "shards::what_is_promised_holds_in_every_order_of_events",
     ),
     (
         "clients-publish-in-the-servers-place",
@@ -70,8 +70,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "closed-publishers-stay-held-back",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "deliveries-counted-by-their-publisher",
@@ -82,14 +82,14 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "ending-forgotten-without-buffers",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "ends-on-a-connection-that-is-looked-up",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "group-rule-overrides-a-plain-deny",
@@ -100,20 +100,20 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "interest-in-an-unknown-account-ends-the-shard",
         "ringbolt-server",
-        "accounts",
-        "interest_in_an_account_that_a_shard_does_not_know_yet_is_kept",
+        "shard",
+        "accounts::interest_in_an_account_that_a_shard_does_not_know_yet_is_kept",
     ),
     (
         "large-message-that-waits-counts-as-starving",
         "ringbolt-server",
-        "lanes",
-        "a_large_message_with_a_deadline_may_wait_behind_many_small_ones",
+        "shard",
+        "lanes::a_large_message_with_a_deadline_may_wait_behind_many_small_ones",
     ),
     (
         "late-close-takes-the-next-connection",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "long-line-judged-by-where-it-is-cut",
@@ -124,14 +124,14 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "messages-let-go-stay-held",
         "ringbolt-server",
-        "work_simulation",
-        "every_message_is_acknowledged_dead_or_counted",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "messages-of-a-finished-group-stay-counted",
         "ringbolt-server",
-        "work_simulation",
-        "every_message_is_acknowledged_dead_or_counted",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "native-clients-get-subjects-beyond-their-limits",
@@ -143,7 +143,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "numbers-of-a-closed-connection-stay-counted",
         "ringbolt-server",
         "simulation",
-        "what_is_promised_holds_in_every_order_of_events",
+        "shards::what_is_promised_holds_in_every_order_of_events",
     ),
     (
         "publisher-writes-the-servers-headers",
@@ -163,24 +163,29 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "border",
         "replies::a_reply_subject_that_is_none_is_not_routed",
     ),
-    ("sleeps-on-a-full-link", "ringbolt-server", "edge_simulation", "promises_hold_whatever_the_kernel_does"),
+    (
+        "sleeps-on-a-full-link",
+        "ringbolt-server",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
+    ),
     (
         "slot-taken-before-its-close-is-reported",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "stuck-batch-wakes-nobody",
         "ringbolt-server",
-        "edge_simulation",
-        "promises_hold_whatever_the_kernel_does",
+        "simulation",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "the-fed-go-first-for-buffers",
         "ringbolt-server",
-        "edge_simulation",
-        "senders_without_a_buffer_are_served_in_turn",
+        "simulation",
+        "edge::fairness::senders_without_a_buffer_are_served_in_turn",
     ),
     (
         "trimmed-id-ends-a-strangers-subscription",
@@ -197,8 +202,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
         "youngest-first-for-buffers",
         "ringbolt-server",
-        "edge_simulation",
-        "senders_without_a_buffer_are_served_in_turn",
+        "simulation",
+        "edge::fairness::senders_without_a_buffer_are_served_in_turn",
     ),
 ];
 
