@@ -1,13 +1,21 @@
 //! The rules of style and the table of layers, as a test: what breaks one is named with its place.
 
+#[path = "tidy/asserts.rs"]
+mod asserts;
+#[path = "tidy/calls.rs"]
+mod calls;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/seeds.rs"]
+mod seeds;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/way.rs"]
+mod way;
 
 use modules::Modules;
 use source::Source;
@@ -53,6 +61,7 @@ const PACKAGE_LAYERS: &[(&str, &[&str])] = &[
     ("server", &["ringbolt-protocol", "ringbolt-ring", "ringbolt-shard"]),
     ("loadgen", &["ringbolt-protocol", "ringbolt-ring"]),
     ("benches", &[]),
+    ("benches/instructions", &[]),
     ("sysctl", &[]),
 ];
 
@@ -92,7 +101,7 @@ const PURE: &[&str] = &["protocol/src/", "server/shard/src/"];
 const BANNED_MACROS: &[&str] = &["dbg!", "todo!", "unimplemented!"];
 const PRINTING_MACROS: &[&str] = &["println!", "print!", "eprintln!", "eprint!"];
 /// Programs talk to their user here, and tests may say why they were skipped.
-const MAY_PRINT: &[&str] = &["server/src/cli/", "loadgen/src/", "benches/benches/"];
+const MAY_PRINT: &[&str] = &["server/src/cli/", "loadgen/src/", "benches/"];
 /// Marks of unfinished work, in comments too.
 const BANNED_MARKS: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 /// Names that say nothing.
@@ -226,6 +235,19 @@ fn packages_depend_only_on_what_lies_below_them() {
         }
     }
     assert_none(&found);
+}
+
+/// One without would be compiled like the packages of others, slowly and without the lines of a panic.
+#[test]
+fn every_package_of_ours_has_its_profile_for_tests() {
+    let manifest = |folder: &str| -> toml::Table {
+        let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("a manifest");
+        text.parse().expect("TOML")
+    };
+    let profiles = &manifest("")["profile"]["dev"]["package"];
+    let names = PACKAGE_LAYERS.iter().map(|(folder, _)| manifest(folder)["package"]["name"].clone());
+    let missing = names.filter(|name| profiles.get(name.as_str().expect("a name")).is_none());
+    assert_none(&missing.map(|name| format!("Cargo.toml: {name} has no profile")).collect::<Vec<_>>());
 }
 
 /// Tables of a manifest whose packages are ours to explain.

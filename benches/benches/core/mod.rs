@@ -1,10 +1,9 @@
 //! Shards without sockets, which several benchmarks begin with.
 
-use ringbolt_protocol::native::control::{Control, Hello, SlowConsumer};
-use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_protocol::native::control::{Control, Hello, Intern, SlowConsumer, Subscribe, encode_control};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::delivery::Segment;
-use ringbolt_shard::limits::Limits;
+use ringbolt_shard::limits::{Limits, Shares, SlowConsumerPolicy};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId};
 
@@ -27,18 +26,37 @@ impl Core {
     /// The shard with number `id` of `shards`.
     fn of(id: ShardId, shards: usize) -> Core {
         let limits = Limits {
+            shards,
+            connections_max: 4096,
+            nats_connections_max: 4096,
+            subscriptions_max: 65_536,
+            interned_subjects_max: 4096,
+            subjects_max: 65_536,
+            payload_bytes_max: 4096,
+            control_line_bytes_max: 512,
             outbox_bytes_max: 8 << 20,
-            mesh_pending_bytes_max: 8 << 20,
-            mesh_batch_bytes: 64 << 10,
-            work_bytes_max: 8 << 20,
+            slow_consumer: SlowConsumerPolicy::Disconnect,
+            slow_consumer_by_subject: Vec::new(),
             outbox_segment_bytes: 64 << 10,
             shared_payload_bytes_min: 8 << 10,
-            connections_max: 4096,
-            subscriptions_max: 65_536,
-            subjects_max: 65_536,
-            interned_subjects_max: 4096,
+            mesh_pending_bytes_max: 8 << 20,
+            mesh_batch_bytes: 64 << 10,
+            mesh_ring_batches: 2,
+            receive_buffer_bytes: 4096,
+            receive_buffers: 4,
+            ring_entries: 64,
+            hello_timeout_nanos: 5_000_000_000,
+            ping_interval_nanos: 30_000_000_000,
+            ping_outstanding_max: 2,
+            drain_nanos_max: 10_000_000_000,
+            lame_duck_grace_nanos: 1_000_000_000,
+            lame_duck_nanos: 10_000_000_000,
+            send_stall_nanos_max: 10_000_000_000,
             buffer_pool_max: 4096,
-            ..small_limits(shards)
+            lane_shares: Shares::default(),
+            work_bytes_max: 8 << 20,
+            memory_bytes_max: 1 << 30,
+            dead_letters_bytes_max: 1 << 16,
         };
         let identity = ServerIdentity {
             server_id: String::new(),
@@ -125,16 +143,19 @@ impl Core {
     pub fn connect(&mut self, slot: u32, subscribes: bool, batches: bool) -> ConnectionId {
         let id = ConnectionId { slot, generation: 1 };
         self.handle(Event::Opened(id, Opening::NATIVE));
-        let mut client = SimClient::default();
         let (version_min, version_max, correlation_id) = (1, 1, 0);
         let (name, library, flow) = ("", "", false);
         let hello = Hello { correlation_id, version_min, version_max, name, library, batches, flow };
-        client.say(&Control::Hello(hello));
-        client.intern(1, "orders.eu");
+        let mut says = Vec::new();
+        encode_control(&Control::Hello(hello), &mut says);
+        let intern = Intern { correlation_id, id: 1, subject: "orders.eu" };
+        encode_control(&Control::Intern(intern), &mut says);
         if subscribes {
-            client.subscribe(1, "orders.eu", None, SlowConsumer::Default);
+            let (pattern, queue_group, slow_consumer) = ("orders.eu", None, SlowConsumer::Default);
+            let subscribe = Subscribe { correlation_id, id: 1, pattern, queue_group, slow_consumer };
+            encode_control(&Control::Subscribe(subscribe), &mut says);
         }
-        self.say(id, &client.take_written());
+        self.say(id, &says);
         id
     }
 

@@ -45,12 +45,17 @@ impl Ring {
     }
 
     /// Asks where an accepted connection comes from: a direct descriptor cannot be asked itself. Kernels
-    /// before 6.8 answer with nothing.
+    /// before 6.8 answer with nothing, and so does a Unix socket, whose peer has no address.
     pub fn look_up_peer(&mut self, slot: Slot) -> io::Result<()> {
         let install = opcode::FixedFdInstall::new(types::Fixed(slot.0), 0)
             .build()
             .user_data(Kind::Install.token(slot.0));
         self.queue(&install)
+    }
+
+    /// Ends [`Ring::look_up_peer`] if it is still under way: it then answers with nothing.
+    pub fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()> {
+        self.cancel(Kind::Install.token(slot.0))
     }
 
     /// Receives into provided buffers until end, error, cancellation or lack of buffers.

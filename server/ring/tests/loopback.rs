@@ -5,6 +5,8 @@ use ringbolt_ring::*;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 fn ring(buffers: u16, buffer_bytes: u32) -> Ring {
@@ -213,4 +215,26 @@ fn shutting_down_before_a_close_spares_whoever_has_the_slot_next() {
         let sent = next(&mut ring);
         assert!(matches!(sent, Completion::Sent { error: None, .. }), "round {round}: {sent:?}");
     }
+}
+
+#[test]
+fn a_peer_is_looked_up_once_and_that_of_a_unix_socket_has_no_address() {
+    let mut ring = ring(2, 256);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let (slot, client) = accept(&mut ring, &listener);
+    ring.look_up_peer(slot).expect("look up");
+    let Completion::Peer { address, .. } = next(&mut ring) else { panic!("no peer") };
+    assert!(address.is_none_or(|address| address == client.local_addr().expect("address")), "{address:?}");
+    // It is over: there is nothing to cancel, and nothing more is reported.
+    ring.cancel_look_up(slot).expect("cancel");
+    let name = format!("ringbolt-loopback-{}", std::process::id());
+    let name = SocketAddr::from_abstract_name(name).expect("a name");
+    let listener = UnixListener::bind_addr(&name).expect("bind");
+    ring.accept(1, listener.as_fd()).expect("accept");
+    let _client = UnixStream::connect_addr(&name).expect("connect");
+    let Completion::Accepted { outcome: AcceptOutcome::Connection(slot), .. } = next(&mut ring) else {
+        panic!("not accepted")
+    };
+    ring.look_up_peer(slot).expect("look up");
+    assert!(matches!(next(&mut ring), Completion::Peer { address: None, .. }));
 }

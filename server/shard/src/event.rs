@@ -48,12 +48,23 @@ pub enum Dialect {
     Nats,
 }
 
+/// What carries the bytes of a connection; its listener says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    Tcp,
+    /// A socket of this host; it has no address.
+    Unix,
+}
+
 /// What is known of a connection from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opening {
     pub dialect: Dialect,
+    pub transport: Transport,
     /// Where it comes from, if the edge could tell.
     pub peer: Option<SocketAddr>,
+    /// How long ago it was accepted: the time to be admitted in is counted from then on.
+    pub age_nanos: u64,
     /// What nobody can guess, for a client to sign.
     pub nonce: u128,
     pub room: Room,
@@ -67,7 +78,14 @@ pub enum Room {
 }
 
 impl Opening {
-    pub const NATIVE: Opening = Opening { dialect: Dialect::Native, peer: None, nonce: 0, room: Room::Free };
+    pub const NATIVE: Opening = Opening {
+        dialect: Dialect::Native,
+        transport: Transport::Tcp,
+        peer: None,
+        age_nanos: 0,
+        nonce: 0,
+        room: Room::Free,
+    };
 }
 
 /// Who ended a connection, as the edge saw it.

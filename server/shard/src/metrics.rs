@@ -47,7 +47,7 @@ counters! {
     Connections: Gauge "connections", "Open connections.";
     ConnectionsOpened: Counter "connections_opened", "Connections accepted.";
     ConnectionsRefused: Counter "connections_refused",
-        "Connections refused: connections_max, draining, or no descriptors.";
+        "Connections refused: connections_max, draining, no descriptors, or no time.";
     ConnectionsClosedClient: Counter "connections_closed" by "client", "Connections closed.";
     ConnectionsClosedProtocolError: Counter "connections_closed" by "protocol_error", "Connections closed.";
     ConnectionsClosedSlowConsumer: Counter "connections_closed" by "slow_consumer", "Connections closed.";
@@ -99,6 +99,14 @@ counters! {
     DeadLettersBytes: Gauge "dead_letters_bytes", "Bytes they take.";
     DeadLettersForgotten: Counter "dead_letters_forgotten", "Dead letters no longer kept for want of room.";
     DeadLettersReplayed: Counter "dead_letters_replayed", "Dead letters published anew as they were.";
+    OffloadWaitingPasswordHash: Gauge "offload_waiting" by "password_hash",
+        "Proofs of identity that wait for a thread that checks such.";
+    OffloadWaitingSignature: Gauge "offload_waiting" by "signature",
+        "Proofs of identity that wait for a thread that checks such.";
+    OffloadRefusedPasswordHash: Counter "offload_refused" by "password_hash",
+        "Logins refused because too many of their kind wait on this shard.";
+    OffloadRefusedSignature: Counter "offload_refused" by "signature",
+        "Logins refused because too many of their kind wait on this shard.";
     PermissionViolations: Counter "permission_violations",
         "Publishes and subscriptions that the client may not make.";
     RequestsWatched: Gauge "requests_watched", "Requests whose replies are looked after.";

@@ -1,7 +1,14 @@
 //! A connection as the edge sees it: which operations the kernel holds, and how far its end has come.
 
 use ringbolt_ring::Slot;
-use ringbolt_shard::{ConnectionId, Departure, Nanos};
+use ringbolt_shard::{ConnectionId, Departure, Dialect, Nanos, Transport};
+
+/// What is known of a connection by its listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listening {
+    pub dialect: Dialect,
+    pub transport: Transport,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Receiving {
@@ -32,6 +39,12 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     pub id: ConnectionId,
+    pub listening: Listening,
+    pub accepted: Nanos,
+    /// The kernel looks its peer up; the shard does not know of it yet.
+    pub looking_up: bool,
+    /// The shard knows of it.
+    pub announced: bool,
     pub receiving: Receiving,
     /// The shard wants bytes; false while it holds the publisher back.
     pub wanted: bool,
@@ -45,9 +58,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(id: ConnectionId) -> Connection {
+    pub fn new(id: ConnectionId, listening: Listening, accepted: Nanos) -> Connection {
         Connection {
             id,
+            listening,
+            accepted,
+            looking_up: false,
+            announced: false,
             receiving: Receiving::Idle,
             wanted: true,
             sending: false,
@@ -65,7 +82,7 @@ impl Connection {
 
     /// Whether the kernel holds nothing of this connection.
     pub fn is_quiet(&self) -> bool {
-        self.receiving == Receiving::Idle && !self.sending
+        self.receiving == Receiving::Idle && !self.sending && !self.looking_up
     }
 
     pub fn overdue(&self, now: Nanos) -> bool {
@@ -85,7 +102,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    pub fn open(&mut self, slot: Slot) -> ConnectionId {
+    pub fn open(&mut self, slot: Slot, listening: Listening, now: Nanos) -> &mut Connection {
         let index = slot.0 as usize;
         if self.slots.len() <= index {
             self.slots.resize(index + 1, None);
@@ -93,9 +110,8 @@ impl Connections {
         assert!(self.slots[index].is_none(), "the kernel gave out a slot that is in use");
         self.generation = self.generation.wrapping_add(1);
         let id = ConnectionId { slot: slot.0, generation: self.generation };
-        self.slots[index] = Some(Connection::new(id));
         self.count += 1;
-        id
+        self.slots[index].insert(Connection::new(id, listening, now))
     }
 
     pub fn remove(&mut self, slot: Slot) -> Option<Connection> {

@@ -3,7 +3,7 @@
 use super::platform::{Platform, Ring};
 use crate::io::clock::Clock;
 use crate::io::mesh::MeshEnds;
-use crate::io::verifier::Verifier;
+use crate::io::offload::OffloadEnd;
 use ringbolt_ring::{Chunk, Completion, Doorbell, ReceivedBuffer, Slot, Wait};
 use ringbolt_shard::Nanos;
 use std::hash::{BuildHasher, RandomState};
@@ -26,7 +26,7 @@ impl Linux {
 impl Platform for Linux {
     type Ring = LinuxRing;
     type Mesh = MeshEnds<Doorbell>;
-    type Offload = Verifier;
+    type Offload = OffloadEnd;
 
     #[inline]
     fn now(&self) -> Nanos {
@@ -102,6 +102,10 @@ impl Ring for LinuxRing {
 
     fn look_up_peer(&mut self, slot: Slot) -> io::Result<()> {
         self.ring.look_up_peer(slot)
+    }
+
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()> {
+        self.ring.cancel_look_up(slot)
     }
 
     #[inline]

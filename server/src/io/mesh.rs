@@ -96,7 +96,9 @@ pub fn connect<B: Bell>(limits: &Limits, bell: impl Fn() -> io::Result<B>) -> io
 impl<B: Bell> Drop for MeshEnds<B> {
     fn drop(&mut self) {
         self.inbound.clear();
-        self.beds.iter().for_each(|bed| drop(bed.wake()));
+        for bed in self.beds.iter() {
+            bed.wake();
+        }
     }
 }
 

@@ -14,11 +14,13 @@ mod linux;
 mod listener;
 pub mod log;
 pub mod mesh;
+mod offload;
 pub mod platform;
 mod shard_loop;
 mod sleeper;
 mod verifier;
 mod wait;
 
+pub use connection::Listening;
 pub use ending::{Reload, Reloaded};
 pub use shard_loop::{Changed, Orders, Parts, ShardLoop, Step};

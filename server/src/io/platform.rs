@@ -4,6 +4,7 @@
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
 use ringbolt_shard::access::{Verdict, Verification};
 use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::io;
 
@@ -36,7 +37,9 @@ pub trait Ring {
     fn accept(&mut self, listener: u32) -> io::Result<()>;
     /// Refuses what waits to be accepted and everything after it.
     fn close_listener(&mut self, listener: u32) -> io::Result<()>;
+    /// Answered by [`Completion::Peer`], also when it is cancelled.
     fn look_up_peer(&mut self, slot: Slot) -> io::Result<()>;
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()>;
     /// Receives until the end, an error, a cancellation or lack of buffers.
     fn receive(&mut self, slot: Slot) -> io::Result<()>;
     fn cancel_receive(&mut self, slot: Slot) -> io::Result<()>;
@@ -81,11 +84,50 @@ pub trait Mesh {
     fn get_up(&self);
 }
 
-/// Slow work, done elsewhere; the shard is woken when an outcome is there.
+/// Kinds of slow work; none waits for another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkKind {
+    /// Milliseconds each, by design.
+    PasswordHash,
+    /// Microseconds each.
+    Signature,
+}
+
+impl WorkKind {
+    pub const ALL: [WorkKind; 2] = [WorkKind::PasswordHash, WorkKind::Signature];
+
+    pub fn of(verification: &Verification) -> WorkKind {
+        match verification {
+            Verification::Bcrypt { .. } => WorkKind::PasswordHash,
+            Verification::Signature { .. } => WorkKind::Signature,
+        }
+    }
+
+    /// What counts those that wait.
+    pub fn waiting(self) -> Counter {
+        match self {
+            WorkKind::PasswordHash => Counter::OffloadWaitingPasswordHash,
+            WorkKind::Signature => Counter::OffloadWaitingSignature,
+        }
+    }
+
+    /// What counts those that found no room.
+    pub fn refused(self) -> Counter {
+        match self {
+            WorkKind::PasswordHash => Counter::OffloadRefusedPasswordHash,
+            WorkKind::Signature => Counter::OffloadRefusedSignature,
+        }
+    }
+}
+
+/// One shard's end of slow work that is done elsewhere; the shard is woken when an outcome is there.
 pub trait Offload {
-    /// Hands a proof over. Returns whether it was taken.
-    fn ask(&self, id: ConnectionId, verification: Verification) -> bool;
+    /// Hands a proof over. Returns whether there was room for it among those of its kind.
+    fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool;
+    /// Proofs of this shard that nobody has begun to check.
+    fn waiting(&self, kind: WorkKind) -> usize;
     /// Whether outcomes may be there.
     fn is_ready(&self) -> bool;
-    fn outcome(&self) -> Option<(ConnectionId, Verdict)>;
+    /// Taken until there is none.
+    fn outcome(&mut self) -> Option<(ConnectionId, Verdict)>;
 }

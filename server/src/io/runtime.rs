@@ -4,21 +4,23 @@
 use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::clock::{Clock, unix_nanos};
+use super::connection::Listening;
 use super::ending::{Ending, Reload, SIGNALS};
 use super::linux::{Linux, LinuxRing};
 use super::listener;
 use super::log;
 use super::mesh::{self, Beds, MeshEnds};
 use super::metrics::SharedCounters;
+use super::offload::{self, OffloadEnd};
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
-use super::verifier::{self, Verifier};
+use super::verifier::is_proven;
 use crate::config::{Config, WaitMode};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId};
+use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId, Transport};
 use signal_hook::iterator::Signals;
 use std::cell::RefCell;
 use std::fmt;
@@ -71,10 +73,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let server_id = nkeys::KeyPair::new_server().public_key();
     let identity = identity(config, &seeds, &server_id, bound.nats);
     let inquirer = Inquirer { orders: Arc::clone(&orders), beds: Arc::clone(&beds) };
-    let facts = facts(config, limits, &identity);
-    let inquirer = Some(Box::new(inquirer) as Box<dyn Inquire>);
-    let admin_state = AdminState::new(counters.clone(), facts, &config.access, limits, inquirer);
-    let admin_state = Arc::new(admin_state);
+    let admin_state = Arc::new(admin_state(config, limits, &identity, counters.clone(), inquirer));
     let admin = match config.admin {
         None => None,
         Some(address) => Some(
@@ -82,16 +81,17 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let verifiers = verifier::start(&beds).map_err(|error| failed("verifier", &error))?;
+    let offloads =
+        offload::start(&beds, is_proven).map_err(|error| failed("threads for slow work", &error))?;
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
-    let parts = ends.into_iter().zip(listeners).zip(verifiers).zip(&counters);
-    for (id, (((end, listeners), verifier), shared)) in parts.enumerate() {
+    let parts = ends.into_iter().zip(listeners).zip(offloads).zip(&counters);
+    for (id, (((end, listeners), offload), shared)) in parts.enumerate() {
         let seat = Seat {
             id: id as ShardId,
             mesh: end,
             listeners,
-            verifier,
+            offload,
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             report: report.clone(),
@@ -130,7 +130,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     Ok(())
 }
 
-type Listeners = Vec<(Dialect, OwnedFd)>;
+type Listeners = Vec<(Listening, OwnedFd)>;
 
 /// Listeners by shard, and the addresses that were bound.
 fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunError> {
@@ -140,7 +140,7 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
         let tcp = listener::bind_shared(address, shards).map_err(listening)?;
         let bound = tcp[0].local_addr().map_err(listening)?;
         for (listeners, listener) in listeners.iter_mut().zip(tcp) {
-            listeners.push((dialect, listener.into()));
+            listeners.push((Listening { dialect, transport: Transport::Tcp }, listener.into()));
         }
         Ok(bound)
     };
@@ -149,8 +149,9 @@ fn bind(config: &Config, shards: usize) -> Result<(Vec<Listeners>, Bound), RunEr
     if let Some(path) = &config.native_unix {
         let unix = listener::bind_unix(path, shards)
             .map_err(|error| failed(&format!("listening on {}", path.display()), &error))?;
+        let listening = Listening { dialect: Dialect::Native, transport: Transport::Unix };
         for (listeners, listener) in listeners.iter_mut().zip(unix) {
-            listeners.push((Dialect::Native, listener));
+            listeners.push((listening, listener));
         }
     }
     Ok((listeners, Bound { native, nats, admin: None }))
@@ -161,7 +162,7 @@ struct Seat {
     id: ShardId,
     mesh: MeshEnds<Doorbell>,
     listeners: Listeners,
-    verifier: Verifier,
+    offload: OffloadEnd,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
@@ -209,18 +210,19 @@ fn serve(seat: Seat) -> io::Result<usize> {
         let huge = memory.0 == RegionBacking::HugePages;
         shard.counters_mut().set(Counter::MemoryHugePages, u64::from(huge));
         ring.listen_to(&seat.mesh.beds[usize::from(id)].doorbell)?;
-        let (dialects, listeners) = seat.listeners.into_iter().unzip();
+        let (listening, listeners) = seat.listeners.into_iter().unzip();
         let parts = Parts::<Linux> {
             platform: Linux::new(clock),
             shard,
             ring: LinuxRing::new(ring, listeners),
             mesh: seat.mesh,
-            offload: seat.verifier,
-            dialects,
+            offload: seat.offload,
+            listening,
             orders: seat.orders,
             shared: seat.shared,
             wait: seat.wait,
             nats_connections_max: limits.nats_connections_max,
+            hello_timeout_nanos: limits.hello_timeout_nanos,
         };
         Ok((ShardLoop::new(parts)?, memory))
     });
@@ -286,10 +288,16 @@ fn identity(config: &Config, seeds: &Seeds, server_id: &str, nats: Option<Socket
     }
 }
 
-/// What monitoring tells of the server as a whole.
-fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerFacts {
+/// What the admin address answers from.
+fn admin_state(
+    config: &Config,
+    limits: &Limits,
+    identity: &ServerIdentity,
+    counters: Vec<Arc<SharedCounters>>,
+    inquirer: Inquirer,
+) -> AdminState {
     let (host, port) = identity.nats.clone().unwrap_or_default();
-    ServerFacts {
+    let facts = ServerFacts {
         server_id: identity.server_id.clone(),
         server_name: identity.server_name.clone(),
         host,
@@ -298,7 +306,8 @@ fn facts(config: &Config, limits: &Limits, identity: &ServerIdentity) -> ServerF
         monitor_port: config.admin.map_or(0, |address| address.port()),
         cores: limits.shards,
         hosts: Hosts::new(&config.admin_hosts),
-    }
+    };
+    AdminState::new(counters, facts, &config.access, limits, Some(Box::new(inquirer)))
 }
 
 /// Carries questions of the admin thread to the shards.

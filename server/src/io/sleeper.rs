@@ -2,8 +2,8 @@
 //!
 //! The owner stores `sleeping`, fences, looks once more at everything that could wake it, and only then
 //! waits. Who puts something there fences after it and loads `sleeping`. Whichever fence comes first,
-//! either the owner sees what was put there or the other sees that it sleeps. `server/tests/sleeper.rs`
-//! walks through every order.
+//! either the owner sees what was put there or the other sees that it sleeps. A place that is costly to look
+//! at has a [`Ready`] beside it. `server/tests/sleeper.rs` walks through every order.
 
 use super::atomic::{AtomicBool, Ordering, fence};
 
@@ -58,5 +58,33 @@ impl Request {
     pub fn take(&self) -> bool {
         fence(Ordering::SeqCst);
         self.open.load(Ordering::Relaxed) && self.open.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// That something was put where the owner will look, so that it need not look each time.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Ready {
+    set: AtomicBool,
+}
+
+impl Ready {
+    pub fn new() -> Ready {
+        Ready { set: AtomicBool::new(false) }
+    }
+
+    /// After something was put there. A plain store would hide what another thread announced just before.
+    pub fn set(&self) {
+        self.set.swap(true, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    /// Before the owner looks. A plain store could overwrite a `set` whose thing the look after it does not
+    /// see; a swap that finds it set sees everything that was put there before.
+    pub fn take(&self) -> bool {
+        self.set.swap(false, Ordering::Acquire)
     }
 }

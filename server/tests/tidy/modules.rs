@@ -280,7 +280,7 @@ fn implemented(tokens: &[Token<'_>]) -> Option<Path> {
 }
 
 /// Leaves out what stands behind `#[cfg(test)]`.
-fn without_tests(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
+pub fn without_tests(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::with_capacity(tokens.len());
     let mut tokens = tokens.into_iter().peekable();

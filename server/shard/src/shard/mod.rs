@@ -205,11 +205,13 @@ impl Members {
         bus.outlets.delivery.receivers.insert(receiver);
         let number = self.opened * limits.shards as u64 + u64::from(bus.outlets.own) + 1;
         self.opened += 1;
+        // The time to be admitted in began when it was accepted.
+        let accepted = Nanos(turn.now.0.saturating_sub(opening.age_nanos));
         turn.counters.add(Counter::ConnectionsOpened, 1);
         let mut client = match opening.dialect {
-            Dialect::Native => Client::Native(Box::new(NativeClient::new(id, opening, turn.now))),
+            Dialect::Native => Client::Native(Box::new(NativeClient::new(id, opening, accepted))),
             Dialect::Nats => {
-                let client = NatsClient::new(id, number, opening, bus, turn.now);
+                let client = NatsClient::new(id, number, opening, bus, accepted);
                 client.send_info(false, bus, turn);
                 Client::Nats(Box::new(client))
             }

@@ -126,7 +126,7 @@ async fn accept(
     pulse: Rc<RefCell<Pulse>>,
     conversations: Conversations,
 ) {
-    let mut failures = Seldom::new(FAILURES_REPORTED_EVERY);
+    let (mut failures, started) = (Seldom::new(FAILURES_REPORTED_EVERY), Instant::now());
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => {
@@ -136,7 +136,7 @@ async fn accept(
                 stream
             }
             Err(error) => {
-                if let Some(times) = failures.happened(Instant::now()) {
+                if let Some(times) = failures.happened(started.elapsed()) {
                     tracing::warn!(%error, times, "the admin address accepts no connection");
                 }
                 // Out of descriptors, most likely: it would fail again at once.

@@ -1,15 +1,16 @@
 //! What the kernel finished, told to the shard.
 
-use super::super::connection::{Ending, Receiving};
+use super::super::connection::{Ending, Listening, Receiving};
 use super::ShardLoop;
 use crate::io::platform::{Platform, Ring};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
 use ringbolt_shard::delivery::Segment;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening, Room};
+use ringbolt_shard::{Departure, Dialect, Event, Nanos, Opening, Room, Transport};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Vectors of chunks kept for the next sends.
 const IDLE_CHUNKS_MAX: usize = 256;
@@ -28,7 +29,7 @@ impl<P: Platform> ShardLoop<P> {
                     }
                     self.accepted(now, listener, outcome)?;
                 }
-                Completion::Peer { slot, address } => self.announce(now, slot, Dialect::Nats, address)?,
+                Completion::Peer { slot, address } => self.looked_up(now, slot, address)?,
                 Completion::Closed { slot } => self.closed(now, slot)?,
                 // The reason for ringing is found where it was put; a shut-down socket reports the
                 // end of its receive by itself.
@@ -44,41 +45,70 @@ impl<P: Platform> ShardLoop<P> {
             AcceptOutcome::Connection(slot) => {
                 // The kernel may give a slot out again before it reports that the close is done.
                 self.closed(now, slot)?;
-                self.connections.open(slot);
-                match self.dialects[listener as usize] {
-                    Dialect::Native => self.announce(now, slot, Dialect::Native, None),
-                    // NATS clients are told their address, and its tools ask for it.
-                    Dialect::Nats => self.ring.look_up_peer(slot),
+                let listening = self.listening[listener as usize];
+                let connection = self.connections.open(slot, listening, now);
+                match listening.transport {
+                    Transport::Tcp => {
+                        connection.looking_up = true;
+                        self.opening.push_back(connection.id);
+                        self.ring.look_up_peer(slot)
+                    }
+                    // It has no address.
+                    Transport::Unix => self.announce(now, slot, None),
                 }
             }
             AcceptOutcome::Ended(error) => {
                 if !self.listeners.is_empty() {
                     // Out of descriptors or slots: the next tick tries again.
                     self.shard.counters_mut().add(Counter::ConnectionsRefused, 1);
-                    tracing::warn!(%error, "accepting paused until the next tick");
+                    if let Some(times) = self.accept_failures.happened(Duration::from_nanos(now.0)) {
+                        tracing::warn!(%error, times, "accepting paused until the next tick");
+                    }
                 }
                 Ok(())
             }
         }
     }
 
-    fn announce(
-        &mut self,
-        now: Nanos,
-        slot: Slot,
-        dialect: Dialect,
-        peer: Option<SocketAddr>,
-    ) -> io::Result<()> {
+    fn looked_up(&mut self, now: Nanos, slot: Slot, peer: Option<SocketAddr>) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
-        let id = connection.id;
+        connection.looking_up = false;
+        if connection.is_open() { self.announce(now, slot, peer) } else { self.advance_ending(now, slot) }
+    }
+
+    /// Makes a connection known to the shard.
+    fn announce(&mut self, now: Nanos, slot: Slot, peer: Option<SocketAddr>) -> io::Result<()> {
+        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
+        let (id, age_nanos) = (connection.id, now.since(connection.accepted));
+        let Listening { dialect, transport } = connection.listening;
         let nonce = self.platform.nonce();
         let counted = dialect == Dialect::Nats && self.count_in();
         let room = if dialect == Dialect::Nats && !counted { Room::Full } else { Room::Free };
         if let Some(connection) = self.connections.at(slot) {
-            connection.counted = counted;
+            (connection.announced, connection.counted) = (true, counted);
         }
-        self.handle(now, Event::Opened(id, Opening { dialect, peer, nonce, room }))?;
+        let opening = Opening { dialect, transport, peer, age_nanos, nonce, room };
+        self.handle(now, Event::Opened(id, opening))?;
         self.arm(slot)
+    }
+
+    /// Connections that the shard does not know of yet, although their time to be admitted in is over.
+    pub(super) fn overdue_openings(&mut self, now: Nanos) -> io::Result<()> {
+        while let Some(&id) = self.opening.front() {
+            let waiting = self.connections.get(id).filter(|connection| connection.looking_up);
+            let accepted = waiting.map(|connection| connection.accepted);
+            if accepted.is_some_and(|accepted| now.since(accepted) <= self.hello_timeout_nanos) {
+                return Ok(());
+            }
+            self.opening.pop_front();
+            if accepted.is_some() {
+                let slot = Slot(id.slot);
+                self.shard.counters_mut().add(Counter::ConnectionsRefused, 1);
+                self.ring.cancel_look_up(slot)?;
+                self.shut_down(now, slot)?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts a NATS client. Returns whether there was room for it.
@@ -208,6 +238,9 @@ impl<P: Platform> ShardLoop<P> {
         if connection.counted {
             self.orders.nats_connections.fetch_sub(1, Ordering::Relaxed);
         }
-        self.handle(now, Event::Closed(connection.id, connection.departure))
+        match connection.announced {
+            true => self.handle(now, Event::Closed(connection.id, connection.departure)),
+            false => Ok(()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
-use crate::io::platform::{Mesh, Offload, Platform, Ring};
+use crate::io::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use ringbolt_ring::{Chunk, Slot};
 use ringbolt_shard::delivery::Segment;
 use ringbolt_shard::metrics::Counter;
@@ -43,7 +43,9 @@ impl<P: Platform> ShardLoop<P> {
             }
         }
         for (id, verification) in self.effects.verify.drain(..) {
+            let kind = WorkKind::of(&verification);
             if !self.offload.ask(id, verification) {
+                self.shard.counters_mut().add(kind.refused(), 1);
                 self.unproven.push(id);
             }
         }

@@ -13,15 +13,16 @@ pub use orders::{Changed, Inquiry, Orders};
 
 use orders::Obeyed;
 
-use super::connection::Connections;
+use super::connection::{Connections, Listening};
+use super::log::Seldom;
 use super::metrics::SharedCounters;
-use super::platform::{Mesh, Offload, Platform, Ring};
+use super::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use super::wait::Waiter;
 use crate::config::WaitMode;
 use ringbolt_ring::{Chunk, Wait};
 use ringbolt_shard::access::Verdict;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
+use ringbolt_shard::{ConnectionId, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 /// Counters are copied out this often while there is work, and before every sleep.
 const PUBLISH_NANOS: u64 = 10_000_000;
+const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
 /// Batches taken from one other shard a turn, so that none starves the sockets.
 const BATCHES_A_TURN: usize = 64;
 
@@ -43,12 +45,15 @@ pub struct ShardLoop<P: Platform> {
     offload: P::Offload,
     /// Emptied when draining.
     listeners: Vec<Accepting>,
-    /// What the connections of each listener speak.
-    dialects: Vec<Dialect>,
+    accept_failures: Seldom,
+    /// What is known of the connections of each listener.
+    listening: Vec<Listening>,
     orders: Arc<Orders>,
-    /// Connections whose proof nobody had time for.
+    /// Connections whose proof found no room among those that wait to be checked.
     unproven: Vec<ConnectionId>,
     nats_connections_max: usize,
+    /// From accept until the shard admits a connection.
+    hello_timeout_nanos: u64,
     shared: Arc<SharedCounters>,
     waiter: Waiter,
     effects: Effects,
@@ -60,6 +65,8 @@ pub struct ShardLoop<P: Platform> {
     starved: VecDeque<ConnectionId>,
     starved_but_fed: Vec<ConnectionId>,
     turns: u64,
+    /// Connections whose peers are or were looked up, in the order they were accepted, looked at every tick.
+    opening: VecDeque<ConnectionId>,
     /// Connections that are flushing or lingering, looked at every tick.
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
@@ -77,18 +84,19 @@ struct Accepting {
     accepting: bool,
 }
 
-/// What a loop is started with. The ring knows the listeners by their places in `dialects`.
+/// What a loop is started with. The ring knows the listeners by their places in `listening`.
 pub struct Parts<P: Platform> {
     pub platform: P,
     pub shard: Shard,
     pub ring: P::Ring,
     pub mesh: P::Mesh,
     pub offload: P::Offload,
-    pub dialects: Vec<Dialect>,
+    pub listening: Vec<Listening>,
     pub orders: Arc<Orders>,
     pub shared: Arc<SharedCounters>,
     pub wait: WaitMode,
     pub nats_connections_max: usize,
+    pub hello_timeout_nanos: u64,
 }
 
 /// What a loop did last.
@@ -104,8 +112,8 @@ pub enum Step {
 
 impl<P: Platform> ShardLoop<P> {
     pub fn new(parts: Parts<P>) -> io::Result<ShardLoop<P>> {
-        let Parts { platform, mut shard, mut ring, mesh, offload, dialects, .. } = parts;
-        for listener in 0..dialects.len() as u32 {
+        let Parts { platform, mut shard, mut ring, mesh, offload, listening, .. } = parts;
+        for listener in 0..listening.len() as u32 {
             ring.accept(listener)?;
         }
         shard.counters_mut().set(Counter::ReceiveBuffers, u64::from(ring.buffers_total()));
@@ -116,11 +124,13 @@ impl<P: Platform> ShardLoop<P> {
             connections: Connections::default(),
             mesh,
             offload,
-            listeners: dialects.iter().map(|_| Accepting { accepting: true }).collect(),
-            dialects,
+            listeners: listening.iter().map(|_| Accepting { accepting: true }).collect(),
+            listening,
+            accept_failures: Seldom::new(FAILURES_REPORTED_EVERY),
             orders: parts.orders,
             unproven: Vec::new(),
             nats_connections_max: parts.nats_connections_max,
+            hello_timeout_nanos: parts.hello_timeout_nanos,
             shared: parts.shared,
             waiter: Waiter::new(parts.wait),
             effects: Effects::default(),
@@ -129,6 +139,7 @@ impl<P: Platform> ShardLoop<P> {
             starved: VecDeque::new(),
             starved_but_fed: Vec::new(),
             turns: 0,
+            opening: VecDeque::new(),
             ending: Vec::new(),
             idle_chunks: Vec::new(),
             segments: Vec::new(),
@@ -186,8 +197,8 @@ impl<P: Platform> ShardLoop<P> {
     /// One turn over everything that is there. Returns whether there was anything.
     fn turn(&mut self, now: Nanos) -> io::Result<bool> {
         self.turns += 1;
-        // A connection that was accepted while its peer is looked up is yet to be told that it is too late.
-        // what happens where they are not.
+        // Orders come before batches: another shard may have taken settings that a batch of its presumes, and
+        // they were published before it sent that.
         self.obey(now)?;
         let mut worked = self.completions(now)?;
         worked |= self.inbound(now)?;
@@ -195,6 +206,7 @@ impl<P: Platform> ShardLoop<P> {
         if now.since(self.ticked_at) >= TICK_NANOS {
             self.ticked_at = now;
             self.handle(now, Event::Tick)?;
+            self.overdue_openings(now)?;
             self.overdue_endings(now)?;
             self.accept_again()?;
             self.publish_counters();
@@ -274,6 +286,9 @@ impl<P: Platform> ShardLoop<P> {
         let free = u64::from(self.ring.buffers_free());
         let counters = self.shard.counters_mut();
         counters.set(Counter::ReceiveBuffersFree, free);
+        for kind in WorkKind::ALL {
+            counters.set(kind.waiting(), self.offload.waiting(kind) as u64);
+        }
         self.shared.publish(counters);
     }
 

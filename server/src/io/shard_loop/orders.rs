@@ -98,6 +98,7 @@ impl<P: Platform> ShardLoop<P> {
             let changed = self.orders.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(changed) = changed {
                 self.nats_connections_max = changed.limits.nats_connections_max;
+                self.hello_timeout_nanos = changed.limits.hello_timeout_nanos;
                 self.handle(now, Event::Settings(&changed.access, &changed.limits))?;
             }
         }

@@ -12,19 +12,23 @@ pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
-use crate::io::{Changed, Orders, Parts, ShardLoop, Step};
+use crate::io::platform::WorkKind;
+use crate::io::{Changed, Listening, Orders, Parts, ShardLoop, Step};
 use ringbolt_shard::access::{Access, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId};
+use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId, Transport};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What the connections of each listener speak, by its number.
-pub const DIALECTS: [Dialect; 2] = [Dialect::Native, Dialect::Nats];
+pub const NATIVE: Listening = Listening { dialect: Dialect::Native, transport: Transport::Tcp };
+pub const NATS: Listening = Listening { dialect: Dialect::Nats, transport: Transport::Tcp };
+pub const NATIVE_UNIX: Listening = Listening { dialect: Dialect::Native, transport: Transport::Unix };
+/// By number.
+pub const LISTENERS: [Listening; 3] = [NATIVE, NATS, NATIVE_UNIX];
 
 /// Shape of a simulated server.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Shape {
     pub wait: WaitMode,
     /// Sockets a shard may have.
     pub slots: usize,
+    /// Proofs of one kind that may wait on a shard.
+    pub proofs_waiting_max: usize,
     pub seed: u64,
 }
 
@@ -54,14 +60,14 @@ pub struct Server {
 
 impl Server {
     pub fn new(shape: &Shape) -> Server {
-        let Shape { limits, access, wait, slots, seed } = shape;
+        let Shape { limits, access, wait, slots, proofs_waiting_max, seed } = shape;
         let bell = || Ok(SimBell::default());
         let ends = mesh::connect(limits, bell).expect("nothing of the system's is asked for");
         let beds = Arc::clone(&ends[0].beds);
         let buffer_bytes = limits.receive_buffer_bytes as usize;
-        let kernel = || Kernel::new(*slots, DIALECTS.len(), limits.receive_buffers, buffer_bytes);
+        let kernel = || Kernel::new(*slots, LISTENERS.len(), limits.receive_buffers, buffer_bytes);
         let kernels = (0..limits.shards).map(|_| kernel()).collect();
-        let network = Network { now: Nanos(1), wires: Vec::new(), kernels };
+        let network = Network { now: Nanos(1), wires: Vec::new(), kernels, holds_look_ups: false };
         let network = Rc::new(RefCell::new(network));
         let sabotage = Rc::new(Cell::new(None));
         let orders = Arc::new(Orders::default());
@@ -74,7 +80,8 @@ impl Server {
             nats: None,
         };
         let seats = ends.into_iter().enumerate().map(|(id, ends)| {
-            let offload = SimOffload::default();
+            let offload =
+                SimOffload { waiting: Rc::default(), outcomes: Rc::default(), room: *proofs_waiting_max };
             let random = seed ^ id as u64;
             let shard = Shard::new(id as ShardId, limits, access, identity.clone(), *seed, random);
             let parts = Parts {
@@ -83,11 +90,12 @@ impl Server {
                 ring: SimRing { network: Rc::clone(&network), shard: id },
                 mesh: SimMesh { ends, sabotage: Rc::clone(&sabotage), kept: VecDeque::new() },
                 offload: offload.clone(),
-                dialects: DIALECTS.to_vec(),
+                listening: LISTENERS.to_vec(),
                 orders: Arc::clone(&orders),
                 shared: Arc::default(),
                 wait: *wait,
                 nats_connections_max: limits.nats_connections_max,
+                hello_timeout_nanos: limits.hello_timeout_nanos,
             };
             let shard_loop = Some(ShardLoop::new(parts).expect("a simulated ring takes everything"));
             Seat { shard_loop, offload, left_open: 0 }
@@ -101,8 +109,8 @@ impl Server {
     }
 
     /// A client connects to a listener of a shard. Returns its wire.
-    pub fn connect(&mut self, shard: ShardId, dialect: Dialect) -> usize {
-        let listener = DIALECTS.iter().position(|&other| other == dialect).expect("one of them");
+    pub fn connect(&mut self, shard: ShardId, listening: Listening) -> usize {
+        let listener = LISTENERS.iter().position(|&other| other == listening).expect("one of them");
         self.network.borrow_mut().connect(shard, listener as u32)
     }
 
@@ -158,10 +166,16 @@ impl Server {
         self.network.borrow_mut().take(shard, taken, whim);
     }
 
-    /// One proof of a shard's is decided. Returns whether there was one.
-    pub fn verify(&mut self, shard: usize, judge: impl Fn(&Verification) -> Verdict) -> bool {
+    /// One proof of a shard's and of that kind is decided. Returns whether there was one.
+    pub fn verify(
+        &mut self,
+        shard: usize,
+        kind: WorkKind,
+        judge: impl Fn(&Verification) -> Verdict,
+    ) -> bool {
         let offload = &self.seats[shard].offload;
-        let Some((id, verification)) = offload.waiting.borrow_mut().pop_front() else { return false };
+        let next = offload.waiting.borrow_mut()[kind as usize].pop_front();
+        let Some((id, verification)) = next else { return false };
         offload.outcomes.borrow_mut().push_back((id, judge(&verification)));
         self.beds[shard].wake();
         true

@@ -61,6 +61,7 @@ enum Operation {
     /// The slot is free already, and nobody was told.
     ReportClosed(Slot),
     LookUpPeer(Slot),
+    CancelLookUp(Slot),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,12 +164,19 @@ impl Kernel {
     pub(super) fn close(&mut self, slot: Slot) {
         let socket = self.socket(slot);
         let quiet = socket.receiving.is_none() && socket.sending.is_none();
-        assert!(quiet, "closed under an operation");
+        assert!(
+            quiet && !self.operations.contains(&Operation::LookUpPeer(slot)),
+            "closed under an operation"
+        );
         self.operations.push(Operation::Close(slot));
     }
 
     pub(super) fn look_up_peer(&mut self, slot: Slot) {
         self.operations.push(Operation::LookUpPeer(slot));
+    }
+
+    pub(super) fn cancel_look_up(&mut self, slot: Slot) {
+        self.operations.push(Operation::CancelLookUp(slot));
     }
 
     /// Sockets that are not closed.
@@ -192,6 +200,8 @@ pub struct Network {
     pub now: Nanos,
     pub wires: Vec<Wire>,
     pub kernels: Vec<Kernel>,
+    /// Peers are not looked up for now.
+    pub holds_look_ups: bool,
 }
 
 impl Network {
@@ -241,6 +251,7 @@ impl Network {
         let kernel = &self.kernels[shard];
         let mut moves: Vec<Move> = (0..kernel.operations.len())
             .filter(|&place| kernel.may_do(kernel.operations[place]))
+            .filter(|&place| !self.holds_look_ups || !kernel.looks_up(place))
             .map(Move::Operation)
             .collect();
         for (slot, socket) in kernel.sockets.iter().enumerate() {
@@ -327,6 +338,13 @@ impl Network {
                 let address = (whim != Whim::Contrary).then(|| SocketAddr::from(([127, 0, 0, 1], 40_000)));
                 kernel.completions.push_back(Completion::Peer { slot, address });
             }
+            Operation::CancelLookUp(slot) => {
+                let own = |other: &Operation| *other == Operation::LookUpPeer(slot);
+                if let Some(place) = kernel.operations.iter().position(own) {
+                    kernel.operations.remove(place);
+                    kernel.completions.push_back(Completion::Peer { slot, address: None });
+                }
+            }
         }
     }
 
@@ -409,6 +427,10 @@ impl Network {
 }
 
 impl Kernel {
+    fn looks_up(&self, place: usize) -> bool {
+        matches!(self.operations[place], Operation::LookUpPeer(_))
+    }
+
     fn may_do(&self, operation: Operation) -> bool {
         let pending = |other: fn(&Operation, Slot) -> bool, slot| {
             self.operations.iter().any(|operation| other(operation, slot))

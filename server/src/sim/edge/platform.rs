@@ -2,7 +2,7 @@
 
 use super::network::{Buffer, Kernel, Network, Sides};
 use crate::io::mesh::{Bell, MeshEnds};
-use crate::io::platform::{Mesh, Offload, Platform, Ring};
+use crate::io::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use ringbolt_ring::{Chunk, Completion, Slot, Wait};
 use ringbolt_shard::access::{Verdict, Verification};
 use ringbolt_shard::mesh::MeshBatch;
@@ -94,6 +94,11 @@ impl Ring for SimRing {
 
     fn look_up_peer(&mut self, slot: Slot) -> io::Result<()> {
         self.kernel().look_up_peer(slot);
+        Ok(())
+    }
+
+    fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()> {
+        self.kernel().cancel_look_up(slot);
         Ok(())
     }
 
@@ -241,24 +246,36 @@ impl Mesh for SimMesh {
     }
 }
 
-/// Proofs that wait for the caller to decide them.
-#[derive(Clone, Debug, Default)]
+type Proofs = VecDeque<(ConnectionId, Verification)>;
+
+/// Proofs that wait for the caller to decide them, by kind.
+#[derive(Clone, Debug)]
 pub struct SimOffload {
-    pub(super) waiting: Rc<RefCell<VecDeque<(ConnectionId, Verification)>>>,
+    pub(super) waiting: Rc<RefCell<[Proofs; WorkKind::ALL.len()]>>,
     pub(super) outcomes: Rc<RefCell<VecDeque<(ConnectionId, Verdict)>>>,
+    /// So many of a kind may wait.
+    pub(super) room: usize,
 }
 
 impl Offload for SimOffload {
-    fn ask(&self, id: ConnectionId, verification: Verification) -> bool {
-        self.waiting.borrow_mut().push_back((id, verification));
-        true
+    fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool {
+        let waiting = &mut self.waiting.borrow_mut()[WorkKind::of(&verification) as usize];
+        let taken = waiting.len() < self.room;
+        if taken {
+            waiting.push_back((id, verification));
+        }
+        taken
+    }
+
+    fn waiting(&self, kind: WorkKind) -> usize {
+        self.waiting.borrow()[kind as usize].len()
     }
 
     fn is_ready(&self) -> bool {
         !self.outcomes.borrow().is_empty()
     }
 
-    fn outcome(&self) -> Option<(ConnectionId, Verdict)> {
+    fn outcome(&mut self) -> Option<(ConnectionId, Verdict)> {
         self.outcomes.borrow_mut().pop_front()
     }
 }

@@ -1,9 +1,8 @@
 //! Who is read from when there are fewer buffers than senders.
 
 use ringbolt_server::config::WaitMode;
-use ringbolt_server::sim::edge::{Server, Shape, Whim};
+use ringbolt_server::sim::edge::{NATS, Server, Shape, Whim};
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::Dialect;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 
@@ -18,8 +17,9 @@ fn senders_without_a_buffer_are_served_in_turn() {
     let small = small_limits(1);
     let limits = Limits { receive_buffers: BUFFERS, receive_buffer_bytes: BUFFER_BYTES as u32, ..small };
     let (access, wait) = (Access::default(), WaitMode::Efficient);
-    let mut server = Server::new(&Shape { limits, access, wait, slots: SENDERS, seed: 1 });
-    let wires: Vec<usize> = (0..SENDERS).map(|_| server.connect(0, Dialect::Nats)).collect();
+    let mut server =
+        Server::new(&Shape { limits, access, wait, slots: SENDERS, proofs_waiting_max: 1, seed: 1 });
+    let wires: Vec<usize> = (0..SENDERS).map(|_| server.connect(0, NATS)).collect();
     let settle = |server: &mut Server| {
         for _ in 0..100 {
             while let Some(&first) = server.moves(0).first() {

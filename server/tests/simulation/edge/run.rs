@@ -6,7 +6,9 @@ use super::hostile;
 use super::oracle::{self, Published, Subscription};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::config::WaitMode;
-use ringbolt_server::sim::edge::{Sabotage, Server, Shape, Whim};
+use ringbolt_server::io::Listening;
+use ringbolt_server::io::platform::WorkKind;
+use ringbolt_server::sim::edge::{NATIVE, NATIVE_UNIX, NATS, Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::Dialect;
@@ -70,7 +72,14 @@ impl Run {
         }
         let wait = if random.below(3) == 0 { WaitMode::Balanced } else { WaitMode::Efficient };
         let slots = 3 + random.below(10) as usize;
-        let shape = Shape { limits: limits.clone(), access: access.clone(), wait, slots, seed };
+        let shape = Shape {
+            limits: limits.clone(),
+            access: access.clone(),
+            wait,
+            slots,
+            proofs_waiting_max: CLIENTS_MAX,
+            seed,
+        };
         let tells = std::env::var_os("RINGBOLT_SEED").is_some();
         let run = Run {
             server: Server::new(&shape),
@@ -150,7 +159,10 @@ impl Run {
                 }
             }
             82..86 => drop(self.server.hear_bell(shard)),
-            86..89 => drop(self.server.verify(shard, judge)),
+            86..89 => {
+                let kind = self.one_of(&WorkKind::ALL);
+                self.server.verify(shard, kind, judge);
+            }
             89..97 => {
                 let nanos = u64::from(self.random.below(200_000));
                 self.server.pass(nanos);
@@ -222,15 +234,15 @@ impl Run {
             7..9 => Nature::Mortal,
             _ => Nature::Hostile,
         };
-        let dialect = if native { Dialect::Native } else { Dialect::Nats };
-        let wire = self.server.connect(shard, dialect);
+        let listener = if native { self.one_of(&[NATIVE, NATIVE_UNIX]) } else { NATS };
+        let wire = self.server.connect(shard, listener);
         let speaker = match native {
             true => Speaker::Native(SimClient::default()),
             false => Speaker::Nats(NatsClient::default()),
         };
         let number = self.clients.len();
         self.tell(|| {
-            format!("client {number}, {nature:?}, connects to shard {shard} as {user:?}, {dialect:?}")
+            format!("client {number}, {nature:?}, connects to shard {shard} as {user:?}, {listener:?}")
         });
         self.clients.push(Client::new(wire, speaker, nature, account, user));
         if nature != Nature::Hostile || self.below(2) == 0 {
@@ -240,9 +252,9 @@ impl Run {
     }
 
     /// A client of everybody's account that keeps up comes and greets.
-    pub(super) fn greet(&mut self, shard: u16, dialect: Dialect) {
-        let wire = self.server.connect(shard, dialect);
-        let speaker = match dialect {
+    pub(super) fn greet(&mut self, shard: u16, listener: Listening) {
+        let wire = self.server.connect(shard, listener);
+        let speaker = match listener.dialect {
             Dialect::Native => Speaker::Native(SimClient::default()),
             Dialect::Nats => Speaker::Nats(NatsClient::default()),
         };
@@ -444,16 +456,26 @@ fn access_of(accounts: &[(&'static str, usize)]) -> Access {
     for &(name, _) in accounts {
         let account = access.add_account(name).expect("few");
         let secret = format!("{name}-secret");
-        let secret = if name < "c" { Secret::Plain(secret) } else { Secret::Bcrypt(secret) };
-        access.add_user(User::new(name, Credential::Password(secret), account));
+        let credential = match name {
+            "a" | "b" => Credential::Password(Secret::Plain(secret)),
+            _ if signs(name) => Credential::Nkey,
+            _ => Credential::Password(Secret::Bcrypt(secret)),
+        };
+        access.add_user(User::new(name, credential, account));
     }
     access
 }
 
-/// The simulated hash of a password is the password.
+/// Whether a user proves who it is by a signature.
+pub(super) fn signs(user: &str) -> bool {
+    matches!(user, "d" | "f" | "h" | "j")
+}
+
+/// The simulated hash of a password is the password, and the signature of a key bears its name.
 pub(super) fn judge(verification: &Verification) -> Verdict {
-    match verification {
-        Verification::Bcrypt { hash, secret } if hash == secret => Verdict::Proven,
-        _ => Verdict::Unproven,
-    }
+    let proven = match verification {
+        Verification::Bcrypt { hash, secret } => hash == secret,
+        Verification::Signature { public_key, signature, .. } => *signature == format!("{public_key}-secret"),
+    };
+    if proven { Verdict::Proven } else { Verdict::Unproven }
 }

@@ -5,10 +5,10 @@ use crate::cases::CASES;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.toml");
 const BEGINNING: &str = "\
      # Instructions a delivery, and what the counts depend on besides the code; written by\n\
-     # `cargo bench --package ringbolt-benches --bench instructions -- --bless`.\n\n";
+     # `cargo bench --package ringbolt-instructions -- --bless`.\n\n";
 
 /// Names and values, in the order of their names.
 pub type Conditions = BTreeMap<String, String>;

@@ -3,7 +3,8 @@
 use super::client::Nature;
 use super::oracle;
 use super::run::{MILLISECOND, Run, judge};
-use ringbolt_server::sim::edge::{DIALECTS, Whim};
+use ringbolt_server::io::platform::WorkKind;
+use ringbolt_server::sim::edge::{LISTENERS, Whim};
 use ringbolt_shard::metrics::Counter;
 
 /// What the runs came to, to see that they reach what they are for.
@@ -66,7 +67,9 @@ impl Run {
                 moved = true;
             }
             moved |= self.server.hear_bell(shard);
-            moved |= self.server.verify(shard, judge);
+            for kind in WorkKind::ALL {
+                moved |= self.server.verify(shard, kind, judge);
+            }
             moved |= self.server.run(shard);
         }
         self.server.pass(1_000);
@@ -127,8 +130,8 @@ impl Run {
     fn check_still_served(&mut self) -> Result<(), String> {
         let first = self.clients.len();
         for shard in 0..self.server.shards() as u16 {
-            for dialect in DIALECTS {
-                self.greet(shard, dialect);
+            for listener in LISTENERS {
+                self.greet(shard, listener);
             }
         }
         self.settle(1_000, 100)?;

@@ -1,9 +1,8 @@
 //! Shards that have nothing left to do, and what they have promised the others.
 
 use ringbolt_server::config::WaitMode;
-use ringbolt_server::sim::edge::{Server, Shape, Whim};
+use ringbolt_server::sim::edge::{NATS, Server, Shape, Whim};
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::Dialect;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 
@@ -20,7 +19,7 @@ fn step(server: &mut Server, shard: usize) {
 }
 
 fn connect(server: &mut Server, shard: u16, words: &str) -> usize {
-    let wire = server.connect(shard, Dialect::Nats);
+    let wire = server.connect(shard, NATS);
     let hello = format!("CONNECT {{\"verbose\":false}}\r\n{words}");
     server.network.borrow_mut().write(wire, hello.as_bytes());
     wire
@@ -31,7 +30,7 @@ fn connect(server: &mut Server, shard: u16, words: &str) -> usize {
 fn a_shard_without_clients_sends_what_it_accepted_before_it_ends() {
     let limits = Limits { mesh_ring_batches: 1, mesh_batch_bytes: 64, ..small_limits(2) };
     let (access, wait) = (Access::default(), WaitMode::Efficient);
-    let mut server = Server::new(&Shape { limits, access, wait, slots: 4, seed: 1 });
+    let mut server = Server::new(&Shape { limits, access, wait, slots: 4, proofs_waiting_max: 1, seed: 1 });
     let subscriber = connect(&mut server, 1, "SUB a 1\r\nPING\r\n");
     for _ in 0..100 {
         (0..2).for_each(|shard| step(&mut server, shard));

@@ -2,22 +2,25 @@
 //! regression of a percent shows, whatever else the machine does.
 //!
 //! Each case runs twice with different counts; the difference leaves out starting, connecting and warming.
+//! A package of its own, so that nothing else is built for it.
 //! The allocator is the C library's: mimalloc, which the server has, draws addresses at random.
 //!
 //! ```text
-//! cargo bench --package ringbolt-benches --bench instructions              # print
-//! cargo bench --package ringbolt-benches --bench instructions -- --check   # compare with instructions.toml
-//! cargo bench --package ringbolt-benches --bench instructions -- --bless   # write it anew
+//! cargo bench --package ringbolt-instructions              # print
+//! cargo bench --package ringbolt-instructions -- --check   # compare with instructions.toml
+//! cargo bench --package ringbolt-instructions -- --bless   # write it anew
+//! cargo bench --package ringbolt-instructions -- --files 'nats request, 64 B'   # a case by source file
 //! ```
 
 mod baseline;
 mod callgrind;
 mod cases;
-#[path = "../core/mod.rs"]
+#[path = "../benches/core/mod.rs"]
 mod core;
 
 use baseline::{Baseline, Counts};
 use cases::{CASES, Case};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// More than this above the baseline is a regression. As much below it, the baseline is to be written anew:
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if let Some(place) = arguments.iter().position(|argument| argument == "--files") {
+        print_files(arguments.get(place + 1).expect("--files takes the name of a case"));
+        return ExitCode::SUCCESS;
+    }
     let conditions = baseline::conditions();
     if has("--bless") {
         let (counts, _) = count_all(None);
@@ -90,6 +97,28 @@ fn count_all(baseline: Option<&Baseline>) -> (Counts, u32) {
         counts.insert(name.to_owned(), (each * 10.0).round() / 10.0);
     }
     (counts, apart)
+}
+
+/// Prints which of our source files the instructions of a case come from, the most first.
+fn print_files(name: &str) {
+    let messages = Case::named(name).messages;
+    let rounds = DELIVERIES.div_ceil(messages).max(WARM_UP_ROUNDS);
+    let run = |rounds: u64| callgrind::count_by_file(&["--run", name, &rounds.to_string()]);
+    let (few, many) = (run(WARM_UP_ROUNDS), run(WARM_UP_ROUNDS + rounds));
+    let mut by_file: BTreeMap<&str, u64> = BTreeMap::new();
+    for (path, &count) in &many {
+        let ours = ["server/shard/src/", "protocol/src/"].iter().find_map(|folder| path.find(folder));
+        let file = ours.map_or("others", |start| &path[start..]);
+        let before = few.get(path).copied().unwrap_or(0);
+        *by_file.entry(file).or_default() += count - before.min(count);
+    }
+    let mut files: Vec<_> = by_file.into_iter().filter(|&(_, count)| count > 0).collect();
+    files.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let all: u64 = files.iter().map(|(_, count)| count).sum();
+    for (file, count) in files {
+        let (each, share) = (count as f64 / (rounds * messages) as f64, 100.0 * count as f64 / all as f64);
+        println!("{each:>10.1} {share:>5.1} % {file}");
+    }
 }
 
 /// Instructions a message of the case, warmed up.

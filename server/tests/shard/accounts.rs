@@ -188,20 +188,28 @@ fn an_account_that_went_and_came_back_is_another_one_also_where_nobody_noticed()
     pair.obey(1);
     pair.publish_accounts("ACB");
     pair.obey(1);
-    // Shard 0 takes neither; the new B of shard 1 shares nothing with the old one.
+    // Shard 0 takes neither; the new B of shard 1 shares nothing with the old one, and neither does C, whose
+    // number nobody had.
     let subscriber = pair.connect(1, "B", "SUB x 1\r\nPING\r\n");
+    let stranger = pair.connect(1, "C", "SUB x 1\r\nPING\r\n");
     pair.exchange();
     assert_eq!(pair.closed, [bystander]);
     pair.say(former, "PUB x 1\r\no\r\n");
     pair.exchange();
     assert_eq!(pair.heard(former), "PONG\r\nMSG x 1 1\r\no\r\n");
     assert_eq!(pair.heard(subscriber), "PONG\r\n");
+    assert_eq!(pair.heard(stranger), "PONG\r\n");
+    pair.say(stranger, "PUB x 1\r\ns\r\n");
+    pair.exchange();
+    assert_eq!(pair.heard(stranger), "MSG x 1 1\r\ns\r\n");
+    assert_eq!(pair.heard(former), "");
     pair.obey(0);
     pair.exchange();
     assert_eq!(pair.closed, [bystander, former]);
     pair.connect(0, "B", "PUB x 1\r\nn\r\n");
     pair.exchange();
     assert_eq!(pair.heard(subscriber), "MSG x 1 1\r\nn\r\n");
+    assert_eq!(pair.heard(stranger), "");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One client, whatever it speaks, as the run drives it.
 
+use super::run::signs;
 use ringbolt_protocol::native::control::{Control, Pong, SlowConsumer};
 use ringbolt_server::sim::nats_client::{Heard, NatsClient};
 use ringbolt_server::sim::{Received, SimClient};
@@ -108,6 +109,7 @@ impl Client {
 
     pub fn hello(&mut self) {
         let user = match self.user {
+            Some(name) if signs(name) => format!(",\"nkey\":\"{name}\",\"sig\":\"{name}-secret\""),
             Some(name) => format!(",\"user\":\"{name}\",\"pass\":\"{name}-secret\""),
             None => String::new(),
         };

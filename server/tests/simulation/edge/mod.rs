@@ -9,6 +9,9 @@ mod drain;
 mod ending;
 mod fairness;
 mod hostile;
+mod log;
+mod offload;
+mod opening;
 mod oracle;
 mod run;
 

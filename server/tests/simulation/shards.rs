@@ -448,7 +448,9 @@ fn what_is_promised_holds_in_every_order_of_events() {
     let single = seeds.end - seeds.start == 1;
     for seed in seeds {
         // Printed only if the test fails, also by a panic.
-        println!("repeat it with: RINGBOLT_SEED={seed} cargo test -p ringbolt-server --test simulation");
+        println!(
+            "repeat it with: RINGBOLT_SEED={seed} cargo test -p ringbolt-server --test simulation shards"
+        );
         let mut run = run(seed, None).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         messages += run.published.iter().filter(|published| published.accepted.is_some()).count();
         delivered +=

@@ -1,0 +1,10 @@
+//! The pure half from outside, promise by promise. One program: each further one links the whole server.
+
+mod accounts;
+mod deadlines;
+mod lanes;
+mod overload;
+mod requests;
+mod runs;
+mod table;
+mod work;

@@ -1,0 +1,6 @@
+//! Random clients in simulated time, watched by oracles. They are one program so that they run beside each
+//! other.
+
+mod edge;
+mod shards;
+mod work;
