@@ -2,11 +2,12 @@
 
 use crate::client::{Client, Got};
 use crate::nats_interoperation::RawNats;
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
 use ringbolt_protocol::native::control::CloseCode;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 const CONNECTIONS: u64 = 10_000;
 /// The server's memory for an idle connection with one subscription, everything included.
@@ -173,6 +174,12 @@ fn running_out_of_descriptors_hurts_nobody_who_is_connected() {
     assert_eq!(first.delivery().payload, b"still served");
     drop(streams);
     server.await_metric("ringbolt_connections", |count| count <= 2.0);
-    let mut late = server.connect();
+    // Those that still wait to be accepted take all places again, and who comes then may find none.
+    let limit = Instant::now() + PATIENCE;
+    let mut late = Client::silent(&server.native);
+    while late.try_greet().is_err() {
+        assert!(Instant::now() < limit, "nobody is let in any more");
+        late = Client::silent(&server.native);
+    }
     late.barrier();
 }

@@ -96,11 +96,20 @@ impl Client {
     }
 
     pub fn greet(&mut self) {
-        self.send(&hello());
+        self.try_greet().unwrap_or_else(|other| panic!("{other:?} in place of WELCOME"));
+    }
+
+    /// Says HELLO. What came in place of WELCOME is the error.
+    pub fn try_greet(&mut self) -> Result<(), Option<Got>> {
+        let mut bytes = Vec::new();
+        encode_control(&hello(), &mut bytes);
+        // What it was told before it was refused may still be read.
+        let _ = self.try_write(&bytes);
         match self.next() {
             Some(Got::Welcome { shard }) => self.shard = shard,
-            other => panic!("{other:?} in place of WELCOME"),
+            other => return Err(other),
         }
+        Ok(())
     }
 
     pub fn send(&mut self, control: &Control<'_>) {
