@@ -29,21 +29,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    pub const ALL: [CloseReason; 11] = [
-        CloseReason::Client,
-        CloseReason::SocketError,
-        CloseReason::ProtocolError,
-        CloseReason::SlowConsumer,
-        CloseReason::Stale,
-        CloseReason::AdmissionTimeout,
-        CloseReason::Authorization,
-        CloseReason::UnadmittedBytes,
-        CloseReason::ConnectionsMax,
-        CloseReason::PayloadTooLarge,
-        CloseReason::Shutdown,
-    ];
-
-    /// As monitoring and the log name it.
+    /// As the log names it; the words of nats-server where it has some.
     pub fn name(self) -> &'static str {
         match self {
             CloseReason::Client => "Client Closed",
@@ -69,9 +55,8 @@ impl CloseReason {
             CloseReason::Stale => Counter::ConnectionsClosedStale,
             CloseReason::AdmissionTimeout => Counter::ConnectionsClosedHelloTimeout,
             CloseReason::Authorization => Counter::ConnectionsClosedAuthorization,
-            CloseReason::UnadmittedBytes | CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => {
-                Counter::ConnectionsClosedLimit
-            }
+            CloseReason::UnadmittedBytes => Counter::ConnectionsClosedUnadmittedBytes,
+            CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => Counter::ConnectionsClosedLimit,
             CloseReason::Shutdown => Counter::ConnectionsClosedShutdown,
         }
     }
@@ -86,17 +71,19 @@ impl CloseReason {
             CloseReason::Stale => (CloseCode::Stale, "pings were not answered"),
             CloseReason::AdmissionTimeout => (CloseCode::HelloTimeout, "no HELLO came in time"),
             CloseReason::Authorization => (CloseCode::ProtocolError, "not authorized"),
-            CloseReason::UnadmittedBytes => (CloseCode::Limit, "too much was sent before HELLO"),
+            CloseReason::UnadmittedBytes => {
+                (CloseCode::Limit, "too much waits of clients that were not admitted")
+            }
             CloseReason::ConnectionsMax => (CloseCode::Limit, "this shard has reached connections_max"),
             CloseReason::PayloadTooLarge => (CloseCode::Limit, "the payload exceeds payload_bytes_max"),
             CloseReason::Shutdown => (CloseCode::ShuttingDown, "the server is shutting down"),
         }
     }
 
-    /// What nats-server says for it; nothing where it just closes.
+    /// The error that a NATS client reads, that of nats-server where it has one; nothing where it just closes.
     pub fn nats(self) -> Option<&'static str> {
         match self {
-            CloseReason::UnadmittedBytes => Some("Authorization Violation"),
+            CloseReason::UnadmittedBytes => Some("maximum bytes of unauthenticated connections exceeded"),
             CloseReason::ConnectionsMax => Some("maximum connections exceeded"),
             CloseReason::AdmissionTimeout => Some("Authentication Timeout"),
             CloseReason::Stale => Some("Stale Connection"),

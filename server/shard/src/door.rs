@@ -28,22 +28,32 @@ impl Bus {
     #[cold]
     #[inline(never)]
     fn publish_with_care(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
+        let (shared, with_shared);
+        let mut publication = publication;
+        if let Some(bytes) = worth_sharing(publication, self.outlets.limits.shared_payload_bytes_min) {
+            shared = bytes;
+            with_shared = Publication { payload: Payload::Shared(&shared), ..*publication };
+            publication = &with_shared;
+        }
         let late = self.late_for(publication, turn);
         let mut taken = self.publish_within(publication, late, turn);
-        let (subject, _, _) = self.accounts.space(publication.account).route(publication.subject);
-        // Its number may stand for another subject once further ones are looked up.
-        let subject = subject.to_owned();
-        if self.accounts.links.concern(publication.account) {
-            let reply = publication.reply.map(<[u8]>::to_vec);
-            let hop = Hop { account: publication.account, subject: subject.clone(), reply, depth: 0 };
-            taken |= self.publish_beyond(self.accounts.links.next(&hop), publication, turn);
+        let goes_on = self.accounts.links.concern(publication.account);
+        if goes_on || publication.marks.unroutable_dies {
+            let (subject, _, _) = self.accounts.space(publication.account).route(publication.subject);
+            // Its number may stand for another subject once further ones are looked up.
+            let subject = subject.to_owned();
+            if goes_on {
+                let reply = publication.reply.map(<[u8]>::to_vec);
+                let hop = Hop { account: publication.account, subject: subject.clone(), reply, depth: 0 };
+                taken |= self.publish_beyond(self.accounts.links.next(&hop), publication, turn);
+            }
+            if !taken && publication.marks.unroutable_dies {
+                self.bury_unroutable(&Message { subject: &subject, publication }, turn);
+                return true;
+            }
         }
         if taken && publication.header_bytes > 0 {
             self.requests.watch_asked(publication, turn);
-        }
-        if !taken && publication.marks.unroutable_dies {
-            self.bury_unroutable(&Message { subject: &subject, publication }, turn);
-            taken = true;
         }
         taken
     }
@@ -76,14 +86,9 @@ impl Bus {
         }
         let (shared, with_shared);
         let mut publication = publication;
-        if let Payload::Copied(payload) = publication.payload
-            && payload.len() >= self.outlets.limits.shared_payload_bytes_min
-        {
-            // Worth sharing between receivers: of the buffer it came in, or copied once.
-            shared = match publication.backing {
-                Some(whole) => whole.slice_ref(payload),
-                None => Bytes::copy_from_slice(payload),
-            };
+        let min = self.outlets.limits.shared_payload_bytes_min;
+        if let Some(bytes) = worth_sharing(publication, min) {
+            shared = bytes;
             with_shared = Publication { payload: Payload::Shared(&shared), ..*publication };
             publication = &with_shared;
         }
@@ -209,4 +214,14 @@ impl Bus {
             None => turn.counters.add(Counter::DropsNoQueueMember, 1),
         }
     }
+}
+
+/// A payload that is to be shared between receivers and is not yet: of the buffer it came in, or copied once.
+#[inline]
+fn worth_sharing(publication: &Publication<'_>, bytes_min: usize) -> Option<Bytes> {
+    let Payload::Copied(payload) = publication.payload else { return None };
+    (payload.len() >= bytes_min).then(|| match publication.backing {
+        Some(whole) => whole.slice_ref(payload),
+        None => Bytes::copy_from_slice(payload),
+    })
 }

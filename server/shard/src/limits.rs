@@ -117,7 +117,7 @@ pub struct Limits {
     pub buffer_pool_max: usize,
 }
 
-/// What all clients of a shard may have sent before they are admitted.
+/// What all clients of a shard may have sent before they are admitted, beyond a HELLO or CONNECT of each.
 pub const UNADMITTED_BYTES_MAX: usize = 16 << 20;
 
 /// Shards of one server.

@@ -53,6 +53,7 @@ counters! {
     ConnectionsClosedSlowConsumer: Counter "connections_closed" by "slow_consumer", "Connections closed.";
     ConnectionsClosedStale: Counter "connections_closed" by "stale", "Connections closed.";
     ConnectionsClosedHelloTimeout: Counter "connections_closed" by "hello_timeout", "Connections closed.";
+    ConnectionsClosedUnadmittedBytes: Counter "connections_closed" by "unadmitted_bytes", "Connections closed.";
     ConnectionsClosedShutdown: Counter "connections_closed" by "shutdown", "Connections closed.";
     ConnectionsClosedLimit: Counter "connections_closed" by "limit", "Connections closed.";
     ConnectionsClosedError: Counter "connections_closed" by "error", "Connections closed.";

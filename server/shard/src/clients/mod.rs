@@ -46,14 +46,6 @@ impl Client {
         }
     }
 
-    #[inline]
-    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        match self {
-            Client::Native(client) => client.receive(input, bus, turn),
-            Client::Nats(client) => client.receive(input, bus, turn),
-        }
-    }
-
     /// Ends the connection in order: what is queued, its dialect's words for why, then the end.
     pub fn close(&mut self, reason: CloseReason, bus: &mut Bus, turn: &mut Turn<'_>) {
         match self {

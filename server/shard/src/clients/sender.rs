@@ -6,6 +6,9 @@ use crate::identity::{AccountId, ConnectionId, Nanos};
 use crate::limits::UNADMITTED_BYTES_MAX;
 use core::net::SocketAddr;
 
+/// Bytes that each client may send before it is admitted, however many there are.
+const UNCOUNTED_BYTES: usize = 4096;
+
 /// How far a client has come in saying who it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -62,21 +65,14 @@ impl Sender {
 
     /// Keeps the beginning of something until its rest arrives. Returns whether there was room for it: what all
     /// send who were not admitted is bounded.
-    #[cold]
     #[must_use = "who has no room is closed"]
     pub fn keep(&mut self, rest: &[u8], bus: &mut Bus) -> bool {
-        if self.stage != Stage::Ready {
-            let bytes = bus.unadmitted_bytes + rest.len();
-            if bytes > UNADMITTED_BYTES_MAX {
-                return false;
-            }
-            bus.unadmitted_bytes = bytes;
+        let mut partial = self.take_partial(bus);
+        if partial.capacity() == 0 {
+            partial = bus.outlets.delivery.pool.take();
         }
-        if self.partial.capacity() == 0 {
-            self.partial = bus.outlets.delivery.pool.take();
-        }
-        self.partial.extend_from_slice(rest);
-        true
+        partial.extend_from_slice(rest);
+        self.put_back(partial, bus)
     }
 
     /// What was kept so far, to go on with.
@@ -86,14 +82,36 @@ impl Sender {
         partial
     }
 
+    /// Keeps what was taken and has grown, without a copy: a frame may come in as many parts as it has bytes.
+    /// Returns whether there was room for it.
+    #[must_use = "who has no room is closed"]
+    pub fn put_back(&mut self, partial: Vec<u8>, bus: &mut Bus) -> bool {
+        debug_assert!(self.partial.is_empty(), "it was taken before");
+        if self.stage != Stage::Ready {
+            let bytes = bus.unadmitted_bytes + counted(partial.len());
+            if bytes > UNADMITTED_BYTES_MAX {
+                return false;
+            }
+            bus.unadmitted_bytes = bytes;
+        }
+        self.partial = partial;
+        true
+    }
+
     /// The client is who it says it is.
     pub fn admit(&mut self, bus: &mut Bus) {
         self.uncount(self.partial.len(), bus);
         self.stage = Stage::Ready;
     }
 
+    /// Bytes of it that count among those of all who were not admitted.
+    pub fn unadmitted_bytes(&self) -> usize {
+        if self.stage == Stage::Ready { 0 } else { counted(self.partial.len()) }
+    }
+
     fn uncount(&self, bytes: usize, bus: &mut Bus) {
         if self.stage != Stage::Ready {
+            let bytes = counted(bytes);
             debug_assert!(bus.unadmitted_bytes >= bytes, "it was counted when it was kept");
             bus.unadmitted_bytes -= bytes;
         }
@@ -104,4 +122,9 @@ impl Sender {
         self.messages_in += messages;
         self.bytes_in += payload_bytes as u64;
     }
+}
+
+/// A HELLO or CONNECT may be kept whatever others send: what counts is what goes beyond.
+fn counted(bytes: usize) -> usize {
+    bytes.saturating_sub(UNCOUNTED_BYTES)
 }

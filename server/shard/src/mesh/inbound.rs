@@ -8,12 +8,12 @@ use crate::metrics::Counter;
 use crate::outcome::{Answer, Outcome};
 use crate::turn::Turn;
 
-/// A shard that has ended: nothing more comes from it.
+/// A shard that drains: no client of it publishes any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fenced(pub ShardId);
 
 impl Bus {
-    /// Handles a batch. Returns the shard it came from if it was its last.
+    /// Handles a batch. Returns the shard it came from if that said it drains.
     pub fn receive_batch(&mut self, from: ShardId, batch: &MeshBatch, turn: &mut Turn<'_>) -> Option<Fenced> {
         debug_assert_ne!(from, self.outlets.own, "a shard has no link to itself");
         turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));

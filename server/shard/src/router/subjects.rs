@@ -14,12 +14,12 @@ use ringbolt_protocol::swar;
 use std::hash::BuildHasher;
 
 /// Index of a subject in its shard's table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubjectId(u32);
 
 impl SubjectId {
-    /// A message that was not looked up.
-    pub const NONE: SubjectId = SCRATCH;
+    /// Of what was not looked up; no entry has it.
+    pub const NONE: SubjectId = SubjectId(u32::MAX);
 }
 
 /// The entry every unpinned subject shares when the table is full of pinned ones.

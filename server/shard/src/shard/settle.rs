@@ -30,13 +30,13 @@ impl Members {
     fn settle_all(&mut self, turn: &mut Turn<'_>) {
         loop {
             self.bus.outlets.serve_ready(turn);
+            self.bus.remove_expired(turn);
             match turn.outcomes.pop() {
                 Some(outcome) => self.carry_out(outcome, turn),
                 None if self.bus.outlets.work.take_stranded() => self.bus.hand_over(turn),
                 None if self.bus.outlets.work.is_unsettled() => {}
                 None => break,
             }
-            self.bus.remove_expired(turn);
         }
         debug_assert!(turn.outcomes.is_empty() && !self.bus.outlets.work.is_unsettled(), "all of it is done");
     }

@@ -12,6 +12,7 @@ use crate::identity::{ConnectionId, Nanos};
 use crate::limits::Limits;
 use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
+use ringbolt_protocol::limits::CONTROL_BODY_BYTES_MAX;
 use ringbolt_protocol::native::control::{Close, Control, Ping, Refusal, RefusalCode};
 use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::native::header::FrameType;
@@ -22,9 +23,6 @@ pub struct Promise {
     pub payload_bytes_max: u32,
     pub subscriptions_max: u32,
 }
-
-/// What a HELLO may hold; before it nothing else may come.
-const HELLO_BYTES_MAX: u32 = 4096;
 
 #[derive(Debug)]
 pub struct NativeClient {
@@ -42,7 +40,8 @@ impl NativeClient {
         NativeClient {
             sender: Sender::new(id, Stage::AwaitingHello, opening, now),
             promise: Promise::default(),
-            limits: DecodeLimits { body_bytes_max: HELLO_BYTES_MAX },
+            // Nothing but a HELLO may come first.
+            limits: DecodeLimits { body_bytes_max: CONTROL_BODY_BYTES_MAX },
             subjects: Vec::new(),
         }
     }
@@ -64,7 +63,8 @@ impl NativeClient {
         promise.payload_bytes_max = promise.payload_bytes_max.max(limits.payload_bytes_max as u32);
         promise.subscriptions_max = promise.subscriptions_max.max(limits.subscriptions_max as u32);
         if self.sender.stage == Stage::Ready {
-            self.limits = decode_limits(limits, promise.payload_bytes_max as usize);
+            let limits = decode_limits(limits, promise.payload_bytes_max as usize);
+            self.limits.body_bytes_max = self.limits.body_bytes_max.max(limits.body_bytes_max);
         }
     }
 

@@ -22,14 +22,16 @@ impl NativeClient {
         };
         match rest {
             Ok([]) => {}
-            Ok(rest) => self.keep(rest, bus, turn),
+            Ok(rest) => {
+                let kept = self.sender.keep(rest, bus);
+                self.close_unless(kept, bus, turn);
+            }
             Err(error) => self.violation(&error.to_string(), bus, turn),
         }
     }
 
-    /// Keeps the beginning of a frame.
-    fn keep(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        if !self.sender.keep(rest, bus) {
+    fn close_unless(&mut self, kept: bool, bus: &mut Bus, turn: &mut Turn<'_>) {
+        if !kept {
             let reason = CloseReason::UnadmittedBytes;
             self.close(reason, reason.native().1, bus, turn);
         }
@@ -83,8 +85,8 @@ impl NativeClient {
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {
-                self.keep(&partial, bus, turn);
-                bus.outlets.delivery.pool.give(partial);
+                let kept = self.sender.put_back(partial, bus);
+                self.close_unless(kept, bus, turn);
                 return Ok(None);
             }
             // Grown by what arrived, never by what a header claims will.

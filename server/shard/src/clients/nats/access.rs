@@ -6,6 +6,7 @@ use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::delivery::replies::Replies;
 use crate::metrics::Counter;
+use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
 use crate::work::options::own_name;
 use ringbolt_protocol::nats::encode::quoted;
@@ -33,7 +34,7 @@ impl NatsClient {
             }
             Claim::Unproven(user, verification) => {
                 self.sender.stage = Stage::Verifying;
-                self.user = Some(user);
+                self.claimed = Some(user);
                 turn.effects.verify.push((self.sender.id, verification));
                 bus.outlets.delivery.hold_back(self.sender.id, turn);
                 false
@@ -47,7 +48,7 @@ impl NatsClient {
             return;
         }
         bus.outlets.delivery.let_go(self.sender.id, turn);
-        let claimed = self.user.filter(|_| proven);
+        let claimed = self.claimed.take().filter(|_| proven);
         // The user may have changed while it was verified.
         if !claimed.is_some_and(|user| self.become_user(user, bus, turn)) {
             return self.refuse_to_admit(bus, turn);
@@ -83,7 +84,7 @@ impl NatsClient {
         self.sender.admit(bus);
         self.user = Some(number);
         self.permissions = permissions;
-        self.last_subject = Default::default();
+        self.last_subject = SubjectId::NONE;
         true
     }
 

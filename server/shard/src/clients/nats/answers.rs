@@ -53,6 +53,7 @@ impl NatsClient {
         bus.outlets.delivery.send_answer(self.sender.id, |out| out.extend_from_slice(encode::PING), turn);
     }
 
+    #[inline]
     pub(super) fn ok(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
         if self.options.verbose {
             bus.answer_in_order(self.sender.id, Cow::Borrowed(encode::OK), false, turn);

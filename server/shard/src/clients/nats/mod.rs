@@ -30,10 +30,14 @@ pub struct NatsClient {
     /// The subject last published to, and whether it may be: most clients stay with one.
     last_subject: SubjectId,
     last_allowed: bool,
+    /// The text of that subject, of a client that may not do everything: its number may be another's by then.
+    last_text: Vec<u8>,
     /// For the client to sign, in hexadecimal.
     nonce: u128,
     /// The number of its user, if it had to say who it is.
     user: Option<u32>,
+    /// Of the user it is to be, once that is proven.
+    claimed: Option<u32>,
     permissions: Option<Rc<Permissions>>,
 }
 
@@ -52,10 +56,12 @@ impl NatsClient {
                 headers: false,
             },
             begun_under: None,
-            last_subject: SubjectId::default(),
-            last_allowed: true,
+            last_subject: SubjectId::NONE,
+            last_allowed: false,
+            last_text: Vec::new(),
             nonce: opening.nonce,
             user: None,
+            claimed: None,
             permissions: None,
         }
     }

@@ -45,9 +45,7 @@ impl NatsClient {
         if let Some(violation) = violation(text, publish.reply) {
             return self.error(&violation, bus, turn);
         }
-        if self.options.verbose {
-            self.ok(bus, turn);
-        }
+        self.ok(bus, turn);
         if bus.draining {
             return turn.counters.add(Counter::DropsDraining, 1);
         }
@@ -65,17 +63,25 @@ impl NatsClient {
     /// remembered with it.
     #[inline]
     fn look_up(&mut self, text: &[u8], bus: &mut Bus) -> Option<SubjectId> {
-        let subjects = &mut bus.accounts.space(self.sender.account).subjects;
-        if subjects.is(self.last_subject, text) {
+        if self.is_last(text, bus) {
             return Some(self.last_subject);
         }
-        let found = subjects.resolve_relaxed(text);
-        self.last_subject = found.unwrap_or_default();
-        self.last_allowed = match &self.permissions {
-            Some(permissions) => std::str::from_utf8(text).is_ok_and(|text| permissions.may_publish(text)),
-            None => true,
-        };
+        let found = bus.accounts.space(self.sender.account).subjects.resolve_relaxed(text);
+        self.last_subject = found.unwrap_or(SubjectId::NONE);
+        self.last_allowed = true;
+        if let Some(permissions) = &self.permissions {
+            self.last_allowed = std::str::from_utf8(text).is_ok_and(|text| permissions.may_publish(text));
+            self.last_text.clear();
+            self.last_text.extend_from_slice(text);
+        }
         found
+    }
+
+    /// Whether that is the subject last published to, which still has its number.
+    #[inline]
+    fn is_last(&self, text: &[u8], bus: &mut Bus) -> bool {
+        let subjects = &mut bus.accounts.space(self.sender.account).subjects;
+        subjects.is(self.last_subject, text) && (self.permissions.is_none() || self.last_text == text)
     }
 
     /// Whether a client with permissions may publish an answer to that subject.
@@ -194,8 +200,7 @@ impl NatsClient {
         let text = head.get(PUBLISH_BYTES..)?.strip_suffix(b" ")?;
         // Who wants answers, or may not do everything, is answered message by message.
         let plain = self.last_allowed && !self.options.verbose && !self.options.pedantic;
-        let subjects = &mut bus.accounts.space(self.sender.account).subjects;
-        let known = plain && subjects.is(self.last_subject, text) && !reserved::refuses(text);
+        let known = plain && self.is_last(text, bus) && !reserved::refuses(text);
         if !known || bus.draining {
             return None;
         }

@@ -27,7 +27,10 @@ impl NatsClient {
         };
         match rest {
             Ok([]) => {}
-            Ok(rest) => self.keep(rest, bus, turn),
+            Ok(rest) => {
+                let kept = self.sender.keep(rest, bus);
+                self.close_unless(kept, bus, turn);
+            }
             Err(error) => {
                 let reason = match error {
                     ParseError::PayloadTooLarge => CloseReason::PayloadTooLarge,
@@ -38,9 +41,8 @@ impl NatsClient {
         }
     }
 
-    /// Keeps the beginning of an operation, or what waits until the client is verified.
-    fn keep(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        if !self.sender.keep(rest, bus) {
+    fn close_unless(&mut self, kept: bool, bus: &mut Bus, turn: &mut Turn<'_>) {
+        if !kept {
             let reason = CloseReason::UnadmittedBytes;
             self.close(reason, reason.nats(), bus, turn);
         }
@@ -118,8 +120,8 @@ impl NatsClient {
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {
-                self.keep(&partial, bus, turn);
-                bus.outlets.delivery.pool.give(partial);
+                let kept = self.sender.put_back(partial, bus);
+                self.close_unless(kept, bus, turn);
                 return Ok(None);
             }
             // Grown by what arrived, never by what a line claims will.
@@ -163,7 +165,8 @@ impl NatsClient {
         if self.sender.partial().len() + input.len() > WAITING_BYTES_MAX {
             return Err(ParseError::LineTooLong);
         }
-        self.keep(input, bus, turn);
+        let kept = self.sender.keep(input, bus);
+        self.close_unless(kept, bus, turn);
         Ok(&[])
     }
 
