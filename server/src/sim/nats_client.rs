@@ -53,7 +53,8 @@ impl NatsClient {
 /// The first whole operation of the server and its length.
 fn operation(bytes: &[u8]) -> Option<(Heard, usize)> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")?;
-    let line = std::str::from_utf8(&bytes[..end]).expect("a server's lines are text");
+    // A hostile client's id of a subscription need not be text.
+    let line = String::from_utf8_lossy(&bytes[..end]);
     let words: Vec<&str> = line.split(' ').collect();
     let line_bytes = end + 2;
     let heard = match words[0] {
