@@ -1,6 +1,8 @@
 //! `ringbolt-server nats` in the place of nats-server: flags, configuration file, log lines, files,
 //! signals.
 
+#[path = "nats_command/capture.rs"]
+mod capture;
 #[path = "nats_command/log.rs"]
 mod log;
 #[path = "nats_command/reload.rs"]

@@ -46,11 +46,12 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
 
 /// Modules of the server and those each may name, lowest first. Siblings never name each other.
 const SERVER_LAYERS: &[(&str, &[&str])] = &[
-    ("config", &[]),
-    ("io", &["config"]),
+    ("capture", &[]),
+    ("config", &["capture"]),
+    ("io", &["capture", "config"]),
     // It runs the loops of the edge over a platform of its own.
-    ("sim", &["config", "io"]),
-    ("cli", &["config", "io"]),
+    ("sim", &["capture", "config", "io"]),
+    ("cli", &["capture", "config", "io"]),
 ];
 
 /// Our own packages and those each may depend on, tests aside.

@@ -12,6 +12,7 @@ use crate::outlets::Outlets;
 use crate::requests::Requests;
 use crate::router::subjects::Subjects;
 use crate::turn::Turn;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ use std::rc::Rc;
 pub const WAITING_ANSWERS_MAX: usize = 1 << 16;
 
 /// What a shard tells its clients about the server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerIdentity {
     pub server_id: String,
     pub server_name: String,

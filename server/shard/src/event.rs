@@ -6,6 +6,7 @@ use crate::access::{Access, Verdict, Verification};
 use crate::closing::CloseReason;
 use crate::limits::Limits;
 use core::net::SocketAddr;
+use serde::{Deserialize, Serialize};
 
 /// The only way in. Events are plain data, so that they can be recorded and replayed; what an event is
 /// answered is in the [`Effects`].
@@ -42,14 +43,14 @@ pub enum Event<'a> {
 }
 
 /// What a connection speaks; its listener says so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Dialect {
     Native,
     Nats,
 }
 
 /// What carries the bytes of a connection; its listener says so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Transport {
     Tcp,
     /// A socket of this host; it has no address.
@@ -57,7 +58,7 @@ pub enum Transport {
 }
 
 /// What is known of a connection from the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Opening {
     pub dialect: Dialect,
     pub transport: Transport,
@@ -71,7 +72,7 @@ pub struct Opening {
 }
 
 /// Whether the server as a whole can hold one more connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Room {
     Free,
     Full,
@@ -89,7 +90,7 @@ impl Opening {
 }
 
 /// Who ended a connection, as the edge saw it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Departure {
     /// The peer closed, or the shard had asked for it.
     Ordinary,

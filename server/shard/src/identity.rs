@@ -1,12 +1,13 @@
 //! Names of things: shards, connections, moments.
 
 use crate::limits::SHARDS_MAX;
+use serde::{Deserialize, Serialize};
 
 /// Index of a shard, `0..Limits::shards`.
 pub type ShardId = u16;
 
 /// Nanoseconds on the edge's monotonic clock (or the simulator's). Only the edge mints it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Nanos(pub u64);
 
 impl Nanos {
@@ -19,7 +20,7 @@ impl Nanos {
 pub const TICK_NANOS: u64 = 100_000_000;
 
 /// A connection of one shard. The slot is re-used; the generation tells the uses apart.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ConnectionId {
     pub slot: u32,
     pub generation: u32,
@@ -38,7 +39,7 @@ pub struct PublisherId {
 }
 
 /// A space of subjects of its own. Messages never leave their account's space by themselves.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct AccountId(pub u16);
 
 impl AccountId {

@@ -1,9 +1,10 @@
 //! Every bound of a server, and the words that settings and shards share.
 
 use ringbolt_protocol::subject::{Pattern, Subject};
+use serde::{Deserialize, Serialize};
 
 /// What happens to a message whose receiver's outbox is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SlowConsumerPolicy {
     /// The slow connection is closed; the others do not notice.
     Disconnect,
@@ -33,7 +34,7 @@ impl SlowConsumerPolicy {
 pub const LANES: usize = 5;
 
 /// What each lane gets at least while it waits, in thousandths of the bytes served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Shares(pub [u16; LANES]);
 
 impl Shares {
@@ -70,7 +71,7 @@ pub const RELOADABLE: &[&str] = &[
 ];
 
 /// See the module. Names end in their unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Limits {
     pub shards: usize,
     /// Connections a shard.

@@ -136,6 +136,8 @@ counters! {
     Turns: Counter "turns", "Turns of the loop that found work.";
     Waits: Counter "waits", "Times the shard slept.";
     Spins: Counter "spins", "Turns of the loop that found nothing and did not sleep.";
+    Capturing: Gauge "capturing", "1 while the shard's capture is written.";
+    CaptureBytes: Counter "capture_bytes", "Bytes written to the shard's capture.";
     MemoryHugePages: Gauge "memory_huge_pages", "1 if the receive buffers lie in reserved huge pages.";
 }
 

@@ -2,6 +2,7 @@
 
 mod dlq;
 mod nats;
+mod replay;
 mod words;
 
 use crate::config::settings::{SETTINGS, Setting};
@@ -33,6 +34,7 @@ pub fn command() -> Command {
         .subcommand(Command::new("print-config").about("Prints every setting as TOML, with its origin"))
         .subcommand(Command::new("check-host").about("Says what keeps this host from running the server"))
         .subcommand(dlq::command())
+        .subcommand(replay::command())
         .subcommand(
             Command::new("nats")
                 .about("Runs the server in place of nats-server: its flags, its configuration file")
@@ -64,6 +66,9 @@ pub fn main() -> ExitCode {
         return nats::main(arguments);
     }
     let matches = command().get_matches();
+    if let Some(("replay", matches)) = matches.subcommand() {
+        return replay::main(matches);
+    }
     let (sources, errors) = sources(&matches);
     if matches.subcommand_name() == Some("print-config") {
         let told = say(&print_config(&sources));

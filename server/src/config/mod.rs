@@ -13,6 +13,7 @@ pub use cores::parse_cores;
 pub use parse::allowed_cores;
 pub use sources::{Origin, Sources};
 
+use crate::capture::Payloads;
 use parse::Reader;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::{Shares, SlowConsumerPolicy};
@@ -82,6 +83,16 @@ pub struct Config {
     pub work_bytes_max: usize,
     pub memory_bytes_max: usize,
     pub dead_letters_bytes_max: usize,
+    pub capture: Option<Capture>,
+}
+
+/// How shards record themselves.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    pub directory: PathBuf,
+    /// Of each shard.
+    pub bytes_max: usize,
+    pub payloads: Payloads,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,6 +186,7 @@ impl Config {
             work_bytes_max: read.size("work_bytes_max", 1 << 20, 1 << 40),
             memory_bytes_max: read.size("memory_bytes_max", 1 << 20, 1 << 44),
             dead_letters_bytes_max: read.size("dead_letters_bytes_max", 0, 1 << 40),
+            capture: read.capture(),
         };
         read.finish(config)
     }

@@ -1,7 +1,8 @@
 //! Values: text to sizes, times, addresses and choices, collecting every error.
 
 use super::cores::parse_cores;
-use super::{Config, ConfigError, Sources};
+use super::{Capture, Config, ConfigError, Sources};
+use crate::capture::Payloads;
 use ringbolt_protocol::subject::Pattern;
 use ringbolt_shard::limits::{LANES, Shares, SlowConsumerPolicy};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -56,6 +57,13 @@ impl<'s> Reader<'s> {
 
     pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         self.value(key).map(PathBuf::from)
+    }
+
+    pub(super) fn capture(&mut self) -> Option<Capture> {
+        let bytes_max = self.size("capture_bytes_max", 1 << 20, 1 << 40);
+        let words = [("lengths", Payloads::Lengths), ("kept", Payloads::Kept)];
+        let payloads = self.choice("capture_payloads", &words);
+        Some(Capture { directory: self.path("capture_directory")?, bytes_max, payloads })
     }
 
     /// A path short enough for a Unix socket.

@@ -180,6 +180,24 @@ pub const SETTINGS: &[Setting] = &[
         "16MiB",
         "Bytes of dead letters a shard keeps to be shown and replayed; beyond, the oldest go. 0: none.",
     ),
+    row(
+        "capture_directory",
+        "PATH",
+        "",
+        "Folder that each shard records itself to from the start on, for bug reports. Not set: none does.",
+    ),
+    row(
+        "capture_bytes_max",
+        "SIZE",
+        "1GiB",
+        "Length of a shard's capture; it ends there, the server goes on.",
+    ),
+    row(
+        "capture_payloads",
+        "WORD",
+        "lengths",
+        "What captures hold of payloads: their lengths, or kept for all of them.",
+    ),
 ];
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod runtime;
 
 mod announce;
 mod atomic;
+mod capture_file;
 mod clock;
 mod connection;
 mod linux;

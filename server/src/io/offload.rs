@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// Proofs of one kind and one shard that may wait; further ones fail at once.
 const WAITING_MAX: usize = 1024;
@@ -28,6 +29,7 @@ const KINDS: usize = WorkKind::ALL.len();
 struct Request {
     id: ConnectionId,
     verification: Verification,
+    asked: Instant,
 }
 
 type Outcome = (ConnectionId, Verdict);
@@ -95,9 +97,11 @@ impl Queues {
     }
 }
 
-/// Starts the threads, and returns the end of each shard. The threads end with the last of these.
+/// Starts the threads, and returns the end of each shard. The threads end with the last of these. What has
+/// waited for longer than `patience` is not proven.
 pub fn start<B: Bell + Send + Sync + 'static>(
     beds: &Beds<B>,
+    patience: Duration,
     is_proven: impl Fn(&Verification) -> bool + Clone + Send + 'static,
 ) -> io::Result<Vec<OffloadEnd>> {
     let shards = beds.len();
@@ -118,7 +122,7 @@ pub fn start<B: Bell + Send + Sync + 'static>(
             let (shared, answers, beds) = (Arc::clone(&shared), Arc::clone(&answers), Arc::clone(beds));
             let is_proven = is_proven.clone();
             let thread = thread::Builder::new().name(name(kind).to_owned());
-            let handle = thread.spawn(move || work(&shared, &answers, &beds, is_proven))?;
+            let handle = thread.spawn(move || work(&shared, &answers, &beds, patience, is_proven))?;
             Ok(handle.thread().clone())
         };
         threads.push(Threads((0..count(kind, shards)).map(spawn).collect::<io::Result<_>>()?));
@@ -158,15 +162,18 @@ fn work<B: Bell>(
     queues: &Mutex<Queues>,
     answers: &[Answers],
     beds: &Beds<B>,
+    patience: Duration,
     is_proven: impl Fn(&Verification) -> bool,
 ) {
     loop {
         let next = queues.lock().unwrap_or_else(PoisonError::into_inner).next();
         match next {
-            Next::Work(shard, Request { id, verification }) => {
+            Next::Work(shard, Request { id, verification, asked }) => {
+                // Who has waited longer was closed: its proof would only keep others waiting, who try again.
+                let waits = asked.elapsed() < patience;
                 // What a client makes the check panic with is no proof, and ends no thread that others need.
                 let check = AssertUnwindSafe(|| is_proven(&verification));
-                let proven = catch_unwind(check).unwrap_or(false);
+                let proven = waits && catch_unwind(check).unwrap_or(false);
                 let verdict = if proven { Verdict::Proven } else { Verdict::Unproven };
                 // A shard that has stopped wants no answer.
                 let _ = answers[shard].outcomes.send((id, verdict));
@@ -183,7 +190,7 @@ fn work<B: Bell>(
 impl Offload for OffloadEnd {
     fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool {
         let kind = WorkKind::of(&verification) as usize;
-        let taken = self.queues[kind].push(Request { id, verification }).is_ok();
+        let taken = self.queues[kind].push(Request { id, verification, asked: Instant::now() }).is_ok();
         if taken {
             self.threads[kind].wake();
         }
@@ -214,7 +221,6 @@ mod tests {
     use crate::io::mesh;
     use std::path::Path;
     use std::sync::Condvar;
-    use std::time::{Duration, Instant};
 
     const PATIENCE: Duration = Duration::from_secs(20);
     const DEADLY: &str = "deadly";
@@ -257,13 +263,17 @@ mod tests {
     }
 
     fn started(gate: &Gate) -> (Beds<Silent>, Vec<OffloadEnd>) {
+        started_with(gate, 10 * PATIENCE)
+    }
+
+    fn started_with(gate: &Gate, patience: Duration) -> (Beds<Silent>, Vec<OffloadEnd>) {
         let mut sources = Sources::defaults();
         sources.add_toml("shards = 2\ncores = \"0,1\"", Path::new("a test")).expect("known settings");
         let config = Config::from_sources(&sources).expect("valid settings");
         let limits = config.limits().expect("settings that agree");
         let beds = Arc::clone(&mesh::connect(&limits, || Ok(Silent)).expect("no system is asked")[0].beds);
         let gate = gate.clone();
-        let ends = start(&beds, move |verification| gate.pass(verification)).expect("threads");
+        let ends = start(&beds, patience, move |verification| gate.pass(verification)).expect("threads");
         (beds, ends)
     }
 
@@ -322,6 +332,16 @@ mod tests {
         assert_eq!(ends[0].outcome(), None);
         assert!(!ends[0].is_ready(), "nothing is left, and it is known");
         assert_eq!(ends[0].waiting(WorkKind::PasswordHash), 0);
+    }
+
+    #[test]
+    fn a_proof_whose_client_is_gone_by_then_is_not_checked() {
+        let gate = Gate::default();
+        gate.open();
+        let (_beds, mut ends) = started_with(&gate, Duration::ZERO);
+        assert!(ends[0].ask(id(1), hash("late")));
+        assert_eq!(answer(&mut ends[0]), (id(1), Verdict::Unproven));
+        assert_eq!(gate.checked(), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
+use super::capture_file::CaptureFile;
 use super::clock::{Clock, unix_nanos};
 use super::connection::Listening;
 use super::ending::{Ending, Reload, SIGNALS};
@@ -14,13 +15,14 @@ use super::metrics::SharedCounters;
 use super::offload::{self, OffloadEnd};
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
 use super::verifier::is_proven;
+use crate::capture::{Header, Payloads, Recorder};
 use crate::config::{Config, WaitMode};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, ServerIdentity, Shard, ShardId, Transport};
+use ringbolt_shard::{Dialect, ServerIdentity, ShardId, Transport};
 use signal_hook::iterator::Signals;
 use std::cell::RefCell;
 use std::fmt;
@@ -31,6 +33,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::Duration;
 
 /// A data shard keeps nothing in its executor's own rings.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
@@ -81,17 +84,20 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let offloads =
-        offload::start(&beds, is_proven).map_err(|error| failed("threads for slow work", &error))?;
+    let patience = Duration::from_nanos(limits.hello_timeout_nanos);
+    let offloads = offload::start(&beds, patience, is_proven)
+        .map_err(|error| failed("threads for slow work", &error))?;
+    let captures = captures(config, limits.shards)?;
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
-    let parts = ends.into_iter().zip(listeners).zip(offloads).zip(&counters);
-    for (id, (((end, listeners), offload), shared)) in parts.enumerate() {
+    let parts = ends.into_iter().zip(listeners).zip(offloads).zip(captures).zip(&counters);
+    for (id, ((((end, listeners), offload), capture), shared)) in parts.enumerate() {
         let seat = Seat {
             id: id as ShardId,
             mesh: end,
             listeners,
             offload,
+            capture,
             shared: Arc::clone(shared),
             orders: Arc::clone(&orders),
             report: report.clone(),
@@ -107,8 +113,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     }
     drop(report);
     let wake_all = || beds.iter().for_each(|bed| bed.doorbell.ring());
-    let started = await_shards(&reports, limits.shards, config.huge_pages);
-    if let Err(error) = started {
+    if let Err(error) = await_shards(&reports, limits.shards, config.huge_pages) {
         orders.stop.store(true, Ordering::Relaxed);
         wake_all();
         shards.into_iter().for_each(|shard| drop(shard.join()));
@@ -122,12 +127,21 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     let ending =
         Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload, access };
     let left_open = ending.serve(shards, &mut signals)?;
-    if let Some(admin) = admin {
-        admin.stop();
-    }
+    admin.into_iter().for_each(|admin| admin.stop());
     announce::withdraw(config);
     tracing::info!("stopped; {left_open} connections were cut");
     Ok(())
+}
+
+/// The files that shards are recorded to, if that is wanted. They are made, and their writers started, here:
+/// threads of shards are pinned, and so would be theirs.
+fn captures(config: &Config, shards: usize) -> Result<Vec<Option<CaptureFile>>, RunError> {
+    let create = |shard| {
+        let Some(settings) = &config.capture else { return Ok(None) };
+        let what = || format!("capture_directory {}", settings.directory.display());
+        CaptureFile::create(settings, shard).map(Some).map_err(|error| failed(&what(), &error))
+    };
+    (0..shards as ShardId).map(create).collect()
 }
 
 type Listeners = Vec<(Listening, OwnedFd)>;
@@ -163,6 +177,7 @@ struct Seat {
     mesh: MeshEnds<Doorbell>,
     listeners: Listeners,
     offload: OffloadEnd,
+    capture: Option<CaptureFile>,
     shared: Arc<SharedCounters>,
     orders: Arc<Orders>,
     report: mpsc::Sender<Report>,
@@ -202,8 +217,20 @@ fn spawn_shard(core: usize, seat: Seat) -> Result<ShardThread, RunError> {
 fn serve(seat: Seat) -> io::Result<usize> {
     let Seat { id, limits, report, .. } = seat;
     let clock = Clock::new();
-    let identity = ServerIdentity { unix_epoch_nanos: unix_nanos(), ..seat.identity };
-    let mut shard = Shard::new(id, &limits, &seat.access, identity, seat.hash_seed, seat.random_seed);
+    let header = Header {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        shard: id,
+        payloads: seat.capture.as_ref().map_or(Payloads::Lengths, |file| file.settings.payloads),
+        limits: limits.clone(),
+        access: seat.access,
+        identity: ServerIdentity { unix_epoch_nanos: unix_nanos(), ..seat.identity },
+        hash_seed: seat.hash_seed,
+        random_seed: seat.random_seed,
+    };
+    let mut shard = header.shard();
+    let capture = seat
+        .capture
+        .map(|file| Box::new(Recorder::new(header, file.settings.bytes_max as u64, Box::new(file))));
     // Made here, on the pinned thread: its memory is touched first, and so placed, by this core.
     let built = build_ring(&limits, seat.huge_pages).and_then(|mut ring| {
         let memory = (ring.buffers_backing(), ring.buffers_locked());
@@ -223,6 +250,7 @@ fn serve(seat: Seat) -> io::Result<usize> {
             wait: seat.wait,
             nats_connections_max: limits.nats_connections_max,
             hello_timeout_nanos: limits.hello_timeout_nanos,
+            capture,
         };
         Ok((ShardLoop::new(parts)?, memory))
     });

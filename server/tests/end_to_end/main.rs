@@ -2,6 +2,7 @@
 
 mod agents;
 mod capacity;
+mod capture;
 mod churn;
 mod client;
 mod cross_shard;

@@ -1,9 +1,10 @@
 //! What one account lets another have: streams of its messages, and services that answer requests.
 
 use ringbolt_protocol::subject::{Pattern, Subject};
+use serde::{Deserialize, Serialize};
 
 /// A message published in one account that is also one of another account.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Link {
     pub kind: LinkKind,
     /// Number of the account it is published in, and the pattern of its subject there.
@@ -14,7 +15,7 @@ pub struct Link {
     pub mapping: Mapping,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LinkKind {
     Stream,
     /// Its answers find their way back.
@@ -22,7 +23,7 @@ pub enum LinkKind {
 }
 
 /// How a subject is called on the other side.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Mapping {
     Same,
     /// Behind more tokens.

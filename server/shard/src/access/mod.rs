@@ -8,6 +8,7 @@ pub use links::{Link, LinkKind, Mapping};
 pub use permissions::{Permissions, Responses, Rule, Rules};
 
 use ringbolt_protocol::nats::Connect;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -16,7 +17,7 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 
 /// Accounts and users have numbers by which the shards know them. A number stands for the same account or
 /// user as long as the server runs: it is never given to another, nor again to one that was away.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Access {
     /// By number; the first is [`GLOBAL_ACCOUNT`], whose number is 0.
     accounts: Vec<Account>,
@@ -30,20 +31,20 @@ pub struct Access {
 }
 
 /// Numbers given so far, those that nobody has any more included.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 struct Given {
     accounts: u32,
     users: u32,
 }
 
 /// A space of subjects of its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,
     pub number: u16,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct User {
     /// Given by [`Access::add_user`].
     pub number: u32,
@@ -57,7 +58,7 @@ pub struct User {
 }
 
 /// How a user proves who it is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credential {
     Password(Secret),
     Token(Secret),
@@ -65,7 +66,7 @@ pub enum Credential {
     Nkey,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Secret {
     Plain(String),
     Bcrypt(String),
@@ -113,7 +114,7 @@ pub enum Verification {
 }
 
 /// What a verification found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Verdict {
     Proven,
     Unproven,
@@ -151,6 +152,21 @@ impl Default for Access {
 }
 
 impl Access {
+    /// The same with every secret replaced: plain ones by what `hide` makes of them, hashes by none. Nothing
+    /// that is decided without a verification changes, if clients' secrets are replaced alike.
+    pub fn with_secrets_hidden(&self, hide: impl Fn(&str) -> String) -> Access {
+        let mut hidden = self.clone();
+        for user in &mut hidden.users {
+            if let Credential::Password(secret) | Credential::Token(secret) = &mut user.credential {
+                match secret {
+                    Secret::Plain(text) => *text = hide(text),
+                    Secret::Bcrypt(hash) => hash.clear(),
+                }
+            }
+        }
+        hidden
+    }
+
     /// Whether clients must say who they are.
     pub fn required(&self) -> bool {
         !self.users.is_empty()

@@ -1,8 +1,9 @@
 //! What a user may publish and subscribe to.
 
 use ringbolt_protocol::subject::{Pattern, Subject};
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Permissions {
     pub publish: Rules,
     pub subscribe: Rules,
@@ -10,7 +11,7 @@ pub struct Permissions {
     pub responses: Option<Responses>,
 }
 
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Rules {
     /// Everything, if there are none.
     pub allow: Option<Vec<Rule>>,
@@ -18,14 +19,14 @@ pub struct Rules {
 }
 
 /// A pattern, and perhaps a queue group that it is for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rule {
     pub pattern: String,
     /// A name, or a pattern of names.
     pub group: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Responses {
     /// Answers to one request; `None`: any number.
     pub messages_max: Option<u32>,

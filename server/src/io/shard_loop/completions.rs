@@ -2,6 +2,7 @@
 
 use super::super::connection::{Ending, Listening, Receiving};
 use super::ShardLoop;
+use super::recorded::decide;
 use crate::io::platform::{Platform, Ring};
 use ringbolt_ring::{AcceptOutcome, Chunk, Completion, ReceiveOutcome, Slot};
 use ringbolt_shard::delivery::Segment;
@@ -174,7 +175,8 @@ impl<P: Platform> ShardLoop<P> {
         if connection.is_open() {
             let id = connection.id;
             let bytes = self.ring.bytes(&buffer);
-            self.shard.handle(now, Event::Bytes(id, bytes), &mut self.effects);
+            let (shard, effects) = (&mut self.shard, &mut self.effects);
+            decide(shard, &mut self.capture, now, Event::Bytes(id, bytes), effects);
             self.ring.recycle(buffer);
             self.apply(now)?;
         } else {

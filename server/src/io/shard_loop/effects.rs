@@ -2,6 +2,7 @@
 
 use super::super::connection::{Ending, Receiving};
 use super::ShardLoop;
+use super::recorded::decide;
 use crate::io::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use ringbolt_ring::{Chunk, Slot};
 use ringbolt_shard::delivery::Segment;
@@ -11,7 +12,7 @@ use std::io;
 
 impl<P: Platform> ShardLoop<P> {
     pub(super) fn handle(&mut self, now: Nanos, event: Event<'_>) -> io::Result<()> {
-        self.shard.handle(now, event, &mut self.effects);
+        decide(&mut self.shard, &mut self.capture, now, event, &mut self.effects);
         self.apply(now)
     }
 
@@ -83,7 +84,11 @@ impl<P: Platform> ShardLoop<P> {
         for shard in std::mem::take(&mut self.links) {
             let mut sent = self.mesh.send_stuck(shard);
             while self.mesh.has_room(shard) {
-                let Some(batch) = self.shard.take_batch(shard) else { break };
+                let batch = self.shard.take_batch(shard);
+                if let Some(recorder) = &mut self.capture {
+                    recorder.batch(now, shard, batch.as_ref());
+                }
+                let Some(batch) = batch else { break };
                 self.mesh.send(shard, batch);
                 sent = true;
             }
@@ -115,6 +120,9 @@ impl<P: Platform> ShardLoop<P> {
             return Ok(());
         }
         let bytes = self.shard.take_segments(now, id, &mut self.segments);
+        if let Some(recorder) = &mut self.capture {
+            recorder.taken(now, id, &self.segments);
+        }
         if bytes == 0 {
             return Ok(());
         }

@@ -8,6 +8,7 @@ mod completions;
 mod effects;
 mod endings;
 mod orders;
+mod recorded;
 
 pub use orders::{Changed, Inquiry, Orders};
 
@@ -18,6 +19,7 @@ use super::log::Seldom;
 use super::metrics::SharedCounters;
 use super::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use super::wait::Waiter;
+use crate::capture::Recorder;
 use crate::config::WaitMode;
 use ringbolt_ring::{Chunk, Wait};
 use ringbolt_shard::access::Verdict;
@@ -57,6 +59,8 @@ pub struct ShardLoop<P: Platform> {
     shared: Arc<SharedCounters>,
     waiter: Waiter,
     effects: Effects,
+    /// Records what the shard is told and answers, if that is wanted.
+    capture: Option<Box<Recorder>>,
     /// Connections to send to, links to take from, receives to arm again: at the end of the turn.
     send: Vec<ConnectionId>,
     links: Vec<ShardId>,
@@ -97,6 +101,7 @@ pub struct Parts<P: Platform> {
     pub wait: WaitMode,
     pub nats_connections_max: usize,
     pub hello_timeout_nanos: u64,
+    pub capture: Option<Box<Recorder>>,
 }
 
 /// What a loop did last.
@@ -134,6 +139,7 @@ impl<P: Platform> ShardLoop<P> {
             shared: parts.shared,
             waiter: Waiter::new(parts.wait),
             effects: Effects::default(),
+            capture: parts.capture,
             send: Vec::new(),
             links: Vec::new(),
             starved: VecDeque::new(),
@@ -288,6 +294,10 @@ impl<P: Platform> ShardLoop<P> {
         counters.set(Counter::ReceiveBuffersFree, free);
         for kind in WorkKind::ALL {
             counters.set(kind.waiting(), self.offload.waiting(kind) as u64);
+        }
+        if let Some(recorder) = &self.capture {
+            counters.set(Counter::Capturing, u64::from(recorder.is_running()));
+            counters.set(Counter::CaptureBytes, recorder.bytes());
         }
         self.shared.publish(counters);
     }

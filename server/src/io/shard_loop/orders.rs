@@ -1,6 +1,7 @@
 //! What the other threads tell a shard, and what it does then.
 
 use super::ShardLoop;
+use super::recorded::decide;
 use crate::io::platform::{Platform, Ring};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
@@ -148,7 +149,7 @@ impl<P: Platform> ShardLoop<P> {
 
     /// How many dead letters the event was about.
     fn count_letters(&mut self, now: Nanos, event: Event<'_>) -> io::Result<u64> {
-        self.shard.handle(now, event, &mut self.effects);
+        decide(&mut self.shard, &mut self.capture, now, event, &mut self.effects);
         let count = self.effects.letters.take().unwrap_or_default();
         self.apply(now)?;
         Ok(count)

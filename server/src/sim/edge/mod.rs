@@ -10,6 +10,7 @@ mod platform;
 pub use network::{Kernel, Move, Network, Whim, Wire};
 pub use platform::{Sabotage, SimBell, SimMesh, SimOffload, SimRing, Simulated};
 
+use crate::capture::{Header, Payloads, Recorder, Refused, Sink};
 use crate::config::WaitMode;
 use crate::io::mesh::{self, Beds};
 use crate::io::platform::WorkKind;
@@ -17,7 +18,7 @@ use crate::io::{Changed, Listening, Orders, Parts, ShardLoop, Step};
 use ringbolt_shard::access::{Access, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Dialect, Nanos, ServerIdentity, Shard, ShardId, Transport};
+use ringbolt_shard::{Dialect, Nanos, ServerIdentity, ShardId, Transport};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -29,6 +30,21 @@ pub const NATS: Listening = Listening { dialect: Dialect::Nats, transport: Trans
 pub const NATIVE_UNIX: Listening = Listening { dialect: Dialect::Native, transport: Transport::Unix };
 /// By number.
 pub const LISTENERS: [Listening; 3] = [NATIVE, NATS, NATIVE_UNIX];
+
+/// A capture in memory.
+#[derive(Clone, Debug, Default)]
+pub struct File(pub Rc<RefCell<Vec<u8>>>);
+
+impl Sink for File {
+    fn put(&mut self, bytes: Vec<u8>) -> Result<(), Refused> {
+        self.0.borrow_mut().extend(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self, bytes: Vec<u8>) {
+        self.0.borrow_mut().extend(bytes);
+    }
+}
 
 /// Shape of a simulated server.
 #[derive(Clone, Debug)]
@@ -60,6 +76,20 @@ pub struct Server {
 
 impl Server {
     pub fn new(shape: &Shape) -> Server {
+        Server::with_captures(shape, |_| None)
+    }
+
+    /// Shards that record themselves to files in memory.
+    pub fn captured(shape: &Shape, payloads: Payloads, bytes_max: u64) -> (Server, Vec<File>) {
+        let files: Vec<File> = (0..shape.limits.shards).map(|_| File::default()).collect();
+        let server = Server::with_captures(shape, |header| {
+            let file = files[usize::from(header.shard)].clone();
+            Some(Box::new(Recorder::new(Header { payloads, ..header }, bytes_max, Box::new(file))))
+        });
+        (server, files)
+    }
+
+    fn with_captures(shape: &Shape, capture: impl Fn(Header) -> Option<Box<Recorder>>) -> Server {
         let Shape { limits, access, wait, slots, proofs_waiting_max, seed } = shape;
         let bell = || Ok(SimBell::default());
         let ends = mesh::connect(limits, bell).expect("nothing of the system's is asked for");
@@ -82,11 +112,19 @@ impl Server {
         let seats = ends.into_iter().enumerate().map(|(id, ends)| {
             let offload =
                 SimOffload { waiting: Rc::default(), outcomes: Rc::default(), room: *proofs_waiting_max };
-            let random = seed ^ id as u64;
-            let shard = Shard::new(id as ShardId, limits, access, identity.clone(), *seed, random);
+            let header = Header {
+                version: identity.version.clone(),
+                shard: id as ShardId,
+                payloads: Payloads::Lengths,
+                limits: limits.clone(),
+                access: access.clone(),
+                identity: identity.clone(),
+                hash_seed: *seed,
+                random_seed: seed ^ id as u64,
+            };
             let parts = Parts {
                 platform: Simulated { network: Rc::clone(&network), nonces: 0 },
-                shard,
+                shard: header.shard(),
                 ring: SimRing { network: Rc::clone(&network), shard: id },
                 mesh: SimMesh { ends, sabotage: Rc::clone(&sabotage), kept: VecDeque::new() },
                 offload: offload.clone(),
@@ -96,6 +134,7 @@ impl Server {
                 wait: *wait,
                 nats_connections_max: limits.nats_connections_max,
                 hello_timeout_nanos: limits.hello_timeout_nanos,
+                capture: capture(header),
             };
             let shard_loop = Some(ShardLoop::new(parts).expect("a simulated ring takes everything"));
             Seat { shard_loop, offload, left_open: 0 }
@@ -167,12 +206,7 @@ impl Server {
     }
 
     /// One proof of a shard's and of that kind is decided. Returns whether there was one.
-    pub fn verify(
-        &mut self,
-        shard: usize,
-        kind: WorkKind,
-        judge: impl Fn(&Verification) -> Verdict,
-    ) -> bool {
+    pub fn verify(&mut self, shard: usize, kind: WorkKind, judge: impl Fn(&Verification) -> Verdict) -> bool {
         let offload = &self.seats[shard].offload;
         let next = offload.waiting.borrow_mut()[kind as usize].pop_front();
         let Some((id, verification)) = next else { return false };

@@ -4,6 +4,7 @@
 //!
 //! `RINGBOLT_SEED=n` repeats one run and tells its steps; `RINGBOLT_SEEDS=n` runs so many.
 
+mod capture;
 mod client;
 mod drain;
 mod ending;

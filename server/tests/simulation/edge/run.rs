@@ -49,6 +49,11 @@ pub struct Run {
 
 impl Run {
     pub fn new(seed: u64, several_shards: bool) -> Run {
+        Run::on(seed, several_shards, Server::new)
+    }
+
+    /// A run on the server that is made of a shape.
+    pub fn on(seed: u64, several_shards: bool, server: impl FnOnce(&Shape) -> Server) -> Run {
         let mut random = Random::new(seed);
         let shards = usize::from(several_shards) + 1 + random.below(3) as usize;
         // In narrow outboxes nobody can keep up with whatever order the kernel chooses.
@@ -82,7 +87,7 @@ impl Run {
         };
         let tells = std::env::var_os("RINGBOLT_SEED").is_some();
         let run = Run {
-            server: Server::new(&shape),
+            server: server(&shape),
             limits,
             access,
             accounts_made: accounts.len(),
