@@ -298,6 +298,21 @@ fn every_dependency_is_used_and_its_reason_is_written_down() {
 }
 
 #[test]
+fn events_are_plain_data() {
+    let source = Source::read(&root(), "server/shard/src/event.rs");
+    let mut found = Vec::new();
+    for item in ["pub enum Event<", "pub struct Opening {"] {
+        let (_, behind) = source.text.split_once(item).expect("it is there");
+        let (body, _) = behind.split_once("\n}").expect("its end");
+        // A reference to write to cannot be replayed, and a bare bool says nothing to who reads a record.
+        let code = body.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let wrong = code.filter(|line| line.contains("mut ") || line.contains("bool"));
+        found.extend(wrong.map(|line| format!("{}: {}", source.name, line.trim())));
+    }
+    assert_none(&found);
+}
+
+#[test]
 fn the_load_generator_and_the_server_know_nothing_of_each_other() {
     let mut found = Vec::new();
     for source in sources() {
