@@ -5,6 +5,9 @@
 //! A list stands under its heading, an entry a line: `` 1. `server/shard/src/lib.rs`: `handle` ``. Each
 //! function must be called by one further up, by itself or through functions of that one's own file. Whatever
 //! else they call must be of the same file, of one further down, of a leaf, or an exit.
+//!
+//! `cargo bench --package ringbolt-instructions -- --files CASE` prints the files that a message
+//! really enters.
 
 use super::calls::{Call, Calls};
 use super::source::Source;
