@@ -28,6 +28,8 @@ pub enum CloseReason {
     Shutdown,
 }
 
+const _: () = assert!(CloseReason::ALL.len() == CloseReason::Shutdown as usize + 1);
+
 impl CloseReason {
     pub const ALL: [CloseReason; 11] = [
         CloseReason::Client,

@@ -18,6 +18,10 @@ impl Bus {
     #[inline]
     pub fn publish(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
         let account = publication.account;
+        debug_assert!(
+            publication.header_bytes as usize <= publication.payload.bytes().len(),
+            "headers are a part of the payload"
+        );
         if publication.header_bytes > 0 || self.accounts.links.concern(account) || !self.requests.is_idle() {
             return self.publish_with_care(publication, turn);
         }
@@ -103,6 +107,7 @@ impl Bus {
     /// not, nothing was.
     pub fn publish_run(&mut self, common: &Publication<'_>, run: &Run<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(common.header_bytes == 0 && common.reply.is_none(), "the messages of a run are plain");
+        debug_assert!(run.messages() > 0, "a run has messages");
         let account = common.account;
         if self.accounts.links.concern(account) {
             return false;
@@ -192,6 +197,11 @@ impl Bus {
         }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
         let Some(space) = self.accounts.known_space(publication.account) else { return };
+        debug_assert_eq!(
+            space.subjects.hash(Subject::trusted(subject)),
+            way.subject_hash,
+            "shards hash alike"
+        );
         publication.subject = space.subjects.resolve_hashed(Subject::trusted(subject), way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
         let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);

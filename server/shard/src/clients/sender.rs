@@ -56,6 +56,7 @@ impl Sender {
     /// Any received byte proves the client alive.
     #[inline]
     pub fn heard(&mut self, now: Nanos) {
+        debug_assert!(self.received_at <= now, "time does not go back");
         self.received_at = now;
         self.pings_outstanding = 0;
     }
@@ -65,6 +66,7 @@ impl Sender {
     #[cold]
     #[must_use = "who has no room is closed"]
     pub fn keep(&mut self, rest: &[u8], bus: &mut Bus) -> bool {
+        debug_assert!(!rest.is_empty(), "what is kept has begun");
         if self.stage != Stage::Ready {
             let bytes = bus.unadmitted_bytes + rest.len();
             if bytes > UNADMITTED_BYTES_MAX {
@@ -94,7 +96,7 @@ impl Sender {
 
     fn uncount(&self, bytes: usize, bus: &mut Bus) {
         if self.stage != Stage::Ready {
-            debug_assert!(bus.unadmitted_bytes >= bytes, "it was counted when it was kept");
+            assert!(bus.unadmitted_bytes >= bytes, "it was counted when it was kept");
             bus.unadmitted_bytes -= bytes;
         }
     }

@@ -3,6 +3,7 @@
 
 use super::NatsClient;
 use crate::bus::Bus;
+use crate::clients::sender::Stage;
 use crate::delivery::run::{Form, Run};
 use crate::identity::PublisherId;
 use crate::message::{Headed, Marks, Payload, Publication};
@@ -132,6 +133,7 @@ impl NatsClient {
     /// What is the same for all it publishes to a subject.
     #[inline]
     fn publication(&self, subject: SubjectId, bus: &Bus) -> Publication<'static> {
+        debug_assert_eq!(self.sender.stage, Stage::Ready, "who publishes was admitted");
         Publication {
             publisher: PublisherId { shard: bus.outlets.own, connection: self.sender.id },
             account: self.sender.account,
