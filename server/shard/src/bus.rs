@@ -5,7 +5,7 @@ use crate::accounts::Accounts;
 use crate::closing::CloseReason;
 use crate::event::Close;
 use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
-use crate::limits::Limits;
+use crate::limits::{Limits, UNADMITTED_BYTES_MAX};
 use crate::metrics::{Counter, Counters};
 use crate::moment;
 use crate::outlets::Outlets;
@@ -108,6 +108,7 @@ impl Bus {
     /// Keeps an answer until the interest that it promises is in force.
     pub fn hold_answer(&mut self, id: ConnectionId, answer: Cow<'static, [u8]>) {
         let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
+        assert!(self.outlets.mesh.interest.waiting() < WAITING_ANSWERS_MAX, "further ones are refused");
         receiver.answers_waiting += 1;
         self.outlets.mesh.interest.hold(id, answer);
     }
@@ -180,5 +181,11 @@ impl Bus {
     pub fn check(&self) {
         self.outlets.check();
         self.requests.check();
+        assert_eq!(self.accounts.check(), self.interned_subjects, "subjects that clients have pinned");
+        assert!(self.unadmitted_bytes <= UNADMITTED_BYTES_MAX, "what strangers sent is bounded");
+        let receivers = &self.outlets.delivery.receivers;
+        let held = self.outlets.mesh.interest.connections().filter(|id| receivers.get(*id).is_some()).count();
+        let waiting: u32 = receivers.iter().map(|receiver| receiver.answers_waiting).sum();
+        assert_eq!(waiting as usize, held, "answers that wait for other shards");
     }
 }

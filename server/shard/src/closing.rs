@@ -80,7 +80,8 @@ impl CloseReason {
         }
     }
 
-    /// The error that a NATS client reads, that of nats-server where it has one; nothing where it just closes.
+    /// The error that a NATS client reads, that of nats-server where it has one; nothing where it just
+    /// closes.
     pub fn nats(self) -> Option<&'static str> {
         match self {
             CloseReason::UnadmittedBytes => Some("maximum bytes of unauthenticated connections exceeded"),

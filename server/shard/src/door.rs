@@ -6,7 +6,7 @@ use crate::bus::Bus;
 use crate::delivery::fan_out::FanOut;
 use crate::delivery::run::Run;
 use crate::identity::{ConnectionId, PublisherId};
-use crate::mesh::batch::MeshPublish;
+use crate::mesh::batch::{MeshPublish, TEXT_BYTES_MAX};
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
 use crate::turn::Turn;
@@ -18,6 +18,10 @@ impl Bus {
     #[inline]
     pub fn publish(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) -> bool {
         let account = publication.account;
+        debug_assert!(
+            publication.header_bytes as usize <= publication.payload.bytes().len(),
+            "headers are a part of the payload"
+        );
         if publication.header_bytes > 0 || self.accounts.links.concern(account) || !self.requests.is_idle() {
             return self.publish_with_care(publication, turn);
         }
@@ -108,6 +112,7 @@ impl Bus {
     /// not, nothing was.
     pub fn publish_run(&mut self, common: &Publication<'_>, run: &Run<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(common.header_bytes == 0 && common.reply.is_none(), "the messages of a run are plain");
+        debug_assert!(run.messages() > 0, "a run has messages");
         let account = common.account;
         if self.accounts.links.concern(account) {
             return false;
@@ -146,6 +151,11 @@ impl Bus {
         // Depth first, in the order of the links.
         hops.reverse();
         while let Some(hop) = hops.pop() {
+            // Between shards a text has two bytes for its length, and a mapping may repeat parts of a subject.
+            let longest = hop.subject.len().max(hop.reply.as_ref().map_or(0, Vec::len));
+            if longest > TEXT_BYTES_MAX {
+                continue;
+            }
             let Ok(subject) = Subject::relaxed(hop.subject.as_bytes()) else { continue };
             let Some(space) = self.accounts.known_space(hop.account) else { continue };
             let subject = space.subjects.resolve(subject);
@@ -197,6 +207,11 @@ impl Bus {
         }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
         let Some(space) = self.accounts.known_space(publication.account) else { return };
+        debug_assert_eq!(
+            space.subjects.hash(Subject::trusted(subject)),
+            way.subject_hash,
+            "shards hash alike"
+        );
         publication.subject = space.subjects.resolve_hashed(Subject::trusted(subject), way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
         let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);

@@ -22,6 +22,7 @@ pub struct Leaving {
 impl Leaving {
     /// Clients that may still be connected.
     pub fn clients_at(&self, now: Nanos) -> usize {
+        assert!(self.nanos > 0, "leaving takes time");
         let elapsed = now.since(self.from).min(self.nanos);
         let gone = (self.clients as u128 * u128::from(elapsed) / u128::from(self.nanos)) as usize;
         debug_assert!(gone <= self.clients, "all are gone at the end, and no more");
@@ -31,8 +32,10 @@ impl Leaving {
 
 impl Drain {
     pub fn new(shards: usize, own: ShardId) -> Drain {
+        assert!(usize::from(own) < shards, "a shard is one of all");
         let mut fences_missing = ShardSet::default();
         (0..shards as ShardId).filter(|&shard| shard != own).for_each(|shard| fences_missing.insert(shard));
+        debug_assert_eq!(fences_missing.iter().count(), shards - 1, "every other shard sends one");
         Drain { leaving: None, closing: false, fences_missing }
     }
 

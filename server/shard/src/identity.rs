@@ -75,9 +75,11 @@ impl HashSeed {
 pub struct ShardSet(u128);
 
 const _: () = assert!(SHARDS_MAX <= u128::BITS as usize);
+const _: () = assert!(SHARDS_MAX <= ShardId::MAX as usize);
 
 impl ShardSet {
     pub fn insert(&mut self, shard: ShardId) {
+        debug_assert!(usize::from(shard) < SHARDS_MAX, "a set has room for every shard");
         self.0 |= 1 << shard;
     }
 

@@ -43,6 +43,12 @@ impl Lane {
     }
 }
 
+const _: () = assert!(Lane::Critical as usize == 0 && Lane::Background as usize == LANES - 1);
+const _: () = assert!(Lane::BY_NUMBER[Priority::Normal as usize] as u8 == Lane::Normal as u8);
+// A number that is no priority is the normal one.
+const _: () = assert!(Lane::BY_NUMBER[7] as u8 == Lane::Normal as u8);
+const _: () = assert!(Shares::SUM_MAX <= 1000, "a share is a part of what is served");
+
 /// How far each lane is behind its share, over the stretch in which it waits: what is promised, looked at.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Watch {
@@ -91,11 +97,15 @@ impl Scheduler {
         let waits = |lane: &Lane| heads[*lane as usize] > 0;
         let due = |lane: &Lane| self.credit[*lane as usize] >= 1000 * heads[*lane as usize] as u64;
         let overdue = Lane::ALL.into_iter().filter(waits).filter(due);
-        overdue.max_by_key(|&lane| self.credit[lane as usize]).or_else(|| Lane::ALL.into_iter().find(waits))
+        let next = overdue.max_by_key(|&lane| self.credit[lane as usize]);
+        let next = next.or_else(|| Lane::ALL.into_iter().find(waits));
+        debug_assert!(next.is_some() || heads.iter().all(|&head| head == 0), "whatever waits is served");
+        next
     }
 
     /// Accounts for `bytes` served from a lane; `waits`: which lanes have something left.
     pub fn served(&mut self, lane: Lane, bytes: usize, waits: [bool; LANES], shares: Shares) {
+        debug_assert!(bytes > 0, "what is served has a length");
         for (place, credit) in self.credit.iter_mut().enumerate() {
             if place == lane as usize {
                 // What it got beyond its share is not held against it.

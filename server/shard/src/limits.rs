@@ -1,5 +1,6 @@
 //! Every bound of a server, and the words that settings and shards share.
 
+use ringbolt_protocol::limits::FRAME_BODY_BYTES_CEILING;
 use ringbolt_protocol::subject::{Pattern, Subject};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,9 @@ pub struct Limits {
 /// What all clients of a shard may have sent before they are admitted, beyond a HELLO or CONNECT of each.
 pub const UNADMITTED_BYTES_MAX: usize = 16 << 20;
 
+/// Connections of one shard.
+const CONNECTIONS_MAX: usize = 1 << 24;
+
 /// Shards of one server.
 pub const SHARDS_MAX: usize = 128;
 
@@ -144,6 +148,22 @@ impl Limits {
         self.dead_letters_bytes_max = new.dead_letters_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;
+    }
+
+    /// What the shards rely on; the settings are refused where it would not hold.
+    pub fn check(&self) {
+        assert!((1..=SHARDS_MAX).contains(&self.shards), "a server has shards");
+        assert!(self.payload_bytes_max <= self.outbox_bytes_max, "an empty outbox takes any message");
+        assert!(self.payload_bytes_max <= self.mesh_pending_bytes_max, "an empty link takes any message");
+        assert!(self.payload_bytes_max < FRAME_BODY_BYTES_CEILING as usize, "a frame holds a payload");
+        assert!(self.outbox_segment_bytes > 0 && self.mesh_batch_bytes > 0, "buffers hold something");
+        assert!(self.control_line_bytes_max <= u16::MAX as usize, "the mesh carries what a line names");
+        assert!(self.connections_max <= CONNECTIONS_MAX, "the number of a connection holds its slot");
+        assert!(self.subjects_max < u32::MAX as usize, "subjects have numbers");
+        assert!(self.interned_subjects_max <= u32::MAX as usize, "clients give subjects numbers");
+        assert!(self.subscriptions_max <= u32::MAX as usize, "a WELCOME says how many");
+        let shares = self.lane_shares.0.iter().sum::<u16>();
+        assert!(shares <= Shares::SUM_MAX, "the lanes are promised what there is");
     }
 
     /// What happens to a message on this subject whose receiver's outbox is full, unless it asked for

@@ -150,6 +150,7 @@ impl<'a> Headed<'a> {
         match headers::without_owned(block) {
             None => Headed { whole: Cow::Borrowed(whole), header_bytes },
             Some(mut cleaned) => {
+                debug_assert!(cleaned.len() < block.len(), "lines were left out, and none added");
                 let header_bytes = cleaned.len() as u32;
                 cleaned.extend_from_slice(rest);
                 Headed { whole: Cow::Owned(cleaned), header_bytes }

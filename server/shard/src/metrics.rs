@@ -53,7 +53,8 @@ counters! {
     ConnectionsClosedSlowConsumer: Counter "connections_closed" by "slow_consumer", "Connections closed.";
     ConnectionsClosedStale: Counter "connections_closed" by "stale", "Connections closed.";
     ConnectionsClosedHelloTimeout: Counter "connections_closed" by "hello_timeout", "Connections closed.";
-    ConnectionsClosedUnadmittedBytes: Counter "connections_closed" by "unadmitted_bytes", "Connections closed.";
+    ConnectionsClosedUnadmittedBytes: Counter "connections_closed" by "unadmitted_bytes",
+        "Connections closed.";
     ConnectionsClosedShutdown: Counter "connections_closed" by "shutdown", "Connections closed.";
     ConnectionsClosedLimit: Counter "connections_closed" by "limit", "Connections closed.";
     ConnectionsClosedError: Counter "connections_closed" by "error", "Connections closed.";
@@ -146,6 +147,9 @@ pub const TURN_BUCKET_FIRST_NANOS: u64 = 256;
 /// Buckets up to 2^30 ns, and one for the rest.
 pub const TURN_BUCKETS: usize = 24;
 
+const _: () = assert!(TURN_BUCKET_FIRST_NANOS.is_power_of_two());
+const _: () = assert!(TURN_BUCKET_FIRST_NANOS << (TURN_BUCKETS - 2) == 1 << 30);
+
 /// How long turns took, in powers of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TurnHistogram {
@@ -158,7 +162,12 @@ impl TurnHistogram {
     pub fn observe(&mut self, nanos: u64) {
         let bits = u64::BITS - (nanos.max(1) - 1).leading_zeros();
         let bucket = bits.saturating_sub(TURN_BUCKET_FIRST_NANOS.trailing_zeros()) as usize;
-        self.counts[bucket.min(TURN_BUCKETS - 1)] += 1;
+        let bucket = bucket.min(TURN_BUCKETS - 1);
+        debug_assert!(
+            TurnHistogram::bound_nanos(bucket).is_none_or(|bound| nanos <= bound),
+            "the bucket holds it"
+        );
+        self.counts[bucket] += 1;
         self.sum_nanos += nanos;
     }
 

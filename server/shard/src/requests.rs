@@ -92,13 +92,17 @@ impl Requests {
         *self.subjects.entry(subject).or_default() += 1;
         self.due.insert((deadline, key.clone()));
         self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
+        debug_assert!(self.open.len() <= REQUESTS_MAX, "what is looked after is bounded");
+        debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
         true
     }
 
     fn forget(&mut self, key: &Key) {
         let Some(request) = self.open.remove(key) else { return };
-        self.due.remove(&(due_at(&request), key.clone()));
+        let was_due = self.due.remove(&(due_at(&request), key.clone()));
+        debug_assert!(was_due, "a request that is kept is due at some time");
         let subject = self.hash(key.0, &key.1);
+        debug_assert!(self.subjects.contains_key(&subject), "its subject was counted");
         if let Some(count) = self.subjects.get_mut(&subject) {
             *count -= 1;
             if *count == 0 {
@@ -113,6 +117,7 @@ impl Requests {
         let marks = publication.marks;
         let reply = publication.reply.and_then(|reply| Subject::relaxed(reply).ok());
         let (Some(reply), true) = (reply, marks.deadline.is_some() || marks.gather > 0) else { return };
+        debug_assert!(publication.header_bytes > 0, "what is asked for stands in headers");
         let deadline = marks.deadline.unwrap_or(Nanos(turn.now.0.saturating_add(GATHER_NANOS_MAX)));
         let key = (publication.account, Box::from(reply.as_str()), publication.correlation_id);
         if !self.watch(key, publication.publisher.connection, deadline, marks.gather.min(GATHER_MAX)) {
@@ -153,7 +158,10 @@ impl Requests {
     /// A request gathers no more; it is remembered, for what comes too late.
     fn end(&mut self, key: &Key, turn: &mut Turn<'_>) {
         let Some(request) = self.open.get_mut(key) else { return };
-        self.due.remove(&(due_at(request), key.clone()));
+        debug_assert!(!request.over, "a request ends once");
+        debug_assert!(request.got <= request.wanted, "it gathers what it wanted at most");
+        let was_due = self.due.remove(&(due_at(request), key.clone()));
+        debug_assert!(was_due, "a request that is kept is due at some time");
         request.over = true;
         if request.wanted > 0 {
             turn.outcomes.push(Outcome::Gathered(Gathered {
@@ -165,11 +173,14 @@ impl Requests {
             }));
         }
         self.due.insert((due_at(request), key.clone()));
+        debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
     }
 
     /// Recounts what is kept.
     pub fn check(&self) {
         assert_eq!(self.due.len(), self.open.len(), "every request is due at some time");
+        let is_due = |(key, request): (&Key, &Request)| self.due.contains(&(due_at(request), key.clone()));
+        assert!(self.open.iter().all(is_due), "a request is due by its deadline");
         let by_subject: u32 = self.subjects.values().sum();
         assert_eq!(by_subject as usize, self.open.len(), "requests by the subjects of their replies");
     }

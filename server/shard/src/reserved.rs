@@ -14,7 +14,9 @@ pub const SERVICE_REPLIES: &str = "_R_.";
 /// Whether publishing to a subject is refused.
 #[inline]
 pub fn refuses(subject: &[u8]) -> bool {
-    matches!(subject, [b'_', b'G', ..] | [b'$', b'G' | b'D' | b'E', ..]) && is_refused(subject)
+    let looks_so = matches!(subject, [b'_', b'G', ..] | [b'$', b'G' | b'D' | b'E', ..]);
+    debug_assert!(looks_so || !is_refused(subject), "the quick look passes over none");
+    looks_so && is_refused(subject)
 }
 
 #[cold]
@@ -30,7 +32,9 @@ pub fn is_servers(subject: &[u8]) -> bool {
 /// Whether asking for answers at a subject is refused.
 #[inline]
 pub fn refuses_reply(reply: &[u8]) -> bool {
-    matches!(reply, [b'_', b'R' | b'G', ..] | [b'$', ..]) && is_refused_reply(reply)
+    let looks_so = matches!(reply, [b'_', b'R' | b'G', ..] | [b'$', ..]);
+    debug_assert!(looks_so || !is_refused_reply(reply), "the quick look passes over none");
+    looks_so && is_refused_reply(reply)
 }
 
 #[cold]

@@ -37,6 +37,8 @@ impl Bus {
         let delivery = &mut self.outlets.delivery;
         let receiver = delivery.receivers.get_mut(id)?;
         debug_assert!(receiver.open, "a client that was told to close is not heard");
+        debug_assert_eq!(sid.is_empty(), client_id > 0, "it has the name of one dialect");
+        debug_assert!(work.is_none() || group.is_some(), "who acknowledges is a member of a group");
         let drops = policy.unwrap_or_else(|| self.outlets.limits.slow_consumer_for(pattern.as_str()));
         receiver.lenient |= drops.is_lenient();
         let exact = !pattern.has_wildcard();
@@ -84,6 +86,10 @@ impl Bus {
         if let Some(group) = subscription.work {
             self.outlets.work.leave(group, key, gone, turn);
         }
+        debug_assert!(
+            self.outlets.delivery.receivers.has(subscription.slot),
+            "it ends before its connection"
+        );
         if let Some(receiver) = self.outlets.delivery.receivers.at(subscription.slot) {
             receiver.subscriptions.remove((subscription.client_id, subscription.sid()), key);
         }
@@ -108,6 +114,8 @@ impl Bus {
         let Some(receiver) = self.outlets.delivery.receivers.get(id) else { return };
         let keys = receiver.subscriptions.keys();
         keys.into_iter().for_each(|key| self.remove_subscription(key, true, turn));
+        let left = self.outlets.delivery.receivers.get(id).map(|receiver| receiver.subscriptions.count());
+        debug_assert_eq!(left, Some(0), "all of them ended");
     }
 
     /// A connection ends: nothing is kept for it, nor held by it.
@@ -125,6 +133,7 @@ impl Bus {
         count: u32,
         turn: &mut Turn<'_>,
     ) {
+        debug_assert_ne!(shard, self.outlets.own, "own interest is not announced here");
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
         let Some(space) = self.accounts.space_of_other(account) else { return };
         space.router.set_remote(pattern, group, shard, count);
@@ -145,6 +154,7 @@ impl Bus {
         (count, turned): (u32, bool),
         turn: &mut Turn<'_>,
     ) {
+        debug_assert!(turned || count > 0, "interest without subscriptions has ended");
         self.accounts.space(account).invalidate(pattern);
         if self.limits().shards == 1 || (group.is_none() && !turned) {
             return;

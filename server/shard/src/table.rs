@@ -44,6 +44,7 @@ impl<T> Table<T> {
     pub fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.places.len()).expect("fewer than 2^32 places");
+            assert_ne!(index, Key::NOTHING.index, "the last place is nobody's");
             self.places.push(Place { generation: 0, value: None });
             index
         });
@@ -58,6 +59,7 @@ impl<T> Table<T> {
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.places.get_mut(key.index as usize)?;
         let value = place.value.take_if(|_| place.generation == key.generation)?;
+        debug_assert!(self.free.len() < self.places.len(), "a place in use was not free");
         self.free.push(key.index);
         Some(value)
     }
@@ -87,6 +89,7 @@ impl<T> Table<T> {
 
     /// The key of what is at a place now.
     pub fn key_at(&self, index: u32) -> Key {
+        debug_assert!(self.places[index as usize].value.is_some(), "what is gone has no key");
         Key { index, generation: self.places[index as usize].generation }
     }
 
@@ -110,11 +113,11 @@ impl<T> Table<T> {
     }
 
     /// Recounts what `free` says.
-    #[cfg(test)]
-    fn check(&self) {
-        let empty = self.places.iter().filter(|place| place.value.is_none()).count();
-        assert_eq!(self.free.len(), empty, "every empty place is free");
+    pub fn check(&self) {
+        let used: usize = self.iter().map(|_| 1).sum();
+        assert_eq!(self.len(), used, "every empty place is free");
         assert!(self.free.iter().all(|&index| self.places[index as usize].value.is_none()));
+        assert!(self.iter().all(|(key, _)| key.generation != Key::NOTHING.generation), "a use has a number");
     }
 }
 

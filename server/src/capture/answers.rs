@@ -45,7 +45,7 @@ impl Answers {
         if effects.is_empty() {
             return None;
         }
-        let mut hasher = XxHash3_64::with_seed(0);
+        let mut hasher = XxHash3_64::new();
         let ids = |hasher: &mut XxHash3_64, ids: &mut dyn Iterator<Item = ConnectionId>| {
             for id in ids {
                 hasher.write_u32(id.slot);
@@ -70,7 +70,7 @@ impl Answers {
 
     /// What was taken to be sent.
     pub fn taken(&mut self, id: ConnectionId, segments: &[Segment]) -> Digest {
-        let mut hasher = XxHash3_64::with_seed(0);
+        let mut hasher = XxHash3_64::new();
         let filter = self.filters.get_mut(id.slot as usize).and_then(Option::as_mut);
         let filter = filter.filter(|_| self.payloads == Payloads::Lengths);
         let Some(filter) = filter else {
@@ -99,7 +99,7 @@ impl Answers {
     pub fn batch(&mut self, batch: &MeshBatch) -> Digest {
         self.written.clear();
         batch::write(batch, self.payloads, &mut self.written);
-        let mut hasher = XxHash3_64::with_seed(0);
+        let mut hasher = XxHash3_64::new();
         hasher.write(&self.written);
         digest(&hasher)
     }

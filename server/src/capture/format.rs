@@ -139,7 +139,7 @@ pub fn block(kind: BlockKind, records: u32, contents: &[u8]) -> Vec<u8> {
 }
 
 fn checksum(head: &[u8], contents: &[u8]) -> u64 {
-    let mut hasher = XxHash3_64::with_seed(0);
+    let mut hasher = XxHash3_64::new();
     hasher.write(head);
     hasher.write(contents);
     hasher.finish()

@@ -70,6 +70,7 @@ pub fn circle(links: &[Link]) -> Option<usize> {
 
 /// Whether a message of the last account gone through, on subjects of that pattern, comes back.
 fn leads_back(links: &[Link], first: &Link, pattern: &str, through: &mut Vec<u16>) -> bool {
+    debug_assert!(through.windows(2).all(|pair| pair[0] != pair[1]), "every step leads to another account");
     let here = through[through.len() - 1];
     links.iter().any(|next| {
         let follows = next.kind == first.kind && next.from == here && next.to != here;

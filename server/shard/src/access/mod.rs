@@ -196,6 +196,7 @@ impl Access {
             return Some(account.number);
         }
         let number = next_account(&mut self.given)?;
+        assert!(self.accounts.last().is_none_or(|last| last.number < number), "accounts stand by number");
         self.accounts.push(Account { name: name.to_owned(), number });
         Some(number)
     }
@@ -203,6 +204,7 @@ impl Access {
     /// Returns its number.
     pub fn add_user(&mut self, user: User) -> u32 {
         let number = next_user(&mut self.given);
+        assert!(self.users.last().is_none_or(|last| last.number < number), "users stand by number");
         self.users.push(User { number, ..user });
         number
     }
@@ -260,6 +262,7 @@ impl Access {
         self.no_auth_user = unnamed;
         self.accounts.sort_unstable_by_key(|account| account.number);
         self.users.sort_unstable_by_key(|user| user.number);
+        assert!(self.accounts.windows(2).all(|pair| pair[0].number < pair[1].number), "each has its number");
         self.given = given;
         Ok(())
     }

@@ -94,6 +94,8 @@ impl Links {
             let depth = if link.kind == LinkKind::Stream { DEPTH_MAX } else { from.depth + 1 };
             hops.push(Hop { account, subject, reply, depth });
         }
+        let leads_on = |hop: &Hop| from.depth < hop.depth && hop.depth <= DEPTH_MAX;
+        debug_assert!(hops.iter().all(leads_on), "every link comes nearer to the last");
         hops
     }
 
@@ -101,7 +103,9 @@ impl Links {
     fn reply_of(&self, account: AccountId, reply: &[u8]) -> Option<String> {
         let reply = std::str::from_utf8(reply).ok()?;
         let seal = self.seal(account, reply);
-        Some(format!("{SERVICE_REPLIES}{seal:016x}.{}.{reply}", account.0))
+        let sealed = format!("{SERVICE_REPLIES}{seal:016x}.{}.{reply}", account.0);
+        debug_assert_eq!(self.answered(&sealed), Some((account, reply)), "an answer finds its way back");
+        Some(sealed)
     }
 
     /// The account and subject that an answer is for.

@@ -87,6 +87,7 @@ impl Accounts {
 
     /// Forgets what other shards want in accounts that went since then, also those that came and went.
     pub fn empty_removed(&mut self, before: &Access) {
+        debug_assert!(self.access.account_numbers() <= self.spaces.len(), "every account has its space");
         for number in 0..self.access.account_numbers() {
             let was_there = number >= before.account_numbers() || before.account(number as u16).is_some();
             if was_there && self.access.account(number as u16).is_none() {
@@ -95,8 +96,16 @@ impl Accounts {
         }
     }
 
+    /// Recounts the subjects of all accounts. Returns how often they are pinned.
+    pub fn check(&self) -> u64 {
+        assert!(self.access.account_numbers() <= self.spaces.len(), "every account has its space");
+        assert_eq!(self.permissions.len(), self.access.users().len(), "what each user may do");
+        self.spaces.iter().map(Space::check).sum()
+    }
+
     /// Accounts are known by numbers below this.
     fn make_spaces(&mut self, numbers: usize) {
+        assert!(numbers <= 1 << u16::BITS, "accounts have numbers");
         while self.spaces.len() < numbers {
             self.spaces.push(Space::new(self.seed, self.subjects_max));
         }

@@ -22,6 +22,12 @@ impl Space {
         self.subjects.route(subject, &self.router)
     }
 
+    /// Recounts the patterns and the subjects. Returns how often these are pinned.
+    pub fn check(&self) -> u64 {
+        self.router.check();
+        self.subjects.check()
+    }
+
     /// Interest in a pattern changed: what was found for it is not true any more.
     pub fn invalidate(&mut self, pattern: Pattern<'_>) {
         if Router::staleness(pattern) == Stale::One {

@@ -56,6 +56,7 @@ impl Client {
 
     /// Asks whether the client is alive.
     pub fn ping(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
+        debug_assert!(self.sender().pings_outstanding < u8::MAX, "pings are bounded");
         self.sender_mut().pings_outstanding += 1;
         match self {
             Client::Native(client) => client.ping(bus, turn),

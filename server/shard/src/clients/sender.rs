@@ -59,14 +59,16 @@ impl Sender {
     /// Any received byte proves the client alive.
     #[inline]
     pub fn heard(&mut self, now: Nanos) {
+        debug_assert!(self.received_at <= now, "time does not go back");
         self.received_at = now;
         self.pings_outstanding = 0;
     }
 
-    /// Keeps the beginning of something until its rest arrives. Returns whether there was room for it: what all
-    /// send who were not admitted is bounded.
+    /// Keeps the beginning of something until its rest arrives. Returns whether there was room for it: what
+    /// all send who were not admitted is bounded.
     #[must_use = "who has no room is closed"]
     pub fn keep(&mut self, rest: &[u8], bus: &mut Bus) -> bool {
+        debug_assert!(!rest.is_empty(), "what is kept has begun");
         let mut partial = self.take_partial(bus);
         if partial.capacity() == 0 {
             partial = bus.outlets.delivery.pool.take();

@@ -4,7 +4,7 @@
 //! once all that was queued before it has left, in whatever lane; what was queued after may overtake it.
 
 use super::pool::BufferPool;
-use super::segment::{SEGMENTS_A_SEND_MAX, Segment};
+use super::segment::{self, SEGMENTS_A_SEND_MAX, Segment};
 use super::timed::Timed;
 use crate::identity::Nanos;
 #[cfg(debug_assertions)]
@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 /// Bytes after which a send takes no further frame. What is handed to the kernel cannot be overtaken.
 const BYTES_A_SEND_MAX: usize = 64 << 10;
+const _: () = assert!(BYTES_A_SEND_MAX <= segment::BYTES_A_SEND_MAX);
 
 #[derive(Debug)]
 struct Answer {
@@ -67,6 +68,7 @@ impl Beside {
 
     pub(super) fn left(&mut self, lane: Lane, bytes: usize) {
         self.left[lane as usize] += bytes as u64;
+        debug_assert!(self.left[lane as usize] <= self.entered[lane as usize], "what left had entered");
     }
 
     pub(super) fn answer_tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
@@ -113,6 +115,7 @@ impl Beside {
             let heads = self.heads(normal);
             let Some(lane) = self.scheduler.next(&heads) else { break };
             let taken = self.take_next(lane, normal, into);
+            debug_assert_eq!(taken, heads[lane as usize], "what leaves stood at the head");
             bytes += taken;
             let waits = self.heads(normal).map(|head| head > 0);
             self.scheduler.served(lane, taken, waits, shares);
@@ -120,6 +123,21 @@ impl Beside {
             assert!(self.watch.served(lane, taken, (heads, waits), shares), "a lane starves");
         }
         bytes
+    }
+
+    /// Recounts what waits, that of the normal lane included. Returns its bytes.
+    pub(super) fn check(&self, normal: &VecDeque<Segment>) -> usize {
+        let bytes_of = |queue: &VecDeque<Segment>| queue.iter().map(|part| part.bytes().len()).sum::<usize>();
+        assert!(self.queues[Lane::Normal as usize].is_empty(), "the normal lane waits in the outbox");
+        let mut bytes = bytes_of(normal);
+        for lane in Lane::ALL {
+            let place = lane as usize;
+            let waits = bytes_of(if lane == Lane::Normal { normal } else { &self.queues[place] });
+            assert_eq!(self.entered[place] - self.left[place], waits as u64, "bytes of a lane");
+            bytes += if lane == Lane::Normal { 0 } else { waits };
+        }
+        bytes += self.answers.iter().map(|answer| answer.frames.len()).sum::<usize>();
+        bytes + self.timed.as_ref().map_or(0, |timed| timed.check())
     }
 
     fn is_due(&self, answer: &Answer) -> bool {
@@ -183,7 +201,7 @@ impl Beside {
                 break;
             }
         }
-        self.left[lane as usize] += bytes as u64;
+        self.left(lane, bytes);
         bytes
     }
 }

@@ -34,6 +34,7 @@ impl Delivery {
     ) {
         let subscription = self.subscriptions.at_mut(target.subscription);
         let Some(receiver) = self.receivers.at(target.slot) else { return };
+        debug_assert_eq!(subscription.slot, target.slot, "a target names the slot of its subscription");
         let after = subscription.delivered + run.messages();
         // A long line before each of many small messages may be far more than they are.
         let line_bytes = subscription.line.len() + common.subject.len() + HEAD_BYTES_MAX;
@@ -53,6 +54,7 @@ impl Delivery {
         };
         self.encoded.fill(shape, subscription, run, common);
         let written = self.encoded.put(&mut receiver.outbox, last, &self.limits, &mut self.pool);
+        debug_assert!(written <= run_bytes, "no more than was reckoned with");
         self.outbox_bytes += written;
         if receiver.outbox.wrote(written) {
             turn.effects.send.push(receiver.id);

@@ -9,6 +9,9 @@ const STEP_PERCENT: usize = 5;
 /// A lane is taken again this far below where it was shed.
 const BACK_PERCENT: usize = 20;
 
+const _: () = assert!(FIRST_PERCENT + STEP_PERCENT * (LANES - 1) <= 100, "all are shed before it is full");
+const _: () = assert!(STEP_PERCENT < BACK_PERCENT && BACK_PERCENT < FIRST_PERCENT);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Emergency {
@@ -60,16 +63,20 @@ impl Emergency {
             self.bound();
         }
         while bytes < self.lower {
+            debug_assert!(self.level > 0, "with nothing shed there is nothing to take again");
             self.level -= 1;
             self.bound();
         }
+        debug_assert!(!self.turns_at(bytes), "one turn is enough");
     }
 
     fn bound(&mut self) {
+        assert!(self.level <= LANES, "there are no more lanes to shed");
         let share = |percent: usize| self.bytes_max / 100 * percent;
         let shed_at = |level: usize| FIRST_PERCENT + STEP_PERCENT * (level - 1);
         self.upper = if self.level == LANES { usize::MAX } else { share(shed_at(self.level + 1)) };
         self.lower = if self.level == 0 { 0 } else { share(shed_at(self.level) - BACK_PERCENT) };
+        assert!(self.lower <= self.upper, "a lane comes back below where it went");
         self.span = self.upper - self.lower;
     }
 }

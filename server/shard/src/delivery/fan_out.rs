@@ -201,6 +201,8 @@ impl FanOut<'_> {
         turn: &mut Turn<'_>,
     ) -> bool {
         let members = group.local.len();
+        debug_assert!(members == 0 || (choice as usize) < members, "the choice is one of these");
+        debug_assert!(self.hops <= HOPS_MAX, "it was passed on so often at most");
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
             if let Some(work) = self.outlets.delivery.subscriptions.at(target.subscription).work {
@@ -211,6 +213,7 @@ impl FanOut<'_> {
             }
         }
         let remote: u32 = group.remote.iter().map(|&(_, count)| count).sum();
+        debug_assert_eq!(remote + members as u32, group.members(), "every member is here or there");
         if remote == 0 || self.hops >= HOPS_MAX {
             turn.counters.add(Counter::DropsNoQueueMember, 1);
             return false;
@@ -260,6 +263,7 @@ impl Delivery {
         let publication = message.publication;
         let subscription = self.subscriptions.at_mut(target.subscription);
         let Some(receiver) = self.receivers.at(target.slot) else { return false };
+        debug_assert_eq!(subscription.slot, target.slot, "a target names the slot of its subscription");
         if !receiver.open || subscription.delivered >= subscription.deliveries_max {
             return false;
         }
@@ -311,6 +315,7 @@ impl Delivery {
         receiver.messages_out += 1;
         receiver.bytes_out += payload_bytes as u64;
         subscription.delivered += 1;
+        debug_assert!(subscription.delivered <= subscription.deliveries_max, "the last one ends it");
         if subscription.delivered == subscription.deliveries_max {
             self.expired.push(self.subscriptions.key_at(target.subscription));
         }

@@ -183,6 +183,10 @@ impl Delivery {
             let before = receiver.outbox.queued_bytes();
             let expired = receiver.outbox.drop_expired(turn.now, &mut self.pool);
             turn.counters.add(Counter::DropsExpired, expired);
+            debug_assert!(
+                before - receiver.outbox.queued_bytes() <= self.outbox_bytes,
+                "what expired was counted"
+            );
             self.outbox_bytes -= before - receiver.outbox.queued_bytes();
         }
         if receiver.outbox.sent(&mut self.pool) {
@@ -198,10 +202,12 @@ impl Delivery {
     /// The connection is gone; its subscriptions went before.
     pub fn closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(mut receiver) = self.receivers.remove(id) else { return };
-        debug_assert_eq!(receiver.subscriptions.len(), 0, "they end with what the client had");
+        assert_eq!(receiver.subscriptions.count(), 0, "they end with what the client had");
+        assert!(receiver.outbox.queued_bytes() <= self.outbox_bytes, "what is queued was counted");
         self.outbox_bytes -= receiver.outbox.queued_bytes();
         let dropped = receiver.outbox.discard(&mut self.pool);
         turn.counters.add(Counter::DropsConnectionEnded, dropped);
+        assert!(receiver.pauses == 0 || self.paused_publishers > 0, "it was counted when it was held back");
         self.paused_publishers -= u64::from(receiver.pauses > 0);
         let publishers = std::mem::take(&mut receiver.outbox.paused);
         self.resume_publishers(&publishers, turn);
@@ -214,6 +220,7 @@ impl Delivery {
         if receiver.pauses == 1 {
             turn.counters.add(Counter::PublisherPauses, 1);
             self.paused_publishers += 1;
+            debug_assert!(self.paused_publishers <= self.receivers.len() as u64, "each is counted once");
             turn.effects.pause.push(id);
             self.report_flow(id, true, turn);
         }
@@ -227,7 +234,7 @@ impl Delivery {
         }
         receiver.pauses -= 1;
         if receiver.pauses == 0 {
-            debug_assert!(self.paused_publishers > 0, "it was counted when it was held back");
+            assert!(self.paused_publishers > 0, "it was counted when it was held back");
             self.paused_publishers -= 1;
             if receiver.open {
                 turn.effects.resume.push(id);
@@ -270,6 +277,7 @@ impl Delivery {
     pub fn cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id).filter(|receiver| receiver.open) else { return };
         receiver.open = false;
+        assert!(receiver.outbox.queued_bytes() <= self.outbox_bytes, "what is queued was counted");
         self.outbox_bytes -= receiver.outbox.queued_bytes();
         let dropped = receiver.outbox.discard(&mut self.pool);
         debug_assert_eq!(receiver.outbox.queued_bytes(), 0, "all of it was dropped");
@@ -310,7 +318,8 @@ impl Delivery {
             }
             Admission::PausePublisher => {
                 self.pause_for(slot, message.publication.publisher, turn);
-                true
+                // Telling a publisher that is held back may have been too much: it may be the receiver.
+                self.receivers.at(slot).is_some_and(|receiver| receiver.open)
             }
         }
     }
@@ -323,6 +332,7 @@ impl Delivery {
         while receiver.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
             let before = receiver.outbox.queued_bytes();
             let dropped = receiver.outbox.drop_oldest(message.publication.lane(), own, &mut self.pool);
+            debug_assert_eq!(dropped > 0, receiver.outbox.queued_bytes() < before, "every drop makes room");
             self.outbox_bytes -= before - receiver.outbox.queued_bytes();
             turn.counters.add(Counter::DropsSlowConsumerOldest, dropped);
             if dropped == 0 {
@@ -349,7 +359,12 @@ impl Delivery {
         assert_eq!(self.outbox_bytes, queued, "bytes of all outboxes");
         let paused = receivers().filter(|receiver| receiver.pauses > 0).count();
         assert_eq!(self.paused_publishers, paused as u64, "publishers that are held back");
-        let subscriptions: usize = receivers().map(|receiver| receiver.subscriptions.len()).sum();
+        let subscriptions: usize = receivers().map(|receiver| receiver.subscriptions.count()).sum();
         assert_eq!(self.subscriptions.len(), subscriptions, "subscriptions of all connections");
+        self.subscriptions.check();
+        for (_, subscription) in self.subscriptions.iter() {
+            assert!(self.receivers.has(subscription.slot), "a subscription ends before its connection");
+            assert!(subscription.delivered <= subscription.deliveries_max, "the last delivery ends it");
+        }
     }
 }

@@ -82,6 +82,7 @@ impl Outbox {
     #[inline]
     #[must_use = "the edge sends only what it is told of"]
     pub fn wrote_in(&mut self, lane: Lane, bytes: usize) -> bool {
+        debug_assert!(lane == Lane::Normal || self.beside.is_some(), "it was written beside the normal lane");
         if let Some(beside) = &mut self.beside {
             beside.entered(lane, bytes);
         }
@@ -104,6 +105,7 @@ impl Outbox {
 
     #[inline]
     fn tell_of(&mut self, bytes: usize) -> bool {
+        debug_assert!(bytes > 0, "what was written has a length");
         self.queued_bytes += bytes;
         let tell = !self.announced && self.flight_bytes == 0;
         self.announced |= tell;
@@ -156,6 +158,7 @@ impl Outbox {
                 }
             }
         }
+        debug_assert_eq!(left, 0, "the message is what the lane ends with");
         frame.reverse();
         self.beside().timed().push(lane, deadline, stream, frame);
         self.tell_of(bytes)
@@ -166,12 +169,14 @@ impl Outbox {
     pub fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> u64 {
         let Some(beside) = &mut self.beside else { return 0 };
         let (dropped, bytes) = beside.drop_expired(now, pool);
+        debug_assert!(bytes <= self.queued_bytes, "what expired was counted");
         self.queued_bytes -= bytes;
         dropped
     }
 
     /// Whole frames that were written elsewhere.
     pub fn push(&mut self, frames: Segment, pool: &mut BufferPool) {
+        debug_assert!(!frames.frames().is_empty(), "frames are whole, and some");
         if self.queue.capacity() == 0 {
             self.queue = pool.take_queue();
         }
@@ -184,6 +189,7 @@ impl Outbox {
             Lane::Normal => &mut self.queue,
             _ => self.beside().queue(lane),
         };
+        debug_assert!(!queue.is_empty(), "a part follows the head of its frame");
         queue.push_back(Segment::Shared(payload));
     }
 
@@ -208,6 +214,8 @@ impl Outbox {
             Some(_) => self.take_beside(shares, into),
             None => take_from(&mut self.queue, into),
         };
+        debug_assert!(bytes <= self.queued_bytes, "what is taken was counted");
+        debug_assert!(bytes > 0 || self.queued_bytes == 0, "whatever waits can leave");
         self.queued_bytes -= bytes;
         self.flight_bytes = bytes;
         self.flight_since = now;
@@ -230,6 +238,10 @@ impl Outbox {
         self.flight_bytes = 0;
         if self.queued_bytes == 0 {
             pool.give_queue(std::mem::take(&mut self.queue));
+            debug_assert!(
+                self.beside.as_ref().is_none_or(|beside| beside.is_empty()),
+                "what waits has bytes"
+            );
             self.beside = None;
             return false;
         }
@@ -261,11 +273,14 @@ impl Outbox {
                 (_, None) => continue,
             };
             let (mut dropped, bytes) = drop_oldest_of(queue, self.dialect, pool);
+            debug_assert!(bytes <= self.queued_bytes, "what is dropped was counted");
             self.queued_bytes -= bytes;
+            debug_assert_eq!(dropped > 0, bytes > 0, "deliveries have bytes, and answers stay");
             if let Some(beside) = &mut self.beside {
                 beside.left(other, bytes);
                 if dropped == 0 {
                     let (last, bytes) = beside.drop_last(other, pool);
+                    debug_assert!(bytes <= self.queued_bytes, "what is dropped was counted");
                     self.queued_bytes -= bytes;
                     dropped = last;
                 }
@@ -277,13 +292,15 @@ impl Outbox {
         0
     }
 
-    /// Recounts what waits; what has lanes is looked at by its own watch.
+    /// Recounts what waits.
     pub fn check(&self) {
-        let waits: usize = self.queue.iter().map(|segment| segment.bytes().len()).sum();
-        match &self.beside {
-            None => assert_eq!(self.queued_bytes, waits, "bytes of an outbox"),
-            Some(_) => assert!(self.queued_bytes >= waits, "bytes of an outbox with lanes"),
-        }
+        let waits = match &self.beside {
+            None => self.queue.iter().map(|segment| segment.bytes().len()).sum(),
+            Some(beside) => beside.check(&self.queue),
+        };
+        assert_eq!(self.queued_bytes, waits, "bytes of an outbox");
+        let is_due = self.announced || self.flight_bytes > 0;
+        assert!(is_due || self.queued_bytes == 0, "the edge was told of what waits");
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -363,6 +380,8 @@ fn drop_oldest_of(queue: &mut VecDeque<Segment>, dialect: Dialect, pool: &mut Bu
             pool.give(kept);
             continue;
         }
+        let whole = matches!(queue.get(place + 1), Some(Segment::Shared(_)));
+        debug_assert!(whole || !drops_shared, "the rest of the last frame follows it");
         let mut bytes = frames.len() - kept.len();
         while drops_shared && matches!(queue.get(place + 1), Some(Segment::Shared(_))) {
             let shared = queue.remove(place + 1).expect("just looked at");
@@ -388,7 +407,9 @@ fn peek(dialect: Dialect, frames: &[u8]) -> (u64, usize) {
         Dialect::Native => native::peek_frame(frames).map(|(_, bytes)| (native::deliveries(frames), bytes)),
         Dialect::Nats => nats::peek_frame(frames).map(|(is, bytes)| (u64::from(is), bytes)),
     };
-    peeked.expect("an outbox holds whole frames")
+    let (deliveries, bytes) = peeked.expect("an outbox holds whole frames");
+    debug_assert!(bytes > 0, "every frame leads on");
+    (deliveries, bytes)
 }
 
 fn count_deliveries(dialect: Dialect, mut frames: &[u8]) -> u64 {

@@ -31,6 +31,7 @@ impl BufferPool {
     pub fn take(&mut self) -> Vec<u8> {
         if let Some(buffer) = self.free.pop() {
             self.hits += 1;
+            debug_assert!(buffer.is_empty(), "what is lent is empty");
             return buffer;
         }
         self.misses += 1;
@@ -42,6 +43,7 @@ impl BufferPool {
         if worth_keeping && self.free.len() < self.buffers_max {
             buffer.clear();
             self.free.push(buffer);
+            debug_assert!(self.free.len() <= self.buffers_max, "idle memory is bounded");
         }
     }
 
@@ -55,7 +57,9 @@ impl BufferPool {
     /// A queue for a connection that has something to send.
     #[inline]
     pub fn take_queue(&mut self) -> VecDeque<Segment> {
-        self.queues.pop().unwrap_or_default()
+        let queue = self.queues.pop().unwrap_or_default();
+        debug_assert!(queue.is_empty(), "what is lent is empty");
+        queue
     }
 
     /// An idle connection keeps no memory for its queue.

@@ -49,12 +49,14 @@ pub struct Watch {
 /// Keys in the shard's table, by what the client calls its subscriptions. Made with the first.
 #[derive(Debug)]
 pub enum Subscriptions {
-    Native(Option<Box<HashMap<u32, Key, FixedState>>>),
-    Nats(Option<Box<HashMap<Box<[u8]>, Key, FixedState>>>),
+    Native(Option<Box<Keys<u32>>>),
+    Nats(Option<Box<Keys<Box<[u8]>>>>),
 }
 
+type Keys<N> = HashMap<N, Key, FixedState>;
+
 impl Subscriptions {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Subscriptions::Native(map) => map.as_ref().map_or(0, |map| map.len()),
             Subscriptions::Nats(map) => map.as_ref().map_or(0, |map| map.len()),
@@ -153,6 +155,7 @@ pub struct Receivers {
 
 impl Receivers {
     pub fn insert(&mut self, receiver: Receiver) {
+        debug_assert!(receiver.open && receiver.outbox.is_empty(), "a connection begins with nothing");
         let slot = receiver.id.slot as usize;
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, || None);
@@ -187,6 +190,11 @@ impl Receivers {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
+    /// Whether there is a connection in a slot.
+    pub fn has(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(Option::is_some)
+    }
+
     /// Whether any connection speaks the native dialect.
     #[inline]
     pub fn has_natives(&self) -> bool {
@@ -210,5 +218,9 @@ impl Receivers {
         assert_eq!(self.count, self.iter().count(), "connections");
         let natives = self.iter().filter(|receiver| receiver.outbox.dialect() == Dialect::Native);
         assert_eq!(self.natives, natives.count(), "native connections");
+        let in_place = |(slot, receiver): (usize, &Option<Box<Receiver>>)| {
+            receiver.as_ref().is_none_or(|receiver| receiver.id.slot as usize == slot)
+        };
+        assert!(self.slots.iter().enumerate().all(in_place), "a connection is in its slot");
     }
 }

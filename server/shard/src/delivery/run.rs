@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::message::{Message, Payload, Publication};
 use bytes::Bytes;
 use ringbolt_protocol::command::{Flags, SubjectRef};
-use ringbolt_protocol::limits::HEADER_BYTES;
+use ringbolt_protocol::limits::{HEADER_BYTES, VARINT_BYTES_MAX};
 use ringbolt_protocol::native::batch::{DeliverBatch, Messages, deliver_batch};
 use ringbolt_protocol::native::header::{FrameType, Header};
 use ringbolt_protocol::nats::{Span, encode};
@@ -39,6 +39,11 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub fn new(form: Form<'a>, input: &'a [u8], spans: &'a [Span]) -> Run<'a> {
+        let is_within = |span: &Span| {
+            span.start <= span.payload && span.payload <= span.end && span.end as usize <= input.len()
+        };
+        debug_assert!(spans.iter().all(is_within), "the messages stand in the input");
+        debug_assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "one after the other");
         let payload_bytes = spans.iter().map(|span| (span.end - span.payload) as usize).sum();
         Run { form, input, spans, payload_bytes }
     }
@@ -89,6 +94,7 @@ fn stamps(input: &[u8], span: Span) -> (u64, u64) {
 const COMMON_BYTES_MIN: usize = 4 << 10;
 /// Most bytes of a delivery beside its texts and payload, in any shape.
 pub const HEAD_BYTES_MAX: usize = 48;
+const _: () = assert!(HEAD_BYTES_MAX >= HEADER_BYTES + 4 * VARINT_BYTES_MAX);
 
 /// How the messages of a run are written for one receiver. Receivers with the same shape get the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +156,7 @@ impl Encoded {
         self.forget();
         self.shape = Some(shape);
         self.bytes.clear();
+        debug_assert!(self.common.is_empty(), "what others were given is not added to");
         match (shape, run.form) {
             (Shape::Lines, Form::Nats) => {
                 self.begin(subscription, common);
@@ -172,11 +179,14 @@ impl Encoded {
             }
             (Shape::Frames(id) | Shape::Batch(id), _) => self.frames(id, run, common),
         }
+        debug_assert!(self.bytes.len() > run.payload_bytes, "every message has a head");
     }
 
     /// Appends what was encoded to an outbox. Returns its length.
     pub fn put(&mut self, outbox: &mut Outbox, last: bool, limits: &Limits, pool: &mut BufferPool) -> usize {
         let length = self.bytes.len().max(self.common.len());
+        debug_assert!(length > 0, "it was filled, and not given away");
+        debug_assert!(self.bytes.is_empty() || self.common.is_empty(), "the deliveries are kept once");
         if length < COMMON_BYTES_MIN {
             outbox.tail(length, limits.outbox_segment_bytes, pool).extend_from_slice(&self.bytes);
         } else if last && self.common.is_empty() {
@@ -223,6 +233,7 @@ impl Encoded {
         let ids_bytes = varint::length(id) + 1;
         let mut written = Vec::with_capacity(ids.len());
         varint::encode(id, &mut written);
+        debug_assert_eq!(written.len() + 1, ids_bytes, "the lengths of both numbers are known");
         ids[..written.len()].copy_from_slice(&written);
         let header = Header {
             frame_type: FrameType::Deliver,
@@ -253,6 +264,7 @@ impl Encoded {
 /// Bytes copied whatever there is to copy: a copy of constant length is a few stores, one of unknown
 /// length is a call.
 const STEP_BYTES: usize = 32;
+const _: () = assert!(HEADER_BYTES + VARINT_BYTES_MAX < STEP_BYTES, "a head and two numbers are a step");
 
 /// A short line with what makes it up to a step.
 struct Padded {
@@ -273,6 +285,7 @@ impl Padded {
             return out.extend_from_slice(line);
         }
         let end = out.len() + line.len();
+        debug_assert_eq!(self.bytes[..line.len()], *line, "it was made of this line");
         out.extend_from_slice(&self.bytes);
         out.truncate(end);
     }

@@ -7,6 +7,10 @@ pub const SEGMENTS_A_SEND_MAX: usize = 64;
 /// Bytes after which a send takes no further segment: a send should not outlive a turn by far.
 pub const BYTES_A_SEND_MAX: usize = 1 << 20;
 
+/// The kernel's `UIO_MAXIOV`: more segments are no send.
+const SEGMENTS_OF_KERNEL_MAX: usize = 1024;
+const _: () = assert!(SEGMENTS_A_SEND_MAX <= SEGMENTS_OF_KERNEL_MAX);
+
 /// A run of bytes to send.
 #[derive(Debug)]
 pub enum Segment {

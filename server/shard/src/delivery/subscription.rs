@@ -42,6 +42,7 @@ impl Subscription {
             line.extend_from_slice(b"HMSG ");
             line.extend_from_slice(pattern.as_bytes());
         }
+        debug_assert!(!sid.contains(&b' '), "an id is one word");
         line.push(b' ');
         line.extend_from_slice(sid);
         line.push(b' ');
@@ -50,6 +51,8 @@ impl Subscription {
 
     /// Appends what a delivery without headers begins with, up to the blank before its size.
     pub fn begin(&self, subject: &str, out: &mut Vec<u8>) {
+        debug_assert!(!self.is_native(), "a native client's deliveries have no line");
+        debug_assert!(!self.exact || *subject == *self.pattern, "an exact pattern matches itself alone");
         if self.exact {
             return out.extend_from_slice(&self.line[1..]);
         }
@@ -69,6 +72,7 @@ impl Subscription {
     /// The client's id for it, byte for byte; empty for a native client.
     pub fn sid(&self) -> &[u8] {
         let end = self.line.len().saturating_sub(1);
+        debug_assert!(self.sid_bytes as usize <= end, "the id is a part of the line");
         &self.line[end - self.sid_bytes as usize..end]
     }
 

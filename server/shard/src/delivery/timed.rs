@@ -42,8 +42,11 @@ impl Timed {
         self.arrivals += 1;
         let number = self.arrivals;
         let bytes = frame.iter().map(|segment| segment.bytes().len()).sum();
-        self.waiting.insert(number);
-        self.lanes[lane as usize].insert((*latest, number), Late { frame, bytes, number });
+        let late = Late { frame, bytes, number };
+        debug_assert!(late.bytes > 0, "a message of no bytes would never be next");
+        let new = self.waiting.insert(number);
+        let other = self.lanes[lane as usize].insert((*latest, number), late);
+        debug_assert!(new && other.is_none(), "arrivals are counted up");
     }
 
     /// What has arrived so far.
@@ -53,6 +56,7 @@ impl Timed {
 
     /// Whether all that had arrived then has left.
     pub fn has_left(&self, arrivals: u64) -> bool {
+        debug_assert!(arrivals <= self.arrivals, "nothing waits for what is still to come");
         self.waiting.first().is_none_or(|&first| first > arrivals)
     }
 
@@ -96,10 +100,21 @@ impl Timed {
     }
 
     fn forget(&mut self, number: u64) {
-        self.waiting.remove(&number);
+        let waited = self.waiting.remove(&number);
+        debug_assert!(waited, "what leaves has waited");
         if self.waiting.is_empty() {
             self.latest.clear();
         }
+    }
+
+    /// Recounts what waits. Returns its bytes.
+    pub fn check(&self) -> usize {
+        let all = || self.lanes.iter().flat_map(BTreeMap::values);
+        assert!(all().all(|late| self.waiting.contains(&late.number)), "what is there waits");
+        assert_eq!(all().count(), self.waiting.len(), "what waits is there");
+        let frame_bytes = |late: &Late| late.frame.iter().map(|segment| segment.bytes().len()).sum::<usize>();
+        assert!(all().all(|late| late.bytes == frame_bytes(late)), "bytes of messages with deadlines");
+        all().map(|late| late.bytes).sum()
     }
 
     /// All there is, in no order that matters.

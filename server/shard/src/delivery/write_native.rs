@@ -6,10 +6,12 @@ use super::subscription::Subscription;
 use crate::lanes::Lane;
 use crate::message::{Message, Payload};
 use ringbolt_protocol::command::{Deliver, SubjectRef};
+use ringbolt_protocol::limits::{HEADER_BYTES, VARINT_BYTES_MAX};
 use ringbolt_protocol::native::encode;
 
 /// Most bytes a DELIVER frame has before its subject, reply and payload: header and four varints.
 const DELIVER_HEAD_BYTES_MAX: usize = 24 + 4 * 5;
+const _: () = assert!(DELIVER_HEAD_BYTES_MAX == HEADER_BYTES + 4 * VARINT_BYTES_MAX);
 
 /// Appends it to an outbox. Returns its length.
 #[inline]
@@ -20,6 +22,7 @@ pub fn write(
     segment_bytes: usize,
     pool: &mut BufferPool,
 ) -> usize {
+    debug_assert!(subscription.is_native(), "a NATS client reads no frames");
     let publication = message.publication;
     let lane = publication.lane();
     // What overtakes a number's definition may not use it.
@@ -31,6 +34,7 @@ pub fn write(
     } else {
         None
     };
+    debug_assert!(subscription.exact || number != Some(0), "number 0 is the subject of the pattern");
     let mut deliver = Deliver {
         flags: publication.flags,
         timestamp_nanos: publication.timestamp_nanos,
@@ -50,6 +54,7 @@ pub fn write(
             let before = tail.len();
             deliver.payload = payload;
             encode::deliver(tail, &deliver);
+            debug_assert!(tail.len() - before <= frame_bytes, "room was made for the frame");
             tail.len() - before
         }
         Payload::Shared(payload) => {
@@ -57,6 +62,7 @@ pub fn write(
             let before = tail.len();
             encode::deliver_head(tail, &deliver, payload.len());
             let head_bytes = tail.len() - before;
+            debug_assert!(head_bytes <= head_bytes_max, "room was made for the head");
             receiver.outbox.share(lane, payload.clone());
             head_bytes + payload.len()
         }

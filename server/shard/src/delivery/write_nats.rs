@@ -65,6 +65,8 @@ fn write_with_headers(place: Place<'_>, message: &Message<'_>) -> usize {
 #[inline]
 fn write_as(place: Place<'_>, message: &Message<'_>, header_bytes: usize, payload: Payload<'_>) -> usize {
     let Place { receiver, subscription, segment_bytes, pool } = place;
+    debug_assert!(!subscription.is_native(), "a native client reads no lines");
+    debug_assert!(header_bytes <= payload.bytes().len(), "headers are a part of the payload");
     let reply = message.publication.reply;
     let texts = subscription.line.len() + message.subject.len() + reply.map_or(0, <[u8]>::len);
     let line_bytes_max = LINE_BYTES_MAX + texts;
@@ -91,6 +93,7 @@ fn write_as(place: Place<'_>, message: &Message<'_>, header_bytes: usize, payloa
         tail.extend_from_slice(encode::CRLF);
     }
     let written = tail.len() - before;
+    debug_assert!(written <= line_bytes_max + copied, "room was made for the message");
     if let Payload::Shared(payload) = payload {
         receiver.outbox.share(lane, payload.clone());
         receiver.outbox.share(lane, Bytes::from_static(encode::CRLF));

@@ -101,14 +101,21 @@ const REPLY: u8 = 2;
 const GROUP: u8 = 4;
 const SHARED: u8 = 8;
 
+/// Most bytes of a subject, reply subject or name between shards.
+pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
+
 /// What a publish has of fixed length.
 const HEAD_BYTES: usize = 46;
+const _: () = assert!(HEAD_BYTES == 4 + 2 + 2 + 4 + 4 + 8 + 8 + 8 + 4 + 2);
+const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED == 15, "a bit for each part");
+const _: () = assert!(size_of::<MeshBatch>() == 64, "a hop moves one cache line");
 
 impl MeshBatch {
     pub fn push(&mut self, record: &Record<'_>) {
         match *record {
             Record::Interest { sequence, account, count, pattern, group } => {
                 self.bytes.push(INTEREST);
+                debug_assert!(group != Some(""), "a queue group has a name");
                 self.bytes.extend_from_slice(&sequence.to_le_bytes());
                 self.bytes.extend_from_slice(&account.0.to_le_bytes());
                 self.bytes.extend_from_slice(&count.to_le_bytes());
@@ -155,6 +162,7 @@ impl MeshBatch {
     pub fn push_message(&mut self, forward: &Forward<'_>) {
         let Forward { message, way } = forward;
         let publication = message.publication;
+        debug_assert!(way.plain || way.group.is_some(), "a message is for somebody there");
         let mut parts = if way.plain { PLAIN } else { 0 };
         parts |= if publication.reply.is_some() { REPLY } else { 0 };
         parts |= if way.group.is_some() { GROUP } else { 0 };
@@ -191,6 +199,14 @@ impl MeshBatch {
         self.messages += 1;
     }
 
+    /// Recounts what was pushed.
+    pub fn check(&self) {
+        let published = self.records().filter(|record| matches!(record, Read::Publish(_))).count();
+        assert_eq!(self.messages as usize, published, "messages of a batch");
+        let shared = self.shared.iter().map(Bytes::len).sum::<usize>();
+        assert_eq!(self.payload_bytes, shared, "bytes that a batch shares");
+    }
+
     fn push_connection(&mut self, kind: u8, connection: ConnectionId) {
         self.bytes.push(kind);
         self.bytes.extend_from_slice(&connection.slot.to_le_bytes());
@@ -213,6 +229,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     #[inline]
     fn record(&mut self) -> Option<Read<'a>> {
+        debug_assert!(!self.rest.is_empty() || self.shared.len() == 0, "each shared payload has its record");
         let &kind = self.rest.first()?;
         Some(if kind == PUBLISH { Read::Publish(self.publish()) } else { Read::Control(self.control(kind)) })
     }
@@ -258,6 +275,7 @@ impl<'a> Reader<'a> {
     fn publish(&mut self) -> MeshPublish<'a> {
         let head = self.take(HEAD_BYTES);
         let (parts, flags, hops) = (head[1], head[2], head[3]);
+        debug_assert_eq!(parts & !(PLAIN | REPLY | GROUP | SHARED), 0, "only what is known was written");
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));

@@ -16,6 +16,7 @@ impl Bus {
     /// Handles a batch. Returns the shard it came from if that said it drains.
     pub fn receive_batch(&mut self, from: ShardId, batch: &MeshBatch, turn: &mut Turn<'_>) -> Option<Fenced> {
         debug_assert_ne!(from, self.outlets.own, "a shard has no link to itself");
+        debug_assert!(!batch.is_empty(), "a batch begins with a record");
         turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));
         let (mut interest, mut fenced) = (None, None);
         for record in batch.records() {

@@ -31,6 +31,7 @@ impl Interest {
     }
 
     pub fn confirm(&mut self, shard: ShardId, sequence: u64) {
+        assert!(sequence <= self.announced, "only what was announced comes in force");
         let known = &mut self.in_force[usize::from(shard)];
         debug_assert!(sequence >= *known, "a link is first in, first out");
         *known = sequence;
@@ -43,6 +44,8 @@ impl Interest {
 
     /// Keeps an answer until everything announced so far is in force; answers keep their order.
     pub fn hold(&mut self, connection: ConnectionId, answer: Answer) {
+        let last = self.waiting.back().map_or(0, |&(sequence, ..)| sequence);
+        debug_assert!(last <= self.announced, "who waits longest is the first to be answered");
         self.waiting.push_back((self.announced, connection, answer));
     }
 
@@ -68,6 +71,11 @@ impl Interest {
     /// Answers held back.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whose answers are held back, once for each.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.waiting.iter().map(|&(_, connection, _)| connection)
     }
 
     fn settled(&self) -> u64 {

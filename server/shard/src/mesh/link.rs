@@ -58,6 +58,7 @@ impl Mesh {
     #[cold]
     fn forward_full(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         let link = &mut self.links[usize::from(shard)];
+        debug_assert!(link.announced, "the edge was told of what waits");
         let PublisherId { shard: from, connection } = forward.message.publication.publisher;
         // Holding the publisher back takes effect a turn later: what it already sent still fits
         // under the hard limit, unless it is not this shard's to hold back.
@@ -83,6 +84,7 @@ impl Mesh {
     /// Appends a record to a link whatever its length: control records are few and small.
     #[inline]
     pub fn push(&mut self, shard: ShardId, record: &Record<'_>, turn: &mut Turn<'_>) {
+        debug_assert_ne!(shard, self.own, "a shard has no link to itself");
         if self.links[usize::from(shard)].push(record, self.limits.mesh_batch_bytes) {
             turn.effects.mesh.push(shard);
         }
@@ -195,7 +197,10 @@ impl Link {
                 batch
             }
         };
+        debug_assert!(self.announced, "the edge takes what it was told of");
+        debug_assert!(batch.size_bytes() <= self.pending_bytes, "what is taken was counted");
         self.pending_bytes -= batch.size_bytes();
+        debug_assert!(self.pending_bytes == 0 || self.pending_batches() > 0, "bytes wait in batches");
         Some(batch)
     }
 
@@ -205,6 +210,8 @@ impl Link {
         let lower = Lane::ALL.into_iter().rev().filter(|other| *other > lane && *other != Lane::Normal);
         for other in lower {
             if let Some(batch) = beside.queues[other as usize].pop_front() {
+                debug_assert!(batch.messages() > 0, "beside the normal lane there are messages only");
+                debug_assert!(batch.size_bytes() <= self.pending_bytes, "what is shed was counted");
                 self.pending_bytes -= batch.size_bytes();
                 return u64::from(batch.messages());
             }
@@ -228,6 +235,9 @@ impl Link {
             batches.map(MeshBatch::size_bytes).sum::<usize>(),
             "bytes for another shard"
         );
+        assert!(self.announced || self.pending_batches() == 0, "the edge was told of what waits");
+        let beside = self.beside.iter().flat_map(|beside| &beside.queues);
+        beside.chain([&self.pending]).flatten().for_each(MeshBatch::check);
     }
 
     pub fn pending_bytes(&self) -> usize {
@@ -242,6 +252,7 @@ impl Link {
     /// One queue again, the important first: what comes next must be last.
     fn merge(&mut self) {
         let Some(mut beside) = self.beside.take() else { return };
+        debug_assert!(beside.queues[Lane::Normal as usize].is_empty(), "the normal lane waits by itself");
         beside.queues[Lane::Normal as usize] = std::mem::take(&mut self.pending);
         self.pending = beside.queues.into_iter().flatten().collect();
     }
@@ -253,6 +264,7 @@ impl Beside {
         let queue = if lane == Lane::Normal { &mut *normal } else { &mut self.queues[lane as usize] };
         let batch = queue.pop_front()?;
         let waits = self.heads(normal).map(|head| head > 0);
+        debug_assert!(!batch.is_empty(), "a lane without bytes is not served");
         self.scheduler.served(lane, batch.size_bytes(), waits, shares);
         Some(batch)
     }

@@ -66,6 +66,7 @@ impl Entry {
         let place = targets.iter().position(|&other| other == target).expect("the subscription was added");
         // Order of subscription is the order of delivery: no swap_remove.
         targets.remove(place);
+        debug_assert!(!targets.contains(&target), "it was there once");
         let left = targets.len() as u32;
         self.settle();
         left
@@ -83,6 +84,7 @@ impl Entry {
                     remote.push((shard, count));
                     remote.sort_unstable();
                 }
+                debug_assert!(remote.windows(2).all(|pair| pair[0].0 < pair[1].0), "a shard is there once");
             }
         }
         self.settle();
@@ -180,6 +182,7 @@ impl GroupRoute {
 
     /// The shard that holds the member `number`, counted behind this shard's own.
     pub fn remote_shard(&self, number: u32) -> Option<ShardId> {
+        debug_assert!(number < self.members(), "there is a member of that number");
         let mut rest = number.checked_sub(self.local.len() as u32)?;
         for &(shard, count) in &self.remote {
             if rest < count {
@@ -199,6 +202,7 @@ impl Route {
     /// To be called once all entries are merged.
     pub(super) fn settle(&mut self) {
         self.groups.iter_mut().for_each(|group| group.remote.sort_unstable());
+        debug_assert!(self.groups.iter().all(|group| group.members() > 0), "one of each can be chosen");
         self.by_receiver = self.groups.is_empty()
             && match &self.plain[..] {
                 [] | [_] => true,

@@ -61,6 +61,7 @@ impl Router {
     pub fn match_into(&self, subject: Subject<'_>, route: &mut Route) {
         route.clear();
         if let Some(entry) = self.exact.get(subject.as_str()) {
+            debug_assert!(!entry.is_empty(), "what nobody wants is not kept");
             route.merge(entry);
         }
         self.wildcards.matches(subject, |entry| route.merge(entry));
@@ -74,6 +75,12 @@ impl Router {
     /// Patterns known, for tests and bounds.
     pub fn patterns(&self) -> usize {
         self.exact.len() + self.wildcards.patterns()
+    }
+
+    /// Recounts the patterns.
+    pub fn check(&self) {
+        assert!(self.exact.values().all(|entry| !entry.is_empty()), "what nobody wants is not kept");
+        self.wildcards.check();
     }
 
     pub fn staleness(pattern: Pattern<'_>) -> Stale {

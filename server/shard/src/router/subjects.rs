@@ -53,6 +53,7 @@ pub struct Subjects {
 
 impl Subjects {
     pub fn new(seed: HashSeed, subjects_max: usize) -> Subjects {
+        assert!(subjects_max < u32::MAX as usize, "every subject has a number");
         let scratch = Entry {
             text: CompactString::default(),
             hash: 0,
@@ -165,6 +166,13 @@ impl Subjects {
         self.entries[0].generation = NEVER;
     }
 
+    /// Recounts the subjects. Returns how often they are pinned.
+    pub fn check(&self) -> u64 {
+        assert_eq!(self.index.len() + 1, self.entries.len(), "all but the scratch entry are found");
+        assert_eq!(self.entries[0].pins, 1, "the scratch entry is nobody's");
+        self.entries[1..].iter().map(|entry| u64::from(entry.pins)).sum()
+    }
+
     /// Subjects in the table.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -198,6 +206,8 @@ impl Subjects {
             let entries = &self.entries;
             self.index.insert_unique(hash, index, |&other| entries[other as usize].hash);
         }
+        debug_assert!(self.index.len() <= self.subjects_max, "the table is bounded");
+        debug_assert_eq!(self.index.len() + 1, self.entries.len(), "all but the scratch entry are found");
         SubjectId(index)
     }
 
@@ -218,6 +228,7 @@ impl Subjects {
             if std::mem::take(&mut entry.recent) {
                 continue;
             }
+            debug_assert_ne!(self.hand, SCRATCH.0, "the scratch entry is nobody's to evict");
             let (hash, hand) = (entry.hash, self.hand);
             if let Ok(place) = self.index.find_entry(hash, |&index| index == hand) {
                 place.remove();
@@ -230,6 +241,7 @@ impl Subjects {
 
 #[cold]
 fn refresh(entry: &mut Entry, router: &Router) {
+    debug_assert_ne!(router.generation(), NEVER, "a route that is computed has a generation");
     router.match_into(Subject::trusted(&entry.text), &mut entry.route);
     entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
     entry.route.by_receiver &= !entry.route.foreign;

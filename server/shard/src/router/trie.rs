@@ -63,7 +63,9 @@ impl Trie {
         }
         let place = &mut self.nodes[node as usize];
         let entry = if rest { &mut place.rest } else { &mut place.here };
-        self.patterns -= usize::from(!entry.is_empty());
+        let known = usize::from(!entry.is_empty());
+        debug_assert!(known <= self.patterns, "a pattern that is there was counted");
+        self.patterns -= known;
         let result = edit(entry);
         self.patterns += usize::from(!entry.is_empty());
         self.prune(&path, node);
@@ -95,6 +97,18 @@ impl Trie {
         }
     }
 
+    /// Recounts the patterns, and the nodes they stand in.
+    pub(super) fn check(&self) {
+        let entries = self.nodes.iter().flat_map(|node| [&node.here, &node.rest]);
+        assert_eq!(self.patterns, entries.filter(|entry| !entry.is_empty()).count(), "patterns");
+        let bare = self.nodes.iter().skip(1).filter(|node| node.is_bare()).count();
+        assert_eq!(self.free.len(), bare, "a node that leads nowhere is free");
+        assert!(
+            self.free.iter().all(|&node| self.nodes[node as usize].is_bare()),
+            "a free node leads nowhere"
+        );
+    }
+
     fn child_or_new(&mut self, parent: NodeId, token: &str) -> NodeId {
         let node = &self.nodes[parent as usize];
         let known = match token {
@@ -108,6 +122,7 @@ impl Trie {
             self.nodes.push(Node::default());
             (self.nodes.len() - 1) as NodeId
         });
+        debug_assert!(child != ROOT && self.nodes[child as usize].is_bare(), "a node begins with nothing");
         let state = self.state.clone();
         let node = &mut self.nodes[parent as usize];
         if token == "*" {
@@ -124,6 +139,7 @@ impl Trie {
             if !self.nodes[node as usize].is_bare() {
                 return;
             }
+            debug_assert_ne!(node, ROOT, "the root stays");
             self.nodes[node as usize] = Node::default();
             self.free.push(node);
             let above = &mut self.nodes[parent as usize];

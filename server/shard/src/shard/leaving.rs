@@ -43,6 +43,7 @@ impl Members {
             return;
         }
         let open = self.bus.outlets.delivery.receivers.len();
+        debug_assert_eq!(self.clients.ids().count(), open, "every connection has both halves");
         let due = open.saturating_sub(leaving.clients_at(turn.now));
         let due: Vec<ConnectionId> = self.clients.ids().take(due).collect();
         due.into_iter().for_each(|id| self.close(id, CloseReason::Shutdown, turn));
@@ -59,6 +60,19 @@ impl Members {
 
     pub(super) fn check_drained(&mut self, turn: &mut Turn<'_>) {
         if self.drain.closing && self.bus.outlets.delivery.receivers.is_empty() {
+            debug_assert_eq!(self.clients.ids().count(), 0, "a connection ends with both halves");
+            debug_assert!(self.drain.is_fenced(), "nothing more comes from other shards");
+            let (delivery, bus) = (&self.bus.outlets.delivery, &self.bus);
+            assert_eq!(
+                (delivery.outbox_bytes(), bus.unadmitted_bytes),
+                (0, 0),
+                "with the last client its bytes went"
+            );
+            assert_eq!(
+                (delivery.paused_publishers(), bus.interned_subjects),
+                (0, 0),
+                "and what was counted of it"
+            );
             turn.effects.drained = true;
         }
     }

@@ -57,6 +57,7 @@ impl Shard {
         random_seed: u64,
     ) -> Shard {
         assert!(usize::from(id) < limits.shards, "shard {id} of {}", limits.shards);
+        limits.check();
         let seed = HashSeed::new(hash_seed);
         Shard {
             members: Members {
@@ -226,6 +227,7 @@ impl Members {
             turn.counters.add(Counter::ConnectionsRefused, 1);
             client.close(reason, bus, turn);
         }
+        debug_assert_eq!(client.dialect(), opening.dialect, "it is served in its dialect");
         self.clients.insert(client);
     }
 
@@ -240,6 +242,7 @@ impl Members {
             self.bus.forget(id, turn);
         }
         client.let_go(&mut self.bus);
+        debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
         self.bus.outlets.delivery.closed(id, turn);
         self.check_drained(turn);
     }

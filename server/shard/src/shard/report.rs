@@ -95,7 +95,7 @@ impl Members {
             version: nats.map(|nats| nats.options.version.clone()).unwrap_or_default(),
             user: user.map(|user| user.name.clone()).unwrap_or_default(),
             account: account.map(|account| account.name.clone()).unwrap_or_default(),
-            subscriptions: receiver.subscriptions.len(),
+            subscriptions: receiver.subscriptions.count(),
             patterns: if patterns { self.patterns_of(receiver) } else { Vec::new() },
         })
     }

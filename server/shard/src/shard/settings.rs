@@ -13,6 +13,10 @@ impl Members {
     pub(super) fn change_limits(&mut self, limits: &Limits, turn: &mut Turn<'_>) {
         let mut changed = (*self.bus.outlets.limits).clone();
         changed.take_over(limits);
+        debug_assert!(
+            changed.payload_bytes_max <= changed.outbox_bytes_max,
+            "an empty outbox takes any message"
+        );
         let told = self.bus.limits().payload_bytes_max;
         self.bus.outlets.change_limits(Rc::new(changed));
         for client in self.clients.iter_mut() {

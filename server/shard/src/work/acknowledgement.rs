@@ -7,6 +7,7 @@
 use super::options::own_name;
 use super::task::TaskId;
 use crate::metrics::Counter;
+use crate::reserved;
 use std::fmt::Write;
 
 /// How the reply subject of a delivery begins.
@@ -89,6 +90,8 @@ pub fn reply_subject(
         |letter: char| matches!(letter, '.' | '*' | '>') || letter.is_control() || letter.is_whitespace();
     subject.extend(own_name(group).chars().map(|letter| if odd(letter) { '_' } else { letter }));
     write!(subject, ".{deliveries}.{task}.{task}.{timestamp_nanos}.{waiting}").expect("a string grows");
+    debug_assert_eq!(task_of(subject.as_bytes()), Some(task), "a reply subject leads back to its message");
+    debug_assert!(reserved::refuses_reply(subject.as_bytes()), "nobody is asked to answer there");
     subject
 }
 

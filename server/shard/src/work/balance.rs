@@ -13,6 +13,9 @@ const LOAD_MIN: u64 = 8;
 /// Weight of the newest latency, as a power of two: an eighth.
 const EWMA_SHIFT: u32 = 3;
 
+const _: () = assert!(LOAD_PERCENT_MAX > 100, "among equals a key stays where it belongs");
+const _: () = assert!(PLACES > 0 && LOAD_MIN > 0 && EWMA_SHIFT < u64::BITS);
+
 /// How a group chooses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
@@ -47,6 +50,7 @@ impl Load {
             0 => nanos,
             mean => mean - (mean >> EWMA_SHIFT) + (nanos >> EWMA_SHIFT).max(1),
         };
+        debug_assert!(self.latency_nanos > 0, "0 is for who acknowledged nothing");
     }
 
     fn cost(&self) -> u128 {
@@ -83,6 +87,7 @@ impl Ring {
 
     /// Members from the one the key belongs to on, each as often as it has places.
     fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
+        debug_assert!(self.places.is_sorted(), "the next place is found by halving");
         let first = self.places.partition_point(|&(place, _)| place < hash);
         let (before, behind) = self.places.split_at(first);
         behind.iter().chain(before).map(|&(_, member)| member as usize)

@@ -14,6 +14,11 @@ const WINDOW_FAILURES_TO_OPEN: u32 = 10;
 const OPEN_NANOS: u64 = 1_000_000_000;
 const OPEN_NANOS_MAX: u64 = 30_000_000_000;
 
+const _: () = assert!(WINDOW < u32::BITS, "the outcomes of a window are bits of a word");
+const _: () =
+    assert!(WINDOW_FAILURES_TO_OPEN <= WINDOW && FAILURES_TO_OPEN as u32 <= WINDOW_FAILURES_TO_OPEN);
+const _: () = assert!(OPEN_NANOS <= OPEN_NANOS_MAX);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum State {
     /// Messages go to the member.
@@ -89,6 +94,7 @@ impl Breaker {
             // What was under way when it opened.
             State::Open(_) => false,
         };
+        debug_assert!(self.state != State::Closed || self.openings == 0, "openings end with being closed");
         if opens {
             let nanos = OPEN_NANOS.saturating_mul(1 << self.openings.min(16)).min(OPEN_NANOS_MAX);
             self.openings += 1;
@@ -101,6 +107,7 @@ impl Breaker {
     pub fn pass_time(&mut self, now: Nanos) -> bool {
         let over = matches!(self.state, State::Open(until) if until <= now);
         if over {
+            debug_assert!(self.openings > 0, "what is open was opened");
             self.state = State::HalfOpen;
             self.successes_in_row = 0;
         }
@@ -108,6 +115,8 @@ impl Breaker {
     }
 
     fn note(&mut self, failure: bool) {
+        let ended = self.failures_in_row == 0 || self.successes_in_row == 0;
+        debug_assert!(ended, "what comes in a row is of one kind");
         self.outcomes = self.outcomes << 1 | u32::from(failure);
         self.outcomes_seen = self.outcomes_seen.saturating_add(1);
     }

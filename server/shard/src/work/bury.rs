@@ -25,6 +25,8 @@ impl Bus {
         if task.subject.starts_with(DEAD_LETTERS) {
             return;
         }
+        let unroutable = death == Death::Unroutable;
+        debug_assert_eq!(unroutable, task.group == Key::NOTHING, "who died in a group was routed to it");
         let subject = format!("{DEAD_LETTERS}{}.{}", death.name(), task.subject);
         let attempts = task.attempts.to_string();
         let (accepted, delivered) =

@@ -131,7 +131,6 @@ impl Group {
         }
     }
 
-    /// Whether no more may wait for a member or rest.
     /// Recounts what waits and what members have.
     pub fn check(&self) {
         let waiting: usize = self.waiting.iter().map(BTreeSet::len).sum();
@@ -145,9 +144,24 @@ impl Group {
         let holders: u32 = self.holders.iter().map(|(_, holder)| holder.held).sum();
         assert_eq!(self.held, holders as usize, "messages that connections have");
         assert!(waiting + self.held <= self.tasks, "a message waits or is held, not both");
+        let subscriptions: u32 = self.holders.iter().map(|(_, holder)| holder.subscriptions).sum();
+        assert_eq!(self.members.len(), subscriptions as usize, "subscriptions of all connections");
+        assert_eq!(self.holders.len(), self.holder_of.len(), "a connection is found by its id");
+        let is_somebody = |(_, holder): (usize, &Holder)| holder.subscriptions > 0 || holder.held > 0;
+        assert!(self.holders.iter().all(is_somebody), "who has nothing is forgotten");
+        assert!(self.leaving.iter().all(|member| !member.held.is_empty()), "who has nothing has left");
     }
 
+    /// Whether that subscription of that connection has a message to settle.
+    pub fn holds(&self, subscription: Key, connection: ConnectionId, id: TaskId) -> bool {
+        let mut all = self.members.iter().chain(&self.leaving);
+        let is = |member: &Member| (member.subscription, member.connection) == (subscription, connection);
+        all.any(|member| is(member) && member.held.contains(&id))
+    }
+
+    /// Whether no more may wait for a member or rest.
     pub fn is_full(&self) -> bool {
+        debug_assert!(self.held <= self.tasks, "what members have is kept");
         self.tasks - self.held >= self.options.pending_max as usize
     }
 
@@ -160,6 +174,7 @@ impl Group {
     }
 
     pub fn join(&mut self, subscription: Key, connection: ConnectionId, pattern: &str, native: bool) {
+        debug_assert!(self.member(subscription).is_none(), "a subscription joins once");
         let other_dialect = self.members.first().is_some_and(|member| member.native != native);
         self.mixed |= *self.pattern != *pattern || other_dialect;
         let (pattern, held) = (pattern.into(), BTreeSet::new());
@@ -175,7 +190,9 @@ impl Group {
     pub fn leave(&mut self, subscription: Key) {
         let gone: Vec<Member> =
             self.members.extract_if(.., |member| member.subscription == subscription).collect();
+        debug_assert_eq!(gone.len(), 1, "who leaves is a member, once");
         for member in gone {
+            debug_assert!(self.holders[member.holder].subscriptions > 0, "it was counted when it joined");
             self.holders[member.holder].subscriptions -= 1;
             self.forget_holder(member.connection, member.holder);
             if !member.held.is_empty() {
@@ -195,7 +212,8 @@ impl Group {
     fn forget_holder(&mut self, connection: ConnectionId, holder: usize) {
         if self.holders[holder].subscriptions == 0 && self.holders[holder].held == 0 {
             self.holders.remove(holder);
-            self.holder_of.remove(&connection);
+            let found = self.holder_of.remove(&connection);
+            debug_assert_eq!(found, Some(holder), "a connection is found by its id");
         }
     }
 
@@ -205,6 +223,7 @@ impl Group {
         let holds = |member: &mut &mut Member| member.subscription == subscription && member.held.remove(&id);
         let Some(member) = all.find_map(|mut member| holds(&mut member).then_some(member)) else { return };
         let (connection, holder) = (member.connection, member.holder);
+        debug_assert!(self.held > 0 && self.holders[holder].held > 0, "it was counted when it was given");
         self.held -= 1;
         self.holders[holder].held -= 1;
         self.leaving.retain(|member| !member.held.is_empty());
@@ -232,11 +251,14 @@ impl Group {
     }
 
     pub fn put(&mut self, id: TaskId, task: &Task) {
-        self.waiting_count += usize::from(self.waiting[task.lane() as usize].insert(place_of(id, task)));
+        let new = self.waiting[task.lane() as usize].insert(place_of(id, task));
+        debug_assert!(new, "a message waits once");
+        self.waiting_count += usize::from(new);
     }
 
     pub fn remove(&mut self, id: TaskId, task: &Task) -> bool {
         let removed = self.waiting[task.lane() as usize].remove(&place_of(id, task));
+        debug_assert!(removed && self.waiting_count > 0, "a message that waits was put there");
         self.waiting_count -= usize::from(removed);
         removed
     }
@@ -296,9 +318,12 @@ impl Group {
             self.scheduler.served(lane, 1, waits, shares);
             self.turn = place + 1;
             let member = &mut self.members[place];
-            member.held.insert(id);
+            let new = member.held.insert(id);
+            debug_assert!(new, "a message is given to one member at a time");
             self.held += 1;
             self.holders[member.holder].held += 1;
+            let held = self.holders[member.holder].held;
+            debug_assert!(held <= self.options.in_flight_max, "nobody is given more than it may have");
             return Some(Given { id, subscription: member.subscription, connection: member.connection });
         }
         None

@@ -61,19 +61,30 @@ impl Letters {
         self.numbers += 1;
         self.bytes += needed;
         self.kept.insert(self.numbers, letter);
+        assert!(self.bytes <= bytes_max, "what is kept is bounded");
         forgotten
     }
 
     pub fn take(&mut self, number: u64) -> Option<Letter> {
         let letter = self.kept.remove(&number)?;
+        assert!(letter.task.weight() <= self.bytes, "it was counted when it was kept");
         self.bytes -= letter.task.weight();
         Some(letter)
     }
 
     /// Puts back what was taken.
     pub fn put_back(&mut self, number: u64, letter: Letter) {
+        debug_assert!(number <= self.numbers, "it was kept before");
         self.bytes += letter.task.weight();
-        self.kept.insert(number, letter);
+        let other = self.kept.insert(number, letter);
+        debug_assert!(other.is_none(), "a number is given once");
+    }
+
+    /// Recounts the bytes.
+    pub fn check(&self) {
+        let bytes = self.kept.values().map(|letter| letter.task.weight()).sum::<usize>();
+        assert_eq!(self.bytes, bytes, "bytes of dead letters");
+        assert!(self.kept.keys().all(|&number| number <= self.numbers), "numbers are counted up");
     }
 
     /// Numbers of all, or of the one that is there.

@@ -100,6 +100,9 @@ impl Book {
         let (mut tasks, mut bytes) = (0, 0);
         for (key, group) in self.groups.iter() {
             group.check();
+            let own = || self.tasks.values().filter(|task| task.group == key);
+            assert_eq!(group.tasks, own().count(), "messages of a group");
+            assert_eq!(group.bytes, own().map(Task::weight).sum::<usize>(), "bytes of a group");
             assert_eq!(
                 self.names.get(&(group.account, group.name.clone())),
                 Some(&key),
@@ -108,6 +111,29 @@ impl Book {
             (tasks, bytes) = (tasks + group.tasks, bytes + group.bytes);
         }
         assert_eq!((tasks, bytes), (self.tasks.len(), self.bytes), "messages of all groups");
+        assert_eq!(self.groups.len(), self.names.len(), "a name is that of a group");
+        self.groups.check();
+        self.letters.check();
+        self.check_states();
+    }
+
+    /// Compares what messages say of where they are with what is there.
+    fn check_states(&self) {
+        let mut timers = 0;
+        for (&id, task) in &self.tasks {
+            let timer = match task.state {
+                State::Waiting => None,
+                State::Resting(timer) => Some(timer),
+                State::InFlight { subscription, connection, timer } => {
+                    let held = self.groups[task.group].holds(subscription, connection, id);
+                    assert!(held, "a message is held by whom it says");
+                    timer
+                }
+            };
+            assert!(timer.is_none_or(|timer| self.wheel.is_of(timer, id)), "a timer belongs to its message");
+            timers += usize::from(timer.is_some());
+        }
+        assert_eq!(self.wheel.check(), timers, "timers of all messages");
     }
 
     /// Dead letters that are kept, and their bytes.
@@ -129,6 +155,7 @@ impl Book {
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
             groups.insert(Group::new(*account, name, options.clone(), pattern, self.hash_seed))
         });
+        debug_assert_eq!(self.groups.len(), self.names.len(), "a name is that of a group");
         let group = &mut self.groups[key];
         if group.members.is_empty() {
             group.options = options;
@@ -171,6 +198,7 @@ impl Book {
     /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
     /// its number if it is kept, and how many were shed.
     fn add(&mut self, task: Task, bytes_max: usize) -> (Option<TaskId>, u64) {
+        debug_assert_eq!(task.state, State::Waiting, "a new message waits");
         let (key, lane) = (task.group, task.lane());
         let bytes = task.weight();
         let mut shed = 0;
@@ -183,18 +211,21 @@ impl Book {
             let most = if full { None } else { self.largest_but(key).and_then(Group::least) };
             let own = || self.groups[key].least_below(lane);
             let Some(id) = most.or_else(own) else { return (None, shed + 1) };
-            self.finish(id);
+            let gone = self.finish(id);
+            debug_assert!(gone.is_some(), "what is shed was kept");
             shed += 1;
         }
         let id = self.next;
         self.next += 1;
         self.bytes += bytes;
+        debug_assert!(self.bytes <= bytes_max, "the shard has room for all it keeps");
         let group = &mut self.groups[key];
         group.tasks += 1;
         group.bytes += bytes;
         group.put(id, &task);
         self.wake(key);
-        self.tasks.insert(id, task);
+        let other = self.tasks.insert(id, task);
+        debug_assert!(other.is_none(), "a number is never used again");
         (Some(id), shed)
     }
 
@@ -285,8 +316,10 @@ impl Book {
     pub fn pass_time(&mut self, turn: &mut Turn<'_>) {
         let mut due = Vec::new();
         self.wheel.fire(turn.now, &mut due);
+        debug_assert!(due.iter().all(|id| self.tasks.contains_key(id)), "a timer ends with its message");
         for id in sorted(due) {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
+            debug_assert_ne!(task.state, State::Waiting, "a message that waits for a member has no timer");
             match task.state {
                 State::InFlight { subscription, connection, .. } => {
                     task.state = State::InFlight { subscription, connection, timer: None };
@@ -322,6 +355,8 @@ impl Book {
     /// A member was given a message.
     fn given(&mut self, given: Given, now: Nanos) {
         let Some(task) = self.tasks.get_mut(&given.id) else { return };
+        debug_assert_eq!(task.state, State::Waiting, "a message is given to one member at a time");
+        debug_assert!(task.accepted <= now, "time does not go back");
         let wait = self.groups[task.group].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
         let Given { subscription, connection, .. } = given;
@@ -336,7 +371,9 @@ impl Book {
     /// A member could not be given a message after all.
     fn not_given(&mut self, given: Given) {
         let Some(task) = self.tasks.get(&given.id) else { return };
+        debug_assert_eq!(task.state, State::Waiting, "it was given to nobody yet");
         let group = &mut self.groups[task.group];
+        debug_assert!(group.holds(given.subscription, given.connection, given.id), "it was to have it");
         group.put(given.id, task);
         group.let_go(given.subscription, given.id);
     }
@@ -348,6 +385,7 @@ impl Book {
 
     fn fail(&mut self, id: TaskId, failure: Failure, turn: &mut Turn<'_>) {
         let Some(task) = self.tasks.get(&id) else { return };
+        debug_assert!(matches!(task.state, State::InFlight { .. }), "only who has a message fails it");
         // Who asks for a delay works, and who is gone is not given any more.
         if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
             (task.state, failure)
@@ -398,8 +436,10 @@ impl Book {
     fn finish(&mut self, id: TaskId) -> Option<Task> {
         self.take_back(id);
         let task = self.tasks.remove(&id)?;
+        assert!(task.weight() <= self.bytes, "it was counted when it was kept");
         self.bytes -= task.weight();
         let group = &mut self.groups[task.group];
+        assert!(group.tasks > 0 && task.weight() <= group.bytes, "its group counted it too");
         group.tasks -= 1;
         group.bytes -= task.weight();
         self.wake(task.group);
@@ -413,8 +453,16 @@ impl Book {
         let group = &mut self.groups[task.group];
         match task.state {
             State::Waiting => drop(group.remove(id, task)),
-            State::Resting(timer) => self.wheel.stop(timer),
-            State::InFlight { subscription, timer, .. } => {
+            State::Resting(timer) => {
+                debug_assert!(self.wheel.is_of(timer, id), "a timer belongs to its message");
+                self.wheel.stop(timer);
+            }
+            State::InFlight { subscription, connection, timer } => {
+                debug_assert!(group.holds(subscription, connection, id), "a message is held by whom it says");
+                debug_assert!(
+                    timer.is_none_or(|timer| self.wheel.is_of(timer, id)),
+                    "a timer belongs to its message"
+                );
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
                 group.let_go(subscription, id);
             }
@@ -461,7 +509,9 @@ impl Book {
         let Some(group) = self.groups.get(key) else { return };
         if group.members.is_empty() && group.tasks == 0 {
             let Some(group) = self.groups.remove(key) else { return };
-            self.names.remove(&(group.account, group.name));
+            assert_eq!((group.bytes, group.waiting(), group.in_flight()), (0, 0, 0), "nothing is left in it");
+            let named = self.names.remove(&(group.account, group.name));
+            debug_assert_eq!(named, Some(key), "a group has its name");
         }
     }
 
@@ -479,6 +529,7 @@ impl Book {
 /// Exponential, from the least to the most, with full jitter: any time up to that is as likely, so that what
 /// failed together does not come back together.
 fn backoff((least, most): (u64, u64), attempts: u16, random: &mut Random) -> u64 {
+    debug_assert!(least <= most, "the longest rest is no shorter than the first");
     let doublings = u32::from(attempts.saturating_sub(1)).min(32);
     let longest = least.saturating_mul(1 << doublings).min(most);
     const STEPS: u32 = 1 << 16;

@@ -118,6 +118,8 @@ pub fn parse_group(text: &str) -> Result<(Cow<'_, str>, Option<WorkOptions>), Op
         Balance::Key(header) => Cow::Owned(format!("{name}{KEYED}{header}")),
         _ => Cow::Borrowed(name),
     };
+    debug_assert_eq!(own_name(&name), own_name(text), "by whatever name it is routed, it is that group");
+    debug_assert!(options.backoff_nanos.0 <= options.backoff_nanos.1, "the least is no more than the most");
     Ok((name, Some(options)))
 }
 

@@ -34,7 +34,8 @@ impl Seen {
             && (now.since(at) > WINDOW_NANOS || self.order.len() > IDS_MAX)
         {
             self.order.pop_front();
-            self.ids.remove(&key);
+            let known = self.ids.remove(&key);
+            debug_assert!(known.is_some(), "an id is kept as long as its place in the order");
         }
         self.ids.get(&(group, self.state.hash_one(id))).copied()
     }
@@ -42,8 +43,10 @@ impl Seen {
     pub fn note(&mut self, group: Key, id: &[u8], message: u64, now: Nanos) {
         let key = (group, self.state.hash_one(id));
         if self.ids.insert(key, message).is_none() {
+            debug_assert!(self.order.back().is_none_or(|&(last, _)| last <= now), "time does not go back");
             self.order.push_back((now, key));
         }
+        debug_assert_eq!(self.ids.len(), self.order.len(), "an id is kept as long as its place in the order");
     }
 }
 

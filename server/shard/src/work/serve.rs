@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 impl Outlets {
     /// Keeps a message until a member of the group has acknowledged it. Returns whether it is kept.
     pub fn work_off(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
         let marks = message.publication.marks;
         let mut task = Task::of(message, group, turn.now);
         if task.foreign && !self.work.may_be_given(group, &task) {
@@ -97,6 +98,7 @@ impl Outlets {
             let Some(waiting) = book.groups.get_mut(group) else { return };
             let given = waiting.next(&book.tasks, self.limits.lane_shares, &full, turn.random.number());
             let Some(given) = given else { return };
+            debug_assert!(!full.contains(&given.subscription), "who takes no more is not asked again");
             let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };
             if book.has_expired(given.id, turn.now) {
                 book.not_given(given);

@@ -44,7 +44,9 @@ impl Wheel {
         let slot = (at.0.div_ceil(SLOT_NANOS).max(self.turned_to + 1) % SLOTS as u64) as u32;
         let behind = self.slots[slot as usize];
         let node = self.nodes.insert(Node { at, key, slot, before: NONE, behind }) as u32;
+        debug_assert_ne!(node, NONE, "a timer has a number");
         if behind != NONE {
+            debug_assert_eq!(self.nodes[behind as usize].before, NONE, "it was the first of its slot");
             self.nodes[behind as usize].before = node;
         }
         self.slots[slot as usize] = node;
@@ -53,13 +55,38 @@ impl Wheel {
 
     pub fn stop(&mut self, Timer(node): Timer) {
         let Node { slot, before, behind, .. } = self.nodes.remove(node as usize);
+        let first = self.slots[slot as usize];
+        debug_assert_eq!(before == NONE, first == node, "a slot begins with the timer that has none before");
         match before {
             NONE => self.slots[slot as usize] = behind,
-            _ => self.nodes[before as usize].behind = behind,
+            _ => {
+                debug_assert_eq!(self.nodes[before as usize].behind, node, "neighbours know each other");
+                self.nodes[before as usize].behind = behind;
+            }
         }
         if behind != NONE {
             self.nodes[behind as usize].before = before;
         }
+    }
+
+    /// Whether a timer is of that key.
+    pub fn is_of(&self, Timer(node): Timer, key: u64) -> bool {
+        self.nodes.get(node as usize).is_some_and(|node| node.key == key)
+    }
+
+    /// Recounts the timers. Returns how many there are.
+    pub fn check(&self) -> usize {
+        let mut timers = 0;
+        for &first in &*self.slots {
+            let (mut before, mut node) = (NONE, first);
+            while node != NONE {
+                assert_eq!(self.nodes[node as usize].before, before, "neighbours know each other");
+                (before, node) = (node, self.nodes[node as usize].behind);
+                timers += 1;
+            }
+        }
+        assert_eq!(timers, self.nodes.len(), "timers of all slots");
+        timers
     }
 
     /// Takes the timers that are due out, in no order, and appends their keys.

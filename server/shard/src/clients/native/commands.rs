@@ -4,7 +4,7 @@ use super::{NativeClient, Promise, decode_limits};
 use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
-use crate::limits::SlowConsumerPolicy;
+use crate::limits::{SHARDS_MAX, SlowConsumerPolicy};
 use crate::reserved;
 use crate::router::subjects::SubjectId;
 use crate::subscriptions::Wanted;
@@ -22,6 +22,8 @@ use std::borrow::Cow;
 
 /// The version of the native dialect this server speaks.
 const VERSION: u8 = 1;
+const _: () = assert!(SHARDS_MAX <= 1 << 8, "the number of a connection begins with its shard's");
+const _: () = assert!(SUBJECT_BYTES_MAX <= u16::MAX as usize, "a WELCOME says how long subjects are");
 const OVERLOADED: &str = "too many answers wait for other shards: try again";
 
 /// What a client asked for and does not get, and the words for why.
@@ -85,6 +87,7 @@ impl NativeClient {
             return self.violation(&message, bus, turn);
         }
         let (id, shard, limits) = (self.sender.id, bus.outlets.own, bus.limits());
+        debug_assert!(id.slot < 1 << 24, "the number of a connection ends with its slot");
         let welcome = Welcome {
             correlation_id: hello.correlation_id,
             version: VERSION,
@@ -177,7 +180,7 @@ impl NativeClient {
             return Err((RefusalCode::DuplicateSubscription, message));
         }
         let limit = self.promise.subscriptions_max as usize;
-        if receiver.subscriptions.len() >= limit {
+        if receiver.subscriptions.count() >= limit {
             let message = format!("a connection may hold {limit} subscriptions");
             return Err((RefusalCode::SubscriptionLimit, message));
         }
@@ -249,6 +252,7 @@ impl NativeClient {
             names.remove(&before);
         }
         names.insert(subject, number);
+        debug_assert!(names.len() < self.subjects.len(), "a subject has one of the client's numbers");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::identity::{ConnectionId, Nanos};
 use crate::limits::Limits;
 use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
-use ringbolt_protocol::limits::CONTROL_BODY_BYTES_MAX;
+use ringbolt_protocol::limits::{CONTROL_BODY_BYTES_MAX, FRAME_BODY_BYTES_CEILING, SUBJECT_BYTES_MAX};
 use ringbolt_protocol::native::control::{Close, Control, Ping, Refusal, RefusalCode};
 use ringbolt_protocol::native::decode::DecodeLimits;
 use ringbolt_protocol::native::header::FrameType;
@@ -88,7 +88,7 @@ impl NativeClient {
         let space = bus.accounts.space(self.sender.account);
         for subject in std::mem::take(&mut self.subjects).into_iter().flatten() {
             space.subjects.unpin(subject);
-            debug_assert!(bus.interned_subjects > 0, "it was counted when it was defined");
+            assert!(bus.interned_subjects > 0, "it was counted when it was defined");
             bus.interned_subjects -= 1;
         }
     }
@@ -119,7 +119,8 @@ impl NativeClient {
 
 /// What a frame may hold. A NATS client's subject may be as long as its line.
 fn decode_limits(limits: &Limits, payload_bytes_max: usize) -> DecodeLimits {
-    let subject_bytes_max = limits.control_line_bytes_max.max(ringbolt_protocol::limits::SUBJECT_BYTES_MAX);
+    let subject_bytes_max = limits.control_line_bytes_max.max(SUBJECT_BYTES_MAX);
     let overhead = 2 * (subject_bytes_max + 8);
+    debug_assert!(payload_bytes_max + overhead <= FRAME_BODY_BYTES_CEILING as usize, "a frame is bounded");
     DecodeLimits { body_bytes_max: (payload_bytes_max + overhead) as u32 }
 }

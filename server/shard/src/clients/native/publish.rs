@@ -63,6 +63,7 @@ impl NativeClient {
         backing: Option<&'a Bytes>,
         bus: &Bus,
     ) -> Publication<'a> {
+        debug_assert_eq!(self.sender.stage, Stage::Ready, "who publishes was admitted");
         Publication {
             publisher: PublisherId { shard: bus.outlets.own, connection: self.sender.id },
             account: self.sender.account,
@@ -231,6 +232,7 @@ impl NativeClient {
             let mut spans = std::mem::take(&mut bus.outlets.delivery.spans);
             spans.clear();
             spans.extend(batch.messages.spans());
+            debug_assert_eq!(spans.len() as u64, messages, "every message of the batch stands somewhere");
             let run = Run::new(Form::Batch(batch.messages), batch.messages.bytes(), &spans);
             let routed = bus.publish_run(&common, &run, turn);
             if routed {

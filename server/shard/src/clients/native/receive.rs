@@ -48,6 +48,7 @@ impl NativeClient {
             match decode_frame(input, &self.limits)? {
                 Decoded::Incomplete { .. } => break,
                 Decoded::Frame { frame, consumed } => {
+                    debug_assert!((1..=input.len()).contains(&consumed), "a frame is a part of the input");
                     if !self.frame(&frame, None, bus, turn) {
                         return Ok(&[]);
                     }
@@ -55,6 +56,7 @@ impl NativeClient {
                     input = rest;
                     if let (Frame::Publish(publish), false) = (&frame, rest.is_empty()) {
                         let ran = self.run(publish, first, input, bus, turn);
+                        debug_assert!(ran <= input.len(), "a run is a part of the input");
                         if ran > 0 && !bus.outlets.delivery.is_open(self.sender.id) {
                             return Ok(&[]);
                         }
@@ -81,7 +83,10 @@ impl NativeClient {
                     debug_assert_eq!(consumed, partial.len(), "a frame is gathered exactly");
                     break;
                 }
-                Decoded::Incomplete { bytes_needed } => bytes_needed - partial.len(),
+                Decoded::Incomplete { bytes_needed } => {
+                    debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
+                    bytes_needed - partial.len()
+                }
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {

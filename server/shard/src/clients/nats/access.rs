@@ -33,6 +33,7 @@ impl NatsClient {
                 false
             }
             Claim::Unproven(user, verification) => {
+                assert!(self.sender.partial().is_empty(), "what is kept is counted by its sender's stage");
                 self.sender.stage = Stage::Verifying;
                 self.claimed = Some(user);
                 turn.effects.verify.push((self.sender.id, verification));
@@ -47,6 +48,7 @@ impl NatsClient {
         if self.sender.stage != Stage::Verifying || !bus.outlets.delivery.is_open(self.sender.id) {
             return;
         }
+        debug_assert!(self.user.is_some(), "what is verified is a claim");
         bus.outlets.delivery.let_go(self.sender.id, turn);
         let claimed = self.claimed.take().filter(|_| proven);
         // The user may have changed while it was verified.
@@ -69,6 +71,7 @@ impl NatsClient {
             // What it subscribed to as somebody else is not its any more.
             bus.remove_subscriptions_of(self.sender.id, turn);
         }
+        debug_assert!(bus.accounts.access().account(account.0).is_some(), "a user's account is there");
         let seed = bus.outlets.seed;
         let Some(receiver) = bus.outlets.delivery.receivers.get_mut(self.sender.id) else { return false };
         let mut watch = receiver.take_watch();

@@ -54,7 +54,7 @@ impl NatsClient {
     }
 
     #[inline]
-    pub(super) fn ok(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
+    pub(super) fn answer_ok(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
         if self.options.verbose {
             bus.answer_in_order(self.sender.id, Cow::Borrowed(encode::OK), false, turn);
         }

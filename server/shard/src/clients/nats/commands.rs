@@ -45,7 +45,7 @@ impl NatsClient {
             watch.no_echo = !options.echo;
             receiver.set_watch(watch);
         }
-        self.ok(bus, turn);
+        self.answer_ok(bus, turn);
     }
 
     pub(super) fn subscribe(
@@ -64,11 +64,11 @@ impl NatsClient {
             }
         }
         let Some(receiver) = bus.outlets.delivery.receivers.get(self.sender.id) else { return };
-        if receiver.subscriptions.len() >= bus.limits().subscriptions_max {
+        if receiver.subscriptions.count() >= bus.limits().subscriptions_max {
             return self.error("maximum subscriptions exceeded", bus, turn);
         }
         if receiver.subscriptions.by_sid(sid).is_some() {
-            return self.ok(bus, turn);
+            return self.answer_ok(bus, turn);
         }
         let group = group.map(std::str::from_utf8).transpose();
         let (Ok(pattern), Ok(group)) = (Pattern::relaxed(pattern), group) else {
@@ -83,7 +83,7 @@ impl NatsClient {
         let (account, group) = (self.sender.account, group.as_deref());
         let wanted = Wanted { account, client_id: 0, sid, filter, pattern, group, work, policy: None };
         bus.subscribe(self.sender.id, wanted, turn);
-        self.ok(bus, turn);
+        self.answer_ok(bus, turn);
     }
 
     pub(super) fn unsubscribe(
@@ -97,6 +97,6 @@ impl NatsClient {
         if let Some(key) = receiver.and_then(|receiver| receiver.subscriptions.by_sid(sid)) {
             bus.end_subscription_after(key, deliveries_max.unwrap_or(0), turn);
         }
-        self.ok(bus, turn);
+        self.answer_ok(bus, turn);
     }
 }

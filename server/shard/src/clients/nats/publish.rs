@@ -3,6 +3,7 @@
 
 use super::NatsClient;
 use crate::bus::Bus;
+use crate::clients::sender::Stage;
 use crate::delivery::run::{Form, Run};
 use crate::identity::PublisherId;
 use crate::message::{Headed, Marks, Payload, Publication};
@@ -45,7 +46,7 @@ impl NatsClient {
         if let Some(violation) = violation(text, publish.reply) {
             return self.error(&violation, bus, turn);
         }
-        self.ok(bus, turn);
+        self.answer_ok(bus, turn);
         if bus.draining {
             return turn.counters.add(Counter::DropsDraining, 1);
         }
@@ -105,7 +106,7 @@ impl NatsClient {
         let client = (self.sender.id, self.sender.account);
         let is = bus.outlets.work.acknowledge(client, subject, words, publish.reply, turn);
         if is {
-            self.ok(bus, turn);
+            self.answer_ok(bus, turn);
         }
         is
     }
@@ -138,6 +139,7 @@ impl NatsClient {
     /// What is the same for all it publishes to a subject.
     #[inline]
     fn publication(&self, subject: SubjectId, bus: &Bus) -> Publication<'static> {
+        debug_assert_eq!(self.sender.stage, Stage::Ready, "who publishes was admitted");
         Publication {
             publisher: PublisherId { shard: bus.outlets.own, connection: self.sender.id },
             account: self.sender.account,

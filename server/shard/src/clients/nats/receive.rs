@@ -6,12 +6,14 @@ use super::publish::PUBLISH_BYTES;
 use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
+use crate::limits::UNADMITTED_BYTES_MAX;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
 
 /// What a client may say before it is verified.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(WAITING_BYTES_MAX < UNADMITTED_BYTES_MAX, "one client is not all of them");
 
 impl NatsClient {
     pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
@@ -65,11 +67,14 @@ impl NatsClient {
                     return Ok(&[]);
                 }
                 let head_bytes = PUBLISH_BYTES + publish.subject.literal_bytes() + 1;
+                debug_assert!(head_bytes < consumed, "an operation begins with its head");
+                debug_assert!(consumed <= input.len(), "an operation is a part of the input");
                 let (head, rest) = (&input[..head_bytes], &input[consumed..]);
                 let ran = self.run(head, rest, bus, turn);
                 if ran > 0 && !bus.outlets.delivery.is_open(self.sender.id) {
                     return Ok(&[]);
                 }
+                debug_assert!(ran <= rest.len(), "a run is a part of the input");
                 input = &rest[ran..];
                 continue;
             }
@@ -85,6 +90,7 @@ impl NatsClient {
                 return Ok(&[]);
             }
             let Parsed::Command { command, consumed } = parse(input, &limits)? else { break };
+            debug_assert!((1..=input.len()).contains(&consumed), "an operation is a part of the input");
             if !self.operation(&command, None, bus, turn) {
                 return Ok(&[]);
             }
@@ -94,8 +100,8 @@ impl NatsClient {
         Ok(input)
     }
 
-    /// Completes and handles the operation begun earlier. Returns the input after it, or `None` when all input
-    /// is used up or the connection takes no more.
+    /// Completes and handles the operation begun earlier. Returns the input after it, or `None` when all
+    /// input is used up or the connection takes no more.
     fn finish_operation<'i>(
         &mut self,
         mut input: &'i [u8],
@@ -116,7 +122,10 @@ impl NatsClient {
                 Parsed::IncompleteLine => {
                     input.iter().position(|&byte| byte == b'\n').map_or(input.len(), |place| place + 1)
                 }
-                Parsed::IncompletePayload { bytes_needed } => bytes_needed - partial.len(),
+                Parsed::IncompletePayload { bytes_needed } => {
+                    debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
+                    bytes_needed - partial.len()
+                }
             };
             let (more, rest) = input.split_at(needed.min(input.len()));
             if more.is_empty() {
