@@ -151,7 +151,7 @@ impl Bus {
         // Depth first, in the order of the links.
         hops.reverse();
         while let Some(hop) = hops.pop() {
-            // Between shards a text has two bytes for its length, and a mapping may repeat parts of a subject.
+            // Between shards a text has two bytes for its length; a mapping may repeat parts of a subject.
             let longest = hop.subject.len().max(hop.reply.as_ref().map_or(0, Vec::len));
             if longest > TEXT_BYTES_MAX {
                 continue;
@@ -220,7 +220,9 @@ impl Bus {
         let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign };
         match late {
             Some(requester) if way.plain => fan_out.plain_but(requester, route, &message, turn),
-            None if way.plain => drop(fan_out.plain(route, &message, turn)),
+            None if way.plain => {
+                fan_out.plain(route, &message, turn);
+            }
             _ => {}
         }
         let Some(name) = way.group else { return };

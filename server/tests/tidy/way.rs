@@ -21,34 +21,74 @@ const SHARD: &str = "server/shard/src/";
 struct Way {
     heading: &'static str,
     files_max: usize,
-    /// Complaints there are; it is to come to none, and may only fall.
-    complaints_max: usize,
 }
 
 const WAYS: &[Way] = &[
-    Way { heading: "PUB to a receiver of this shard", files_max: 9, complaints_max: 0 },
-    Way { heading: "PUBLISH to a receiver of this shard", files_max: 9, complaints_max: 0 },
-    Way { heading: "PUB to another shard", files_max: 8, complaints_max: 0 },
-    Way { heading: "PUBLISH to another shard", files_max: 8, complaints_max: 0 },
-    Way { heading: "From another shard to a NATS client", files_max: 7, complaints_max: 0 },
-    Way { heading: "From another shard to a native client", files_max: 7, complaints_max: 0 },
+    Way { heading: "PUB to a receiver of this shard", files_max: 9 },
+    Way { heading: "PUBLISH to a receiver of this shard", files_max: 9 },
+    Way { heading: "PUB to another shard", files_max: 8 },
+    Way { heading: "PUBLISH to another shard", files_max: 8 },
+    Way { heading: "From another shard to a NATS client", files_max: 7 },
+    Way { heading: "From another shard to a native client", files_max: 7 },
 ];
 
 /// Files that any other may call, and that call back none: vocabulary and containers. They are not counted.
 const LEAVES: &[&str] = &[
+    "server/shard/src/access/permissions.rs",
+    "server/shard/src/closing.rs",
+    "server/shard/src/delivery/emergency.rs",
+    "server/shard/src/delivery/pool.rs",
+    "server/shard/src/delivery/subscription.rs",
     "server/shard/src/event.rs",
     "server/shard/src/identity.rs",
     "server/shard/src/lanes.rs",
     "server/shard/src/limits.rs",
+    "server/shard/src/message.rs",
     "server/shard/src/metrics.rs",
     "server/shard/src/moment.rs",
+    "server/shard/src/outcome.rs",
     "server/shard/src/random.rs",
+    "server/shard/src/reserved.rs",
+    "server/shard/src/router/entry.rs",
     "server/shard/src/table.rs",
-    "server/shard/src/delivery/pool.rs",
 ];
 
 /// Where a function on the way may turn aside, into this file (all of it: `*`) or function, and why.
-const EXITS: &[(&str, &str, &str)] = &[];
+const EXITS: &[(&str, &str, &str)] = &[
+    ("server/shard/src/accounts/links.rs", "concern", "whether an account has links, asked of a table"),
+    ("server/shard/src/accounts/mod.rs", "*", "the subjects of an account, out of a table"),
+    ("server/shard/src/bus.rs", "*", "limits, and answers, which are a way of their own"),
+    ("server/shard/src/clients/mod.rs", "*", "the table of clients; one is opened or closed"),
+    ("server/shard/src/clients/native/commands.rs", "*", "control frames"),
+    ("server/shard/src/clients/native/mod.rs", "*", "a client is opened, closed or refused something"),
+    ("server/shard/src/clients/native/receive.rs", "*", "what clients send is another event"),
+    ("server/shard/src/clients/nats/receive.rs", "*", "what clients send is another event"),
+    ("server/shard/src/clients/nats/access.rs", "*", "who a client is"),
+    ("server/shard/src/clients/nats/answers.rs", "*", "answers are a way of their own"),
+    ("server/shard/src/clients/nats/commands.rs", "*", "CONNECT, SUB and UNSUB"),
+    ("server/shard/src/clients/nats/mod.rs", "*", "a client is opened, or its settings change"),
+    ("server/shard/src/clients/sender.rs", "*", "what is unfinished is kept, what was received is counted"),
+    ("server/shard/src/delivery/beside.rs", "*", "lanes other than the normal one"),
+    ("server/shard/src/delivery/mod.rs", "*", "connections open, close, are full or held back"),
+    ("server/shard/src/delivery/outbox.rs", "*", "receivers of this shard"),
+    ("server/shard/src/delivery/receiver.rs", "*", "the table of receivers"),
+    ("server/shard/src/delivery/write_native.rs", "write_frame", "receivers that speak the other dialect"),
+    ("server/shard/src/delivery/write_nats.rs", "write_line", "receivers that speak the other dialect"),
+    ("server/shard/src/mesh/batch.rs", "*", "receivers of other shards"),
+    ("server/shard/src/mesh/inbound.rs", "*", "what other shards send is another event"),
+    ("server/shard/src/mesh/link.rs", "*", "receivers of other shards"),
+    ("server/shard/src/outlets.rs", "memory_bytes", "two sums"),
+    ("server/shard/src/requests.rs", "concern", "whether a reply is waited for, asked of a table"),
+    ("server/shard/src/requests.rs", "is_idle", "whether any reply is waited for"),
+    ("server/shard/src/router/mod.rs", "*", "the route is computed anew, or interest changes"),
+    ("server/shard/src/shard/housekeeping.rs", "*", "time passed"),
+    ("server/shard/src/shard/leaving.rs", "*", "the shard ends"),
+    ("server/shard/src/shard/settings.rs", "*", "settings were read again"),
+    ("server/shard/src/shard/settle.rs", "*", "what handling the event left to be done"),
+    ("server/shard/src/subscriptions.rs", "*", "subscriptions come and go"),
+    ("server/shard/src/work/bury.rs", "*", "dead letters are replayed or purged"),
+    ("server/shard/src/work/serve.rs", "*", "groups that acknowledge"),
+];
 
 /// One file of a way, and the function it is entered by.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,10 +126,11 @@ impl Rules<'_> {
     /// Whether a call from a file leaves the way by an exit; a function that is marked `#[cold]` is one.
     fn is_exit(&self, calls: &Calls<'_>, file: &str, call: &Call<'_>) -> bool {
         let to = calls.leads_to(file, call);
-        let is_it = |(of, name, _): &(&str, &str, &str)| {
-            to.contains(of) && to.len() == 1 && (*name == "*" || *name == call.function)
+        let is_it = |to: &&str| {
+            let exits = self.exits.iter().filter(|(of, _, _)| of == to);
+            exits.into_iter().any(|(_, name, _)| *name == "*" || *name == call.function)
         };
-        calls.is_cold(file, call) || self.exits.iter().any(is_it)
+        calls.is_cold(file, call) || !to.is_empty() && to.iter().all(is_it)
     }
 
     /// What a step calls, the next one not taken for an exit.
@@ -150,12 +191,9 @@ fn the_way_of_a_message_is_the_one_that_the_architecture_lists() {
     let calls = Calls::new(&sources, SHARD);
     let rules = Rules { leaves: LEAVES, exits: EXITS };
     let mut found = Vec::new();
-    for Way { heading, files_max, complaints_max } in WAYS {
+    for Way { heading, files_max } in WAYS {
         let of_way = rules.complaints(&calls, &listed(&document, heading), *files_max);
-        if of_way.len() > *complaints_max {
-            found.push(format!("{DOCUMENT}: {heading}: {}, not {complaints_max}", of_way.len()));
-            found.extend(of_way);
-        }
+        found.extend(of_way.iter().map(|complaint| format!("{DOCUMENT}: {heading}: {complaint}")));
     }
     assert_none(&found);
 }

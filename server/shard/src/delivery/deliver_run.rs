@@ -48,7 +48,7 @@ impl Delivery {
             && receiver.outbox.queued_bytes() + run_bytes <= self.outbox_room;
         let shape = if plain { Shape::of(receiver, subscription, run, common.publication) } else { None };
         let Some(shape) = shape else {
-            return run.for_each(common.publication, |publication| {
+            return run.each(common.publication, |publication| {
                 self.deliver(target, &Message { publication, ..*common }, turn);
             });
         };

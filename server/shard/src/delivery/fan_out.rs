@@ -97,7 +97,7 @@ impl FanOut<'_> {
         debug_assert!(route.by_receiver && route.groups.is_empty(), "nobody's order depends on another's");
         self.outlets.delivery.deliver_run(&route.plain, run, common, turn);
         for shard in route.remote.iter() {
-            run.for_each(common.publication, |publication| {
+            run.each(common.publication, |publication| {
                 self.forward(shard, true, None, &Message { publication, ..*common }, turn);
             });
         }
@@ -290,9 +290,9 @@ impl Delivery {
         let deadline = publication.marks.deadline.filter(|_| receiver.outbox.begin_timed());
         let (limits, pool) = (&self.limits, &mut self.pool);
         let written = if subscription.is_native() {
-            write_native::write(receiver, subscription, message, limits.outbox_segment_bytes, pool)
+            write_native::write_frame(receiver, subscription, message, limits.outbox_segment_bytes, pool)
         } else {
-            write_nats::write(receiver, subscription, message, limits.outbox_segment_bytes, pool)
+            write_nats::write_line(receiver, subscription, message, limits.outbox_segment_bytes, pool)
         };
         debug_assert!(written > payload_bytes || receiver.outbox.dialect() == Dialect::Nats);
         self.outbox_bytes += written;

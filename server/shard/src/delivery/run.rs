@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
 
     /// The messages one by one, each with what `common` says of them all.
     #[inline]
-    pub fn for_each<'m>(&self, common: &Publication<'m>, mut act: impl FnMut(&Publication<'m>))
+    pub fn each<'m>(&self, common: &Publication<'m>, mut act: impl FnMut(&Publication<'m>))
     where
         'a: 'm,
     {

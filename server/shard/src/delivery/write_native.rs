@@ -15,7 +15,7 @@ const _: () = assert!(DELIVER_HEAD_BYTES_MAX == HEADER_BYTES + 4 * VARINT_BYTES_
 
 /// Appends it to an outbox. Returns its length.
 #[inline]
-pub fn write(
+pub fn write_frame(
     receiver: &mut Receiver,
     subscription: &Subscription,
     message: &Message<'_>,

@@ -21,7 +21,7 @@ struct Place<'p> {
 
 /// Appends a delivery to an outbox. Returns its length.
 #[inline]
-pub fn write(
+pub fn write_line(
     receiver: &mut Receiver,
     subscription: &Subscription,
     message: &Message<'_>,

@@ -58,7 +58,7 @@ impl Members {
     fn act_on(&mut self, id: ConnectionId, finding: &Finding, turn: &mut Turn<'_>) {
         match finding {
             Finding::Stalled => self.bus.outlets.delivery.cut(id, turn),
-            Finding::Over(reason) => self.close(id, *reason, turn),
+            Finding::Over(reason) => self.close_client(id, *reason, turn),
             Finding::Silent => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.ping(&mut self.bus, turn);

@@ -46,7 +46,7 @@ impl Members {
         debug_assert_eq!(self.clients.ids().count(), open, "every connection has both halves");
         let due = open.saturating_sub(leaving.clients_at(turn.now));
         let due: Vec<ConnectionId> = self.clients.ids().take(due).collect();
-        due.into_iter().for_each(|id| self.close(id, CloseReason::Shutdown, turn));
+        due.into_iter().for_each(|id| self.close_client(id, CloseReason::Shutdown, turn));
         if open == 0 {
             // Nobody is left to wait for; the drain ends what other shards still send.
             self.begin_drain(turn);
@@ -83,7 +83,7 @@ impl Members {
         }
         self.drain.closing = true;
         let everyone: Vec<ConnectionId> = self.clients.ids().collect();
-        everyone.into_iter().for_each(|id| self.close(id, CloseReason::Shutdown, turn));
+        everyone.into_iter().for_each(|id| self.close_client(id, CloseReason::Shutdown, turn));
         self.check_drained(turn);
     }
 }

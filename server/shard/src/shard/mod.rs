@@ -81,7 +81,7 @@ impl Shard {
         let turn = &mut Turn { now, effects, counters, random, outcomes };
         match event {
             Event::Bytes(id, bytes) => {
-                members.receive(id, bytes, turn);
+                members.hear(id, bytes, turn);
                 members.look_at_memory(turn);
             }
             Event::Verified(id, verdict) => {
@@ -180,20 +180,20 @@ impl Shard {
 
 impl Members {
     #[inline]
-    fn receive(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+    fn hear(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if !self.bus.outlets.delivery.is_open(id) {
             return;
         }
         turn.counters.add(Counter::BytesIn, input.len() as u64);
         match client {
-            Client::Native(client) => {
-                client.sender.heard(turn.now);
-                client.receive(input, &mut self.bus, turn);
+            Client::Native(speaker) => {
+                speaker.sender.heard(turn.now);
+                speaker.receive(input, &mut self.bus, turn);
             }
-            Client::Nats(client) => {
-                client.sender.heard(turn.now);
-                client.receive(input, &mut self.bus, turn);
+            Client::Nats(speaker) => {
+                speaker.sender.heard(turn.now);
+                speaker.receive(input, &mut self.bus, turn);
             }
         }
     }
@@ -248,7 +248,7 @@ impl Members {
     }
 
     /// Ends a connection in order.
-    pub(crate) fn close(&mut self, id: ConnectionId, reason: CloseReason, turn: &mut Turn<'_>) {
+    pub(crate) fn close_client(&mut self, id: ConnectionId, reason: CloseReason, turn: &mut Turn<'_>) {
         if let Some(client) = self.clients.get_mut(id) {
             client.close(reason, &mut self.bus, turn);
         }

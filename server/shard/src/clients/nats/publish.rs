@@ -43,7 +43,7 @@ impl NatsClient {
         if !allowed {
             return self.refuse_publish_to(text, bus, turn);
         }
-        if let Some(violation) = violation(text, publish.reply) {
+        if let Some(violation) = reserved_violation(text, publish.reply) {
             return self.error(&violation, bus, turn);
         }
         self.answer_ok(bus, turn);
@@ -240,7 +240,7 @@ fn publish_with_headers(
 
 /// What is said to a publisher whose subject or reply subject is not for clients.
 #[inline]
-fn violation(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
+fn reserved_violation(subject: &[u8], reply: Option<&[u8]>) -> Option<String> {
     if reserved::refuses(subject) {
         return Some(format!("Permissions Violation for Publish to {}", encode::quoted(subject)));
     }
