@@ -2,7 +2,7 @@
 
 use crate::play::{CONNECT, Play};
 
-/// A PONG waits until another shard knows the subscription before it; what is answered after it waits with it.
+/// A PONG waits until another shard knows the subscription before it, and later answers wait with it.
 #[test]
 fn a_client_is_answered_in_the_order_it_asked_whatever_an_answer_waits_for() {
     for shards in [1, 2] {
