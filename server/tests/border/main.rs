@@ -1,6 +1,10 @@
 //! What clients may bring in, and what nothing they say can do: to the server, and to each other.
 
 mod acknowledgements;
+mod admission;
+mod answers;
+mod endings;
+mod numbers;
 mod play;
 mod promises;
 mod replies;

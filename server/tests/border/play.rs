@@ -4,11 +4,12 @@ use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::Control;
 use ringbolt_protocol::native::decode::{DecodeLimits, Decoded, Frame, decode_frame};
 use ringbolt_server::sim::{SimClient, small_limits};
-use ringbolt_shard::access::{Access, Credential, Permissions, Rule, Rules, Secret, User};
+use ringbolt_shard::access::{Access, Credential, Permissions, Rule, Rules, Secret, User, Verdict};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{
-    Close, ConnectionId, Departure, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId,
+    Close, CloseReason, ConnectionId, Departure, Dialect, Effects, Event, Nanos, Opening, ServerIdentity,
+    Shard, ShardId,
 };
 
 pub const CONNECT: &str =
@@ -20,6 +21,8 @@ struct Client {
     dialect: Dialect,
     sent: Vec<u8>,
     closed: bool,
+    /// Why its shard ended it.
+    reason: Option<CloseReason>,
 }
 
 /// See the module. Everything asked for is done at once.
@@ -71,9 +74,10 @@ impl Play {
         client
     }
 
-    fn open(&mut self, shard: ShardId, dialect: Dialect) -> usize {
+    /// A client that has said nothing.
+    pub fn open(&mut self, shard: ShardId, dialect: Dialect) -> usize {
         let client = self.clients.len();
-        self.clients.push(Client { shard, dialect, sent: Vec::new(), closed: false });
+        self.clients.push(Client { shard, dialect, sent: Vec::new(), closed: false, reason: None });
         let opening = Opening { dialect, ..Opening::NATIVE };
         self.handle(shard, Event::Opened(id_of(client), opening));
         client
@@ -83,6 +87,16 @@ impl Play {
         if !self.clients[client].closed {
             self.handle(self.clients[client].shard, Event::Bytes(id_of(client), bytes));
         }
+    }
+
+    /// The proof that a client gave was checked.
+    pub fn verify(&mut self, client: usize, verdict: Verdict) {
+        self.handle(self.clients[client].shard, Event::Verified(id_of(client), verdict));
+    }
+
+    /// Why a client's shard ended its connection, if it did.
+    pub fn reason(&self, client: usize) -> Option<CloseReason> {
+        self.clients[client].reason
     }
 
     pub fn speak(&mut self, client: usize, speak: impl FnOnce(&mut SimClient)) {
@@ -150,6 +164,7 @@ impl Play {
     fn handle(&mut self, shard: ShardId, event: Event<'_>) {
         let mut effects = Effects::default();
         self.shards[usize::from(shard)].handle(self.now, event, &mut effects);
+        self.shards[usize::from(shard)].check();
         self.apply(shard, effects);
     }
 
@@ -163,8 +178,9 @@ impl Play {
             }
             self.handle(shard, Event::MeshRoom(to));
         }
-        for (id, close, _) in effects.close {
+        for (id, close, reason) in effects.close {
             assert!(close == Close::Now || self.shards[usize::from(shard)].is_flushed(id));
+            self.clients[id.slot as usize].reason = Some(reason);
             self.close(id.slot as usize);
         }
     }

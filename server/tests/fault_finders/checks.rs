@@ -8,13 +8,24 @@ use std::path::Path;
 /// Where the pure half is.
 const SHARD: &str = "server/shard/src";
 
-/// The file of each `check` that asserts something, and the fault that it finds.
+/// The files of each `check` that asserts something, and faults that it finds.
 pub const CHECKS: &[(&str, &str)] = &[
-    ("server/shard/src/check.rs", "bytes-of-a-closed-outbox-stay-counted"),
+    ("server/shard/src/delivery/mod.rs", "bytes-of-a-closed-outbox-stay-counted"),
+    ("server/shard/src/delivery/mod.rs", "closed-publishers-stay-held-back"),
+    ("server/shard/src/delivery/mod.rs", "ids-of-ended-subscriptions-stay-taken"),
     ("server/shard/src/delivery/outbox.rs", "bytes-of-dropped-messages-stay-counted"),
+    ("server/shard/src/delivery/receiver.rs", "connections-that-went-stay-counted"),
+    ("server/shard/src/delivery/receiver.rs", "native-clients-that-went-stay-counted"),
     ("server/shard/src/mesh/link.rs", "bytes-of-a-taken-batch-stay-counted"),
+    ("server/shard/src/requests.rs", "requests-forgotten-stay-due"),
+    ("server/shard/src/requests.rs", "subjects-of-forgotten-requests-stay-counted"),
+    ("server/shard/src/shard/mod.rs", "bytes-of-a-newcomer-that-went-stay-counted"),
+    ("server/shard/src/shard/mod.rs", "bytes-of-who-is-admitted-stay-counted"),
+    ("server/shard/src/shard/mod.rs", "numbers-of-a-closed-connection-stay-counted"),
+    ("server/shard/src/shard/mod.rs", "subjects-of-a-cut-client-stay-pinned"),
     ("server/shard/src/work/group.rs", "messages-let-go-stay-held"),
     ("server/shard/src/work/mod.rs", "bytes-of-a-finished-message-stay-counted"),
+    ("server/shard/src/work/mod.rs", "messages-of-a-finished-group-stay-counted"),
 ];
 
 /// Whether the text of a file defines a `check` of its own that asserts something, tests aside.

@@ -18,6 +18,15 @@ use ringbolt_shard::random::Random;
 
 const STEPS: u32 = 2500;
 const CLIENTS_MAX: usize = 40;
+const SUBSCRIPTIONS_MAX: usize = 8;
+const MESSAGES_AT_ONCE_MAX: usize = 3;
+const PAYLOAD_BYTES_MAX: usize = 704;
+/// A line or a frame around it, and what else a client is told in a step.
+const HEAD_BYTES_MAX: usize = 128;
+/// All that a run can publish to one client: the kernel may send none of it before the end, and whoever reads
+/// what he is sent is not cut for that.
+const OUTBOX_BYTES_MAX: usize =
+    STEPS as usize * MESSAGES_AT_ONCE_MAX * SUBSCRIPTIONS_MAX * (PAYLOAD_BYTES_MAX + HEAD_BYTES_MAX);
 const SUBJECTS: [&str; 6] = ["a", "a.b", "a.c", "b.b", "b.c.d", "z"];
 const PATTERNS: [&str; 9] = ["a", "a.b", "b.b", "z", "*", "a.*", "*.b", "b.>", ">"];
 const GROUPS: [&str; 2] = ["g", "h"];
@@ -60,8 +69,8 @@ impl Run {
         let tight = random.below(6) == 0;
         let buffers = [1, 2, 4, 8][random.below(4) as usize];
         let limits = Limits {
-            outbox_bytes_max: if tight { 8 << 10 } else { 512 << 10 },
-            subscriptions_max: 8,
+            outbox_bytes_max: if tight { 8 << 10 } else { OUTBOX_BYTES_MAX },
+            subscriptions_max: SUBSCRIPTIONS_MAX,
             receive_buffers: buffers,
             receive_buffer_bytes: [64, 512, 4096][random.below(3) as usize],
             // What was received before a publisher was held back must fit.
@@ -321,10 +330,10 @@ impl Run {
         }
         let subject = self.one_of(&SUBJECTS);
         // Several at once make a run.
-        for _ in 0..1 + self.below(3) {
+        for _ in 0..1 + self.below(MESSAGES_AT_ONCE_MAX) {
             let number = self.published.len() as u32;
             let mut payload = number.to_le_bytes().to_vec();
-            payload.resize(5 + self.below(700), 0);
+            payload.resize(5 + self.below(PAYLOAD_BYTES_MAX - 4), 0);
             self.tell(|| format!("client {client} publishes {number} to {subject}, {} bytes", payload.len()));
             self.clients[client].publish(subject, &payload);
             let (account, step) = (self.clients[client].account, self.step);

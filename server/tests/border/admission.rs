@@ -1,0 +1,124 @@
+//! What clients may send before they are admitted: little each, and a bounded amount together.
+
+use crate::play::{CONNECT, Play, connect_as};
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict};
+use ringbolt_shard::limits::UNADMITTED_BYTES_MAX;
+use ringbolt_shard::{CloseReason, Dialect};
+
+/// What one client may say while its proof is checked.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+const NEWCOMERS: usize = UNADMITTED_BYTES_MAX / WAITING_BYTES_MAX;
+
+/// A user who is let in at once, and one whose password takes a while to check.
+fn play() -> Play {
+    let mut access = Access::default();
+    let secrets = [("quick", Secret::Plain("x".to_owned())), ("slow", Secret::Bcrypt("hash".to_owned()))];
+    for (name, secret) in secrets {
+        access.add_user(User::new(name, Credential::Password(secret), 0));
+    }
+    Play::with(&access, small_limits(1))
+}
+
+/// A client whose proof is being checked, and that says as much meanwhile as it may.
+fn newcomer(play: &mut Play) -> usize {
+    let words: Vec<u8> = b"PONG\r\n".iter().copied().cycle().take(WAITING_BYTES_MAX).collect();
+    let client = play.open(0, Dialect::Nats);
+    play.say(client, connect_as("slow").as_bytes());
+    play.say(client, &words);
+    client
+}
+
+fn crowd(play: &mut Play) -> Vec<usize> {
+    let crowd: Vec<usize> = (0..NEWCOMERS).map(|_| newcomer(play)).collect();
+    assert!(crowd.iter().all(|&client| play.reason(client).is_none()), "there is room for them");
+    crowd
+}
+
+#[test]
+fn before_hello_a_native_client_has_room_for_no_more_than_one() {
+    let mut words = SimClient::default();
+    words.publish("a", &[0; 5 << 10]);
+    let words = words.take_written();
+    let mut play = Play::new(1);
+    let client = play.open(0, Dialect::Native);
+    play.say(client, &words[..64]);
+    assert!(play.hear(client).starts_with("close ProtocolError "), "its first bytes say how long it is");
+    assert_eq!(play.reason(client), Some(CloseReason::ProtocolError));
+    // Whoever is admitted may say it, however it is cut.
+    let client = play.native(0, |client| client.subscribe(1, "a", None, SlowConsumer::Default));
+    let limits = small_limits(1);
+    let mut allowed = SimClient::default();
+    allowed.publish("a", &vec![b'x'; limits.payload_bytes_max]);
+    allowed.take_written().chunks(1000).for_each(|chunk| play.say(client, chunk));
+    assert_eq!((play.hear(client).len(), play.reason(client)), (limits.payload_bytes_max + 7, None));
+}
+
+#[test]
+fn what_all_say_before_they_are_admitted_is_bounded_and_others_are_served() {
+    let mut play = play();
+    let listener = play.nats_as(0, &connect_as("quick"), "SUB a 1\r\n");
+    let crowd = crowd(&mut play);
+    // The first byte that is too much costs the one who said it, in either dialect.
+    let late = play.open(0, Dialect::Nats);
+    play.say(late, b"C");
+    let native = play.open(0, Dialect::Native);
+    let mut hello = SimClient::default();
+    hello.hello();
+    let hello = hello.take_written();
+    play.say(native, &hello[..1]);
+    for client in [late, native] {
+        assert_eq!(play.reason(client), Some(CloseReason::UnadmittedBytes));
+    }
+    assert!(play.hear(late).ends_with("-ERR 'Authorization Violation'\n"));
+    assert_eq!(play.hear(native), "close Limit too much was sent before HELLO\n");
+    // Those who were admitted go on, also with what comes in pieces, and so do those who say it at once.
+    let publisher = play.nats_as(0, &connect_as("quick"), "PUB a 5\r\nwo");
+    play.say(publisher, b"rds\r\n");
+    assert_eq!(play.hear(listener), "MSG a 1 5\nwords\n");
+    play.native(0, |client| client.publish("a", b"hello"));
+    assert_eq!(play.hear(listener), "MSG a 1 5\nhello\n");
+    // There is room again for what one said who is admitted, refused, or goes.
+    play.verify(crowd[0], Verdict::Proven);
+    play.verify(crowd[1], Verdict::Unproven);
+    play.close(crowd[2]);
+    for _ in 0..3 {
+        let client = newcomer(&mut play);
+        assert_eq!(play.reason(client), None);
+    }
+    let client = newcomer(&mut play);
+    assert_eq!(play.reason(client), Some(CloseReason::UnadmittedBytes));
+}
+
+#[test]
+fn who_says_more_than_may_wait_is_closed_alone() {
+    let mut play = play();
+    let (greedy, other) = (newcomer(&mut play), newcomer(&mut play));
+    play.say(greedy, b"x");
+    assert_eq!(play.reason(greedy), Some(CloseReason::ProtocolError));
+    play.verify(other, Verdict::Proven);
+    play.say(other, b"\r\nPING\r\n");
+    assert!(play.hear(other).ends_with("PONG\n"), "what it said while it waited was kept whole");
+}
+
+#[test]
+fn who_is_not_admitted_in_time_is_closed_whatever_it_waits_for() {
+    let mut play = play();
+    let silent = [play.open(0, Dialect::Nats), play.open(0, Dialect::Native)];
+    for _ in 0..2 {
+        let crowd = crowd(&mut play);
+        play.pass(4_000_000_000);
+        assert!(crowd.iter().all(|&client| play.reason(client).is_none()));
+        play.pass(2_000_000_000);
+        for client in crowd {
+            assert_eq!(play.reason(client), Some(CloseReason::AdmissionTimeout));
+            assert!(play.hear(client).ends_with("-ERR 'Authentication Timeout'\n"));
+            // A verdict that comes after that is nobody's.
+            play.verify(client, Verdict::Proven);
+        }
+    }
+    assert_eq!(silent.map(|client| play.reason(client)), [Some(CloseReason::AdmissionTimeout); 2]);
+    let client = play.nats_as(0, CONNECT, "");
+    assert_eq!(play.reason(client), Some(CloseReason::Authorization));
+}
