@@ -130,7 +130,7 @@ impl Rules<'_> {
             let exits = self.exits.iter().filter(|(of, _, _)| of == to);
             exits.into_iter().any(|(_, name, _)| *name == "*" || *name == call.function)
         };
-        calls.is_cold(file, call) || !to.is_empty() && to.iter().all(is_it)
+        calls.is_cold(file, call) || !to.is_empty() && !to.contains(file) && to.iter().all(is_it)
     }
 
     /// What a step calls, the next one not taken for an exit.

@@ -48,7 +48,7 @@ impl NatsClient {
         if self.sender.stage != Stage::Verifying || !bus.outlets.delivery.is_open(self.sender.id) {
             return;
         }
-        debug_assert!(self.user.is_some(), "what is verified is a claim");
+        debug_assert!(self.claimed.is_some(), "what is verified is a claim");
         bus.outlets.delivery.let_go(self.sender.id, turn);
         let claimed = self.claimed.take().filter(|_| proven);
         // The user may have changed while it was verified.
