@@ -96,7 +96,7 @@ fn a_shard_that_answers_otherwise_is_told_by_the_first_record_that_differs() {
     type Change = fn(&mut Header);
     let changes: [(&str, Change); 4] = [
         ("choices among equals", |header| header.random_seed ^= 0xff00),
-        ("narrower outboxes", |header| header.limits.outbox_bytes_max = 256),
+        ("smaller payloads", |header| header.limits.payload_bytes_max = 256),
         ("fewer subscriptions", |header| header.limits.subscriptions_max = 1),
         ("smaller batches", |header| header.limits.mesh_batch_bytes = 16),
     ];
