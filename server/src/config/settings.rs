@@ -137,7 +137,7 @@ pub const SETTINGS: &[Setting] = &[
     row("mesh_ring_batches", "N", "256", "Batches a link between two shards holds; a power of two."),
     row("receive_buffer_bytes", "SIZE", "32KiB", "Size of a receive buffer."),
     row("receive_buffers", "N", "128", "Receive buffers a shard; a power of two."),
-    row("hello_timeout", "TIME", "5s", "Time a client has to say HELLO."),
+    row("hello_timeout", "TIME", "5s", "Time a client has from accept until it is admitted."),
     row("ping_interval", "TIME", "30s", "Silence after which a client is asked whether it lives."),
     row("ping_outstanding_max", "N", "2", "Unanswered pings after which a connection is closed."),
     row("drain_time_max", "TIME", "10s", "Time a graceful stop may take before what is left is cut."),
