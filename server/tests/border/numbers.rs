@@ -23,7 +23,7 @@ fn numbers_of_who_ends_are_free_for_others_however_it_ends() {
         |play, client| {
             // More in one turn than an outbox holds.
             play.nats(0, &format!("PUB flood 1000\r\n{}\r\n", "x".repeat(1000)).repeat(40));
-            assert!(play.reason(client).is_some_and(|reason| reason == CloseReason::SlowConsumer));
+            assert_eq!(play.reason(client), Some(CloseReason::SlowConsumer));
         },
     ];
     for end in ends {

@@ -138,7 +138,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ends-on-a-connection-that-is-looked-up",
         "ringbolt-server",
         "simulation",
-        "edge::promises_hold_whatever_the_kernel_does",
+        "edge::opening::a_connection_that_is_looked_up_holds_a_drain_up_for_no_longer_than_its_time",
     ),
     (
         "ends-with-messages-for-other-shards",

@@ -89,7 +89,7 @@ fn the_time_to_be_admitted_in_begins_with_the_accept() {
 }
 
 #[test]
-fn a_connection_that_is_looked_up_as_the_server_drains_holds_nobody_up_for_longer_than_its_time() {
+fn a_connection_that_is_looked_up_holds_a_drain_up_for_no_longer_than_its_time() {
     let (mut server, timeout_nanos) = server();
     hold_look_ups(&server, true);
     let lost = connect(&mut server, NATS);
