@@ -139,9 +139,14 @@ impl MeshBatch {
         }
     }
 
+    /// To be read in place: nothing of a record is copied that it does not consist of.
     #[inline]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { rest: &self.bytes, shared: self.shared.iter() }
+    }
+
     pub fn records(&self) -> impl Iterator<Item = Read<'_>> {
-        let mut reader = Reader { rest: &self.bytes, shared: self.shared.iter() };
+        let mut reader = self.reader();
         std::iter::from_fn(move || reader.record())
     }
 
@@ -221,23 +226,40 @@ impl MeshBatch {
     }
 }
 
-struct Reader<'a> {
+/// What the next record of a batch is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Message,
+    Control,
+}
+
+/// A batch record by record.
+#[derive(Debug)]
+pub struct Reader<'a> {
     rest: &'a [u8],
     shared: std::slice::Iter<'a, Bytes>,
 }
 
 impl<'a> Reader<'a> {
     #[inline]
-    fn record(&mut self) -> Option<Read<'a>> {
+    pub fn kind(&self) -> Option<Kind> {
         debug_assert!(!self.rest.is_empty() || self.shared.len() == 0, "each shared payload has its record");
         let &kind = self.rest.first()?;
-        Some(if kind == PUBLISH { Read::Publish(self.publish()) } else { Read::Control(self.control(kind)) })
+        Some(if kind == PUBLISH { Kind::Message } else { Kind::Control })
+    }
+
+    fn record(&mut self) -> Option<Read<'a>> {
+        Some(match self.kind()? {
+            Kind::Message => Read::Publish(self.message()),
+            Kind::Control => Read::Control(self.control()),
+        })
     }
 
     /// Everything but messages, off their way.
     #[cold]
     #[inline(never)]
-    fn control(&mut self, kind: u8) -> Record<'a> {
+    pub fn control(&mut self) -> Record<'a> {
+        let kind = self.rest[0];
         match kind {
             INTEREST => {
                 self.take(1);
@@ -272,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn publish(&mut self) -> MeshPublish<'a> {
+    pub fn message(&mut self) -> MeshPublish<'a> {
         let head = self.take(HEAD_BYTES);
         let (parts, flags, hops) = (head[1], head[2], head[3]);
         debug_assert_eq!(parts & !(PLAIN | REPLY | GROUP | SHARED), 0, "only what is known was written");

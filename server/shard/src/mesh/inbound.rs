@@ -1,7 +1,7 @@
 //! What the other shards send: messages for this shard's subscriptions, their interest, their pauses.
 
 use super::MeshBatch;
-use super::batch::{Read, Record};
+use super::batch::{Kind, Record};
 use crate::bus::Bus;
 use crate::identity::ShardId;
 use crate::metrics::Counter;
@@ -19,11 +19,15 @@ impl Bus {
         debug_assert!(!batch.is_empty(), "a batch begins with a record");
         turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));
         let (mut interest, mut fenced) = (None, None);
-        for record in batch.records() {
-            match record {
-                Read::Publish(publish) => self.publish_from_shard(publish, turn),
-                Read::Control(Record::Fence) => fenced = Some(Fenced(from)),
-                Read::Control(record) => self.control_record(from, &record, &mut interest, turn),
+        let mut reader = batch.reader();
+        while let Some(kind) = reader.kind() {
+            if kind == Kind::Message {
+                self.publish_from_shard(reader.message(), turn);
+                continue;
+            }
+            match reader.control() {
+                Record::Fence => fenced = Some(Fenced(from)),
+                record => self.control_record(from, &record, &mut interest, turn),
             }
         }
         if let Some(sequence) = interest {
