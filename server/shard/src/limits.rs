@@ -150,20 +150,27 @@ impl Limits {
         self.lame_duck_nanos = new.lame_duck_nanos;
     }
 
-    /// What the shards rely on; the settings are refused where it would not hold.
-    pub fn check(&self) {
-        assert!((1..=SHARDS_MAX).contains(&self.shards), "a server has shards");
-        assert!(self.payload_bytes_max <= self.outbox_bytes_max, "an empty outbox takes any message");
-        assert!(self.payload_bytes_max <= self.mesh_pending_bytes_max, "an empty link takes any message");
-        assert!(self.payload_bytes_max < FRAME_BODY_BYTES_CEILING as usize, "a frame holds a payload");
-        assert!(self.outbox_segment_bytes > 0 && self.mesh_batch_bytes > 0, "buffers hold something");
-        assert!(self.control_line_bytes_max <= u16::MAX as usize, "the mesh carries what a line names");
-        assert!(self.connections_max <= CONNECTIONS_MAX, "the number of a connection holds its slot");
-        assert!(self.subjects_max < u32::MAX as usize, "subjects have numbers");
-        assert!(self.interned_subjects_max <= u32::MAX as usize, "clients give subjects numbers");
-        assert!(self.subscriptions_max <= u32::MAX as usize, "a WELCOME says how many");
+    /// What the shards rely on and does not hold; the settings are refused where it would not.
+    pub fn fault(&self) -> Option<&'static str> {
         let shares = self.lane_shares.0.iter().sum::<u16>();
-        assert!(shares <= Shares::SUM_MAX, "the lanes are promised what there is");
+        let rules = [
+            ((1..=SHARDS_MAX).contains(&self.shards), "a server has shards"),
+            (self.payload_bytes_max <= self.outbox_bytes_max, "an empty outbox takes any message"),
+            (self.payload_bytes_max <= self.mesh_pending_bytes_max, "an empty link takes any message"),
+            (self.payload_bytes_max < FRAME_BODY_BYTES_CEILING as usize, "a frame holds a payload"),
+            (self.outbox_segment_bytes > 0 && self.mesh_batch_bytes > 0, "buffers hold something"),
+            (self.control_line_bytes_max <= u16::MAX as usize, "the mesh carries what a line names"),
+            (self.connections_max <= CONNECTIONS_MAX, "the number of a connection holds its slot"),
+            (self.subjects_max < u32::MAX as usize, "subjects have numbers"),
+            (self.interned_subjects_max <= u32::MAX as usize, "clients give subjects numbers"),
+            (self.subscriptions_max <= u32::MAX as usize, "a WELCOME says how many"),
+            (shares <= Shares::SUM_MAX, "the lanes are promised what there is"),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)
+    }
+
+    pub fn check(&self) {
+        assert_eq!(self.fault(), None, "limits that no server has");
     }
 
     /// What happens to a message on this subject whose receiver's outbox is full, unless it asked for

@@ -1,6 +1,6 @@
 //! Batches between shards as a capture holds them: what the layout in memory is does not matter to a file.
 
-use super::payloads::{Payloads, is_understood};
+use super::payloads::{LEFT_OUT_BYTES_MAX, Payloads, is_understood};
 use ringbolt_protocol::command::Flags;
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::mesh::batch::{Forward, MeshPublish, Read, Record, Way};
@@ -109,8 +109,15 @@ fn write_item(item: &Item<'_>, into: &mut Vec<u8>) {
 /// The batch that was written. `None`: these are not its bytes.
 pub fn read(mut bytes: &[u8]) -> Option<MeshBatch> {
     let mut batch = MeshBatch::default();
+    let mut left_out = 0;
     while !bytes.is_empty() {
         let (item, rest) = postcard::take_from_bytes::<Item<'_>>(bytes).ok()?;
+        if let Item::Publish(_, _, _, _, payload) = &item {
+            left_out += payload.omitted as usize;
+            if left_out > LEFT_OUT_BYTES_MAX {
+                return None;
+            }
+        }
         push(&item, &mut batch);
         bytes = rest;
     }

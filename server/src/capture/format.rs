@@ -2,6 +2,7 @@
 //! what the shard was made of, the last why the capture ended, those between hold the records.
 
 use super::batch;
+use super::payloads::LEFT_OUT_BYTES_MAX;
 use super::payloads::Payloads;
 use ringbolt_shard::access::{Access, Verdict};
 use ringbolt_shard::limits::Limits;
@@ -216,9 +217,15 @@ impl<'f> Capture<'f> {
         }
         let Block { kind, contents, .. } =
             read_block(file, START_BYTES).map_err(|what| damaged(START_BYTES, what))?;
-        let header = serde_json::from_slice(&file[contents.clone()]).ok();
+        let header: Option<Header> = serde_json::from_slice(&file[contents.clone()]).ok();
         let header = header.filter(|_| kind == BlockKind::Header as u8);
         let header = header.ok_or_else(|| damaged(START_BYTES, "the capture does not say what it is of"))?;
+        if header.limits.fault().is_some()
+            || usize::from(header.shard) >= header.limits.shards
+            || header.access.account_numbers() > ACCOUNTS_MAX
+        {
+            return Err(damaged(START_BYTES, "the capture is of a server that cannot be"));
+        }
         let (blocks, options) = (Vec::new(), HashMap::new());
         let mut capture =
             Capture { header, records: 0, nanos: 0, end: None, damage: None, file, blocks, options };
@@ -259,7 +266,15 @@ impl<'f> Capture<'f> {
                     return Err(Damage { place, what: "a batch cannot be read".to_owned() });
                 }
                 held.note(&entry, &mut self.options);
-                nanos += after;
+                if let Entry::Bytes(_, pieces) = entry
+                    && !is_one_receive(pieces)
+                {
+                    return Err(Damage { place, what: "a receive holds more than any buffer".to_owned() });
+                }
+                let Some(sum) = after.checked_add(nanos) else {
+                    return Err(Damage { place, what: "time runs over".to_owned() });
+                };
+                nanos = sum;
                 count += 1;
             }
             if count != block.records || block.kind != BlockKind::Records as u8 {
@@ -267,7 +282,8 @@ impl<'f> Capture<'f> {
             }
             self.blocks.push((place, block.contents));
             self.records += u64::from(count);
-            self.nanos += nanos;
+            let Some(sum) = self.nanos.checked_add(nanos) else { return Err(damaged("time runs over")) };
+            self.nanos = sum;
         }
     }
 
@@ -361,6 +377,19 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// Which held parts wait for their options, by connection.
+/// Accounts have numbers of 16 bits.
+const ACCOUNTS_MAX: usize = 1 << 16;
+
+/// Whether pieces stand for no more than a receive may bring: what is left out has only a length.
+fn is_one_receive(pieces: &[u8]) -> bool {
+    let bytes = |piece: Piece<'_>| match piece {
+        Piece::Kept(bytes) => bytes.len(),
+        Piece::Omitted(bytes) | Piece::Held(bytes) => bytes as usize,
+        Piece::Options(_) => 0,
+    };
+    Pieces(pieces).map(bytes).try_fold(0, usize::checked_add).is_some_and(|sum| sum <= LEFT_OUT_BYTES_MAX)
+}
+
 #[derive(Default)]
 struct Held {
     parts: usize,

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of a receive or a batch in a file, what is left out included.
+pub const LEFT_OUT_BYTES_MAX: usize = 64 << 20;
+
 /// What a capture holds of payloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Payloads {

@@ -3,6 +3,7 @@
 use crate::play::{Play, connect_as, hpub, reply_in, user};
 use ringbolt_server::sim::small_limits;
 use ringbolt_shard::access::{Access, Link, LinkKind, Mapping, Permissions, Responses, Rule, Rules, User};
+use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 
 const CONFIRM: &str = "Nats-Expected-Stream: ringbolt\r\n";
@@ -149,4 +150,41 @@ fn a_change_of_rules_counts_for_what_is_there_already() {
     again(&mut play, ann(None, None), &third);
     play.say(root, b"PUB a.secret 1\r\n2\r\n");
     assert!(play.hear(client).contains("MSG a.secret 3 1"));
+}
+
+#[test]
+fn who_becomes_another_user_keeps_nothing_of_the_first() {
+    let mut access = Access::default();
+    access.add_user(user("big", 0, &[">"], &[">"]));
+    access.add_user(user("small", 0, &["ok.>"], &["ok.>"]));
+    let mut play = Play::with(&access, small_limits(1));
+    let client = play.nats_as(0, &connect_as("big"), "SUB secret.> 1\r\n");
+    let root = play.nats_as(0, &connect_as("big"), "");
+    play.say(client, connect_as("small").as_bytes());
+    play.say(client, b"SUB ok.> 2\r\n");
+    play.say(root, b"PUB secret.x 1\r\na\r\nPUB ok.x 1\r\nb\r\n");
+    let heard = play.hear(client);
+    assert!(heard.contains("MSG ok.x 2 1") && !heard.contains("secret"), "{heard}");
+}
+
+#[test]
+fn a_right_to_publish_is_to_a_subject_and_not_to_its_place_in_the_table() {
+    let mut access = Access::default();
+    access.add_user(user("root", 0, &[">"], &[">"]));
+    access.add_user(user("ann", 0, &["ok.>"], &[]));
+    let mut play = Play::with(&access, Limits { subjects_max: 4, ..small_limits(1) });
+    let root = play.nats_as(0, &connect_as("root"), "SUB secret 1\r\n");
+    let ann = play.nats_as(0, &connect_as("ann"), "");
+    // Whatever the table evicts, some round gives the place of what ann published to last to the other.
+    for fillers in 0..24 {
+        play.say(ann, format!("PUB ok.{fillers} 0\r\n\r\n").as_bytes());
+        for filler in 0..fillers {
+            play.say(root, format!("PUB filler.{fillers}.{filler} 0\r\n\r\n").as_bytes());
+        }
+        play.say(root, b"PUB secret 4\r\nroot\r\n");
+        assert_eq!(play.hear(root), "MSG secret 1 4\nroot\n");
+        play.say(ann, b"PUB secret 3\r\nann\r\n");
+        assert!(play.hear(ann).contains("Permissions Violation for Publish to \"secret\""), "{fillers}");
+        assert_eq!(play.hear(root), "", "{fillers}");
+    }
 }

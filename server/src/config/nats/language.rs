@@ -92,7 +92,7 @@ fn read_file(
     let text = surroundings
         .file(path)
         .map_err(|error| Fault { place, message: format!("cannot be read ({error})") })?;
-    let mut reader = Reader { rest: &text, line: 1, file: path, surroundings, depth };
+    let mut reader = Reader { rest: &text, line: 1, file: path, surroundings, depth, nesting: 0 };
     reader.skip();
     // A whole file may stand in braces, as JSON does.
     let braced = reader.take("{");
@@ -113,7 +113,12 @@ struct Reader<'t> {
     file: &'t Path,
     surroundings: &'t dyn Surroundings,
     depth: usize,
+    /// Values that the one that is read lies in.
+    nesting: usize,
 }
+
+/// Far more than a file needs, and far less than the stack holds.
+const NESTING_MAX: usize = 64;
 
 impl Reader<'_> {
     fn place(&self) -> Place {
@@ -217,6 +222,16 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, scopes: &mut Vec<Vec<Entry>>) -> Result<Node, Fault> {
+        if self.nesting == NESTING_MAX {
+            return Err(self.fault(format!("blocks and lists are nested more than {NESTING_MAX} times")));
+        }
+        self.nesting += 1;
+        let node = self.nested_value(scopes)?;
+        self.nesting -= 1;
+        Ok(node)
+    }
+
+    fn nested_value(&mut self, scopes: &mut Vec<Vec<Entry>>) -> Result<Node, Fault> {
         let place = self.place();
         let value = match self.rest.chars().next() {
             None => return Err(self.fault("a value is missing")),
@@ -450,12 +465,15 @@ mod tests {
         }
     }
 
+    const DEEP: &str = "a: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n[[[[[[[[[[";
+
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, told) in [
             ("a: 1\nb: {\nc: 1", "a.conf:3: a '}' is missing"),
             ("a: 1\n}", "a.conf:2: a '}' without a '{'"),
             ("a: [1", "a.conf:1: a ']' is missing"),
+            (DEEP, "a.conf:2: blocks and lists are nested more than 64 times"),
             ("\na: \"x", "a.conf:2: the closing quote is missing"),
             ("a:", "a.conf:1: a value is missing"),
             ("a: $NOT_SET", "a.conf:1: the variable $NOT_SET is set neither here nor in the environment"),

@@ -67,7 +67,7 @@ impl NatsClient {
     /// Makes a client that user. Returns whether there is such a user.
     fn become_user(&mut self, number: u32, bus: &mut Bus, turn: &mut Turn<'_>) -> bool {
         let Some((account, permissions)) = bus.accounts.user(number) else { return false };
-        if self.sender.account != account {
+        if self.user != Some(number) {
             // What it subscribed to as somebody else is not its any more.
             bus.remove_subscriptions_of(self.sender.id, turn);
         }
