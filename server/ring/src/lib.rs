@@ -8,6 +8,7 @@
 mod address;
 mod buffers;
 mod completion;
+mod connect;
 mod descriptors;
 mod doorbell;
 mod memory;
@@ -15,6 +16,8 @@ mod operations;
 mod reuse;
 mod ring;
 mod send;
+mod slot;
+mod token;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
 pub use buffers::{BufferRingConfig, LentBuffer, ReceivedBuffer};
@@ -25,7 +28,4 @@ pub use memory::{Region, RegionBacking};
 pub use reuse::reuse_address;
 pub use ring::{Ring, RingConfig, Wait};
 pub use send::Chunk;
-
-/// A socket, as its index in the ring's table of direct descriptors.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct Slot(pub u32);
+pub use slot::Slot;

@@ -1,13 +1,15 @@
 //! The operations on sockets, and the reading of their completions.
 #![allow(unsafe_code)]
 
-use crate::Slot;
 use crate::address::Address;
 use crate::buffers::BUFFER_GROUP;
-use crate::completion::{AcceptOutcome, Completion, Kind, ReceiveOutcome};
+use crate::completion::{AcceptOutcome, Completion, ReceiveOutcome};
+use crate::connect::ConnectOperation;
 use crate::doorbell::Doorbell;
 use crate::ring::{Ring, kind_of};
 use crate::send::{Chunk, SendOperation};
+use crate::slot::Slot;
+use crate::token::Kind;
 use io_uring::{cqueue, opcode, types};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -15,11 +17,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Idle send operations kept for re-use.
 const IDLE_SENDS_MAX: usize = 1024;
-
-/// The address of a connect in flight; the kernel reads it.
-pub(crate) struct ConnectOperation {
-    address: libc::sockaddr_storage,
-}
 
 impl Ring {
     /// Puts a descriptor into the table at `slot`, and closes the original: it no longer counts

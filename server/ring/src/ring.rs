@@ -1,12 +1,14 @@
 //! One ring a thread: set-up, submission, waiting, and orderly destruction.
 #![allow(unsafe_code)]
 
-use crate::Slot;
 use crate::buffers::{BufferRing, BufferRingConfig, ReceivedBuffer};
-use crate::completion::{Completion, Kind};
+use crate::completion::Completion;
+use crate::connect::ConnectOperation;
 use crate::doorbell::Doorbell;
 use crate::memory::RegionBacking;
 use crate::send::{Chunk, SendOperation};
+use crate::slot::Slot;
+use crate::token::Kind;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 use std::collections::HashMap;
@@ -54,7 +56,7 @@ pub struct Ring {
     pub(crate) sends: Vec<Option<Box<SendOperation>>>,
     #[allow(clippy::vec_box, reason = "a send keeps its box, which the kernel points into, from use to use")]
     pub(crate) idle_sends: Vec<Box<SendOperation>>,
-    pub(crate) connects: Vec<Option<Box<crate::operations::ConnectOperation>>>,
+    pub(crate) connects: Vec<Option<Box<ConnectOperation>>>,
     pub(crate) doorbell: Option<Doorbell>,
     pub(crate) shutting: HashMap<Slot, Shutting>,
     /// Operations the kernel still holds.

@@ -1,9 +1,9 @@
 //! Sends in flight: the ring owns the bytes until the kernel is done with them.
 #![allow(unsafe_code)]
 
-use crate::Slot;
 use crate::buffers::LentBuffer;
-use crate::completion::Kind;
+use crate::slot::Slot;
+use crate::token::Kind;
 use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
 

@@ -3,16 +3,16 @@
 mod dlq;
 mod nats;
 mod replay;
+mod start;
 mod words;
 
 use crate::config::settings::{SETTINGS, Setting};
-use crate::config::{Config, ConfigError, Origin, Sources};
-use crate::io::{Changed, Reload, Reloaded, host_check, log, runtime};
+use crate::config::{ConfigError, Origin, Sources};
 use clap::{Arg, ArgMatches, Command};
-use ringbolt_shard::limits::{Limits, RELOADABLE};
+use start::{check_host, checked, config_errors, later, reloaded, run, sentence};
 use std::path::Path;
 use std::process::ExitCode;
-use words::{EXIT_CONFIG, EXIT_HOST, complain, say};
+use words::say;
 
 /// The whole command line, also rendered into `docs/OPERATIONS.md`.
 pub fn command() -> Command {
@@ -96,55 +96,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn reloaded(config: &Config, limits: Limits, later: Vec<String>) -> Reloaded {
-    let changed = Changed { access: config.access.clone(), limits };
-    Reloaded { changed, log: config.log.clone(), later }
-}
-
-/// Keys whose values differ, and take effect at the next start only.
-fn later(before: &Sources, now: &Sources) -> Vec<String> {
-    let value = |sources: &Sources, key: &str| sources.get(key).map(|(value, _)| value.to_owned());
-    let differs = |setting: &&Setting| {
-        let reloadable = setting.key == "log" || RELOADABLE.contains(&setting.key);
-        !reloadable && value(before, setting.key) != value(now, setting.key)
-    };
-    SETTINGS.iter().filter(differs).map(|setting| setting.key.to_owned()).collect()
-}
-
-fn sentence(errors: &[ConfigError]) -> String {
-    errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> ExitCode {
-    if let Err(error) = log::set_up(config) {
-        let path = config.log_file.as_deref().unwrap_or(Path::new("the log"));
-        complain(format_args!("log_file {}: {error}", path.display()));
-        return ExitCode::from(EXIT_HOST);
-    }
-    let checked = check_host(config, false);
-    if checked != ExitCode::SUCCESS {
-        return checked;
-    }
-    let ran = runtime::run(config, limits, reload);
-    log::flush();
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error);
-            ExitCode::from(EXIT_HOST)
-        }
-    }
-}
-
-fn check_host(config: &Config, say_good: bool) -> ExitCode {
-    let obstacles = host_check::obstacles(&host_check::HostFacts::gather(config), config);
-    obstacles.iter().for_each(complain);
-    if !obstacles.is_empty() {
-        return ExitCode::from(EXIT_HOST);
-    }
-    if say_good { say("this host can run the server\n") } else { ExitCode::SUCCESS }
-}
-
 /// Defaults, then the file, the environment, the flags; what could be read, and what was wrong.
 fn sources(matches: &ArgMatches) -> (Sources, Vec<ConfigError>) {
     let matches = matches.subcommand().map_or(matches, |(_, below)| below);
@@ -160,25 +111,6 @@ fn sources(matches: &ArgMatches) -> (Sources, Vec<ConfigError>) {
         }
     }
     (sources, errors)
-}
-
-/// The meaning of what was read; adds to `errors`, so that one run names everything that is wrong.
-fn checked(sources: &Sources, mut errors: Vec<ConfigError>) -> Result<(Config, Limits), Vec<ConfigError>> {
-    let derived = Config::from_sources(sources).and_then(|config| {
-        let limits = config.limits().map_err(|error| vec![error])?;
-        Ok((config, limits))
-    });
-    match derived {
-        Ok(derived) if errors.is_empty() => return Ok(derived),
-        Ok(_) => {}
-        Err(more) => errors.extend(more),
-    }
-    Err(errors)
-}
-
-fn config_errors(errors: &[ConfigError]) -> ExitCode {
-    errors.iter().for_each(complain);
-    ExitCode::from(EXIT_CONFIG)
 }
 
 /// The effective settings as a TOML file that `--config` takes.

@@ -1,7 +1,7 @@
 //! `ringbolt-server nats`: what spawns nats-server can spawn this.
 
+use super::start::{checked, config_errors, later, reloaded, run, sentence};
 use super::words::{EXIT_CONFIG, EXIT_HOST, complain, say};
-use super::{checked, config_errors, later, reloaded, run, sentence};
 use crate::config::nats::flags::{self, Action};
 use crate::config::nats::{self as nats_config};
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;

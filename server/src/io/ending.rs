@@ -2,14 +2,16 @@
 
 use super::admin::AdminState;
 use super::log;
-use super::runtime::{RunError, ShardThread, failed};
+use super::run_error::{RunError, failed};
 use super::shard_loop::{Changed, Orders};
 use crate::config::Config;
+use glommio::ExecutorJoinHandle;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::cell::RefCell;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -153,7 +155,8 @@ impl Ending<'_> {
     }
 }
 
-type ShardEnd = Result<std::io::Result<usize>, glommio::GlommioError<()>>;
+pub(super) type ShardThread = ExecutorJoinHandle<io::Result<usize>>;
+type ShardEnd = Result<io::Result<usize>, glommio::GlommioError<()>>;
 
 /// Reports each shard's end.
 fn join_all(shards: Vec<ShardThread>) -> mpsc::Receiver<ShardEnd> {

@@ -17,6 +17,7 @@ pub mod log;
 pub mod mesh;
 mod offload;
 pub mod platform;
+mod run_error;
 mod shard_loop;
 mod sleeper;
 mod verifier;

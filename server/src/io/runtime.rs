@@ -1,23 +1,26 @@
 //! Threads and their life: one pinned glommio executor a shard, the admin thread, signals, and the
 //! orderly stop.
 
+pub use super::run_error::RunError;
+
 use super::admin::{self, AdminState, Hosts, Inquire, ServerFacts};
 use super::announce::{self, Bound};
 use super::capture_file::CaptureFile;
 use super::clock::{Clock, unix_nanos};
 use super::connection::Listening;
-use super::ending::{Ending, Reload, SIGNALS};
+use super::ending::{Ending, Reload, SIGNALS, ShardThread};
 use super::linux::{Linux, LinuxRing};
 use super::listener;
 use super::log;
 use super::mesh::{self, Beds, MeshEnds};
 use super::metrics::SharedCounters;
 use super::offload::{self, OffloadEnd};
+use super::run_error::failed;
 use super::shard_loop::{Inquiry, Orders, Parts, ShardLoop};
 use super::verifier::is_proven;
 use crate::capture::{Header, Payloads, Recorder};
 use crate::config::{Config, WaitMode};
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement};
 use ringbolt_ring::{BufferRingConfig, Doorbell, RegionBacking, Ring, RingConfig};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
@@ -25,7 +28,6 @@ use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{Dialect, ServerIdentity, ShardId, Transport};
 use signal_hook::iterator::Signals;
 use std::cell::RefCell;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -39,24 +41,6 @@ use std::time::Duration;
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
 /// Slots beyond `connections_max`, so that one too many can be told so.
 const SLOTS_SPARE: u32 = 64;
-
-/// Why the server could not start or go on.
-#[derive(Debug)]
-pub struct RunError(pub(super) String);
-
-impl fmt::Display for RunError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RunError {}
-
-pub(super) fn failed(what: &str, error: &dyn fmt::Display) -> RunError {
-    RunError(format!("{what}: {error}"))
-}
-
-pub(super) type ShardThread = ExecutorJoinHandle<io::Result<usize>>;
 
 /// What a shard's thread says once it serves, or cannot.
 type Report = (ShardId, Result<(RegionBacking, bool), String>);

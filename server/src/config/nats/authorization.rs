@@ -1,7 +1,7 @@
 //! `authorization` and `accounts`: users, their proofs, permissions and accounts.
 
+use super::context::{Context, Unsupported};
 use super::language::{Entry, Node, Value};
-use super::options::{Context, Unsupported};
 use super::trade::Trade;
 use ringbolt_shard::access::{
     Access, Credential, GLOBAL_ACCOUNT, Permissions, Responses, Rule, Rules, Secret, User,

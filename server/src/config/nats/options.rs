@@ -1,9 +1,9 @@
 //! From the entries of a `nats.conf` and the flags to settings.
 
 use super::authorization;
+use super::context::{Context, Unsupported, shown};
 use super::flags::Flags;
 use super::language::{self, Entry, Node, Place, Surroundings, Value};
-use super::{error, parse_duration, shown};
 use crate::config::{ConfigError, Origin};
 use ringbolt_shard::access::{Access, Credential, Secret, User};
 use std::collections::HashSet;
@@ -64,23 +64,6 @@ const WITHOUT_EFFECT: &[&str] = &[
 
 /// Where nothing else is said, the account of those who watch the server.
 const SYSTEM_ACCOUNT: &str = "$SYS";
-
-/// Collects settings and everything that is wrong.
-pub(super) struct Context<'f> {
-    flags: &'f Flags,
-    /// Users of lists so far.
-    pub(super) names: HashSet<String>,
-    /// Where a token is, or one user for all.
-    pub(super) alone: Option<Place>,
-    settings: Vec<(&'static str, String, Origin)>,
-    errors: Vec<ConfigError>,
-}
-
-/// A part of the file that ringbolt does not serve yet.
-pub(super) struct Unsupported<'a> {
-    pub name: &'a str,
-    pub place: &'a Place,
-}
 
 /// Where clients and tools connect, before both halves are known.
 #[derive(Default)]
@@ -231,10 +214,6 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn set(&mut self, key: &'static str, value: String, entry: &Entry) {
-        self.settings.push((key, value, shown(&entry.place.file)));
-    }
-
     fn text_to(&mut self, key: &'static str, entry: &Entry) {
         if let Some(text) = self.text(&entry.node) {
             self.set(key, text, entry);
@@ -251,29 +230,6 @@ impl Context<'_> {
         self.set(key, format!("{nanos}ns"), entry);
     }
 
-    /// Text; a number is the text it was written as.
-    pub(super) fn text(&mut self, node: &Node) -> Option<String> {
-        match &node.value {
-            Value::Text(text) | Value::Number(_, text) => Some(text.clone()),
-            Value::Float(number) => Some(number.to_string()),
-            Value::Bool(value) => Some(value.to_string()),
-            Value::List(_) | Value::Block(_) => {
-                self.wrong(&node.place, "takes text".to_owned());
-                None
-            }
-        }
-    }
-
-    pub(super) fn number(&mut self, node: &Node) -> i64 {
-        match &node.value {
-            Value::Number(number, _) => *number,
-            _ => {
-                self.wrong(&node.place, "takes a number".to_owned());
-                0
-            }
-        }
-    }
-
     fn flag(&mut self, node: &Node) -> bool {
         match node.value {
             Value::Bool(value) => value,
@@ -282,48 +238,6 @@ impl Context<'_> {
                 false
             }
         }
-    }
-
-    /// Nanoseconds of a time with units, or of a number of seconds.
-    pub(super) fn seconds(&mut self, node: &Node) -> u64 {
-        let nanos = match &node.value {
-            Value::Text(text) => parse_duration(text),
-            Value::Number(number, text) => {
-                parse_duration(text).or_else(|| u64::try_from(*number).ok()?.checked_mul(1_000_000_000))
-            }
-            Value::Float(seconds) if *seconds >= 0.0 => Some((seconds * 1e9) as u64),
-            _ => None,
-        };
-        nanos.unwrap_or_else(|| {
-            self.wrong(&node.place, "takes a time: write 10s, 500ms or 2m".to_owned());
-            0
-        })
-    }
-
-    pub(super) fn block<'n>(&mut self, node: &'n Node) -> &'n [Entry] {
-        match &node.value {
-            Value::Block(entries) => entries,
-            _ => {
-                self.wrong(&node.place, "takes a block: { … }".to_owned());
-                &[]
-            }
-        }
-    }
-
-    pub(super) fn unknown(&mut self, entry: &Entry) {
-        self.wrong(&entry.place, format!("unknown field \"{}\"", entry.key));
-    }
-
-    pub(super) fn unsupported(&mut self, part: Unsupported<'_>) {
-        if !self.flags.ignore.iter().any(|name| name.eq_ignore_ascii_case(part.name)) {
-            let name = part.name;
-            let message = format!("{name} is not supported yet: remove it, or start with --ignore {name}");
-            self.wrong(part.place, message);
-        }
-    }
-
-    pub(super) fn wrong(&mut self, place: &Place, message: String) {
-        self.errors.push(error(place, message));
     }
 }
 

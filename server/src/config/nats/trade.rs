@@ -1,7 +1,7 @@
 //! `exports` and `imports` of accounts: what one gives, what another takes, and whether both fit.
 
+use super::context::{Context, Unsupported};
 use super::language::{Entry, Node, Place, Value};
-use super::options::{Context, Unsupported};
 use ringbolt_protocol::subject::{Pattern, Subject};
 use ringbolt_shard::access::links::circle;
 use ringbolt_shard::access::{Access, Account, Link, LinkKind, Mapping};

@@ -1,8 +1,8 @@
 //! Dead letters over the admin address: listed, shown, published anew, thrown away.
 
-use super::nats::Query;
-use super::server::{ask, silent};
-use super::{AdminState, Answer, JSON, TEXT};
+use super::ask::{ask, silent};
+use super::query::Query;
+use super::state::{AdminState, Answer, JSON, TEXT};
 use crate::io::shard_loop::Inquiry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

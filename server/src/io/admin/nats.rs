@@ -1,7 +1,8 @@
 //! The monitoring pages that tools of nats-server read: `/varz`, `/connz`, `/subsz`, `/routez`, with the
 //! same names of fields.
 
-use super::{AdminState, Hosts};
+use super::query::Query;
+use super::state::AdminState;
 use ringbolt_protocol::nats::COMPATIBLE_VERSION;
 use ringbolt_shard::Dialect;
 use ringbolt_shard::metrics::{Counter, Counters};
@@ -11,40 +12,6 @@ use std::time::{Duration, SystemTime};
 
 /// Connections listed where nothing else is asked for.
 const LIMIT_DEFAULT: usize = 1024;
-
-/// What the pages say that no shard knows, and that stays as it is.
-#[derive(Clone, Debug, Default)]
-pub struct ServerFacts {
-    pub server_id: String,
-    pub server_name: String,
-    pub host: String,
-    pub port: u16,
-    pub monitor_host: String,
-    pub monitor_port: u16,
-    pub cores: usize,
-    /// What monitoring may call this server.
-    pub hosts: Hosts,
-}
-
-/// `a=1&b=2`.
-pub(super) struct Query<'q>(pub &'q str);
-
-impl Query<'_> {
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.split('&').find_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name == key).then_some(value)
-        })
-    }
-
-    fn number(&self, key: &str, default: usize) -> usize {
-        self.get(key).and_then(|text| text.parse().ok()).unwrap_or(default)
-    }
-
-    pub(super) fn wants_patterns(&self) -> bool {
-        matches!(self.get("subs"), Some("1" | "true" | "detail"))
-    }
-}
 
 fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_nanos(time).to_string()

@@ -1,9 +1,11 @@
 //! The admin listener on its glommio executor.
 
+use super::ask::{REQUEST_TIME_MAX, ask, silent};
 use super::http::{self, Method, Parsed};
-use super::nats::Query;
+use super::letters;
 use super::pulse::Pulse;
-use super::{AdminState, Answer, JSON, TEXT, letters};
+use super::query::Query;
+use super::state::{AdminState, Answer, JSON, TEXT};
 use crate::io::log::Seldom;
 use crate::io::shard_loop::Inquiry;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -17,12 +19,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Sender, TryRecvError};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A client may take this long for a whole request, counted from the answer before, and as long again
-/// to read the answer.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) const CONNECTIONS_MAX: usize = 64;
 /// After so long a connection is closed with its next answer, however often it asks.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
@@ -31,7 +30,6 @@ const SAID_TO_ANYBODY: [&str; 2] = ["/healthz", "/readyz"];
 /// Connections a shard reports in one turn.
 const REPORTS_AT_ONCE: usize = 256;
 const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
-const ANSWER_POLL: Duration = Duration::from_millis(1);
 /// glommio 0.9 may park with a task runnable; a timer bounds how long (docs/decisions/0002).
 const HEARTBEAT: Duration = Duration::from_millis(50);
 /// The executor's registered I/O memory: it moves no files, and RLIMIT_MEMLOCK may be small.
@@ -237,29 +235,6 @@ async fn connz(state: &AdminState, query: &Query<'_>) -> Answer {
     match state.connz(reports, query) {
         Ok(page) => (200, JSON, page.to_string()),
         Err(error) => (400, TEXT, error),
-    }
-}
-
-/// What is said when a shard says nothing.
-pub(super) fn silent(shard: ShardId) -> Answer {
-    (503, TEXT, format!("shard {shard} does not answer\n"))
-}
-
-/// Asks one shard and waits for the answer.
-pub(super) async fn ask<T>(
-    state: &AdminState,
-    shard: ShardId,
-    inquiry: impl FnOnce(Sender<T>) -> Inquiry,
-) -> Option<T> {
-    let (answer, answers) = mpsc::channel();
-    state.inquirer.as_ref()?.ask(shard, inquiry(answer));
-    let deadline = Instant::now() + REQUEST_TIME_MAX;
-    loop {
-        match answers.try_recv() {
-            Ok(answer) => return Some(answer),
-            Err(TryRecvError::Empty) if Instant::now() < deadline => sleep(ANSWER_POLL).await,
-            Err(_) => return None,
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod completions;
 mod effects;
 mod endings;
+mod obey;
 mod orders;
 mod recorded;
 

@@ -1,14 +1,10 @@
-//! What the other threads tell a shard, and what it does then.
+//! What the other threads tell a shard.
 
-use super::ShardLoop;
-use super::recorded::decide;
-use crate::io::platform::{Platform, Ring};
+use ringbolt_shard::ShardId;
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::report::ConnectionReport;
 use ringbolt_shard::work::letters::LetterReport;
-use ringbolt_shard::{Event, Nanos, ShardId};
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +18,11 @@ pub struct Orders {
     /// Stop now.
     pub stop: AtomicBool,
     /// What holds from now on, counted by changes.
-    changed: Mutex<Option<Arc<Changed>>>,
-    changes: AtomicU64,
+    pub(super) changed: Mutex<Option<Arc<Changed>>>,
+    pub(super) changes: AtomicU64,
     /// Questions to each shard, counted.
-    inquiries: Mutex<Vec<(ShardId, Inquiry)>>,
-    inquiries_asked: AtomicU64,
+    pub(super) inquiries: Mutex<Vec<(ShardId, Inquiry)>>,
+    pub(super) inquiries_asked: AtomicU64,
     /// NATS clients on all shards.
     pub nats_connections: AtomicUsize,
 }
@@ -84,81 +80,5 @@ impl Orders {
             || (self.lame_duck.load(Ordering::Relaxed) && !obeyed.leaving)
             || self.changes.load(Ordering::Relaxed) != obeyed.changes
             || self.inquiries_asked.load(Ordering::Relaxed) != obeyed.inquiries_asked
-    }
-}
-
-impl<P: Platform> ShardLoop<P> {
-    /// Carries out what was ordered since the last turn.
-    pub(super) fn obey(&mut self, now: Nanos) -> io::Result<()> {
-        if !self.orders.news_since(&self.obeyed) {
-            return Ok(());
-        }
-        let changes = self.orders.changes.load(Ordering::Acquire);
-        if changes != self.obeyed.changes {
-            self.obeyed.changes = changes;
-            let changed = self.orders.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(changed) = changed {
-                self.nats_connections_max = changed.limits.nats_connections_max;
-                self.hello_timeout_nanos = changed.limits.hello_timeout_nanos;
-                self.handle(now, Event::Settings(&changed.access, &changed.limits))?;
-            }
-        }
-        let asked = self.orders.inquiries_asked.load(Ordering::Acquire);
-        if asked != self.obeyed.inquiries_asked {
-            self.obeyed.inquiries_asked = asked;
-            self.answer_inquiries(now)?;
-        }
-        if !self.obeyed.leaving && self.orders.lame_duck.load(Ordering::Relaxed) {
-            self.obeyed.leaving = true;
-            self.stop_accepting()?;
-            self.handle(now, Event::LameDuck)?;
-        }
-        if !self.obeyed.draining && self.orders.drain.load(Ordering::Relaxed) {
-            self.obeyed.draining = true;
-            self.stop_accepting()?;
-            self.handle(now, Event::Drain)?;
-        }
-        Ok(())
-    }
-
-    fn answer_inquiries(&mut self, now: Nanos) -> io::Result<()> {
-        let own = self.shard.id();
-        let mut inquiries = self.orders.inquiries.lock().unwrap_or_else(PoisonError::into_inner);
-        let own: Vec<Inquiry> =
-            inquiries.extract_if(.., |(shard, _)| *shard == own).map(|(_, inquiry)| inquiry).collect();
-        drop(inquiries);
-        for inquiry in own {
-            // Who asked may have given up: nobody minds an answer that cannot be sent.
-            match inquiry {
-                Inquiry::Connections { from_slot, most, patterns, answer } => {
-                    let _ = answer.send(self.shard.report(now, from_slot, most, patterns));
-                }
-                Inquiry::Letters { from, most, contents, answer } => {
-                    let _ = answer.send(self.shard.letters(from, most, contents));
-                }
-                Inquiry::Replay { one, answer } => {
-                    let _ = answer.send(self.count_letters(now, Event::ReplayLetters(one))?);
-                }
-                Inquiry::Purge { one, answer } => {
-                    let _ = answer.send(self.count_letters(now, Event::PurgeLetters(one))?);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How many dead letters the event was about.
-    fn count_letters(&mut self, now: Nanos, event: Event<'_>) -> io::Result<u64> {
-        decide(&mut self.shard, &mut self.capture, now, event, &mut self.effects);
-        let count = self.effects.letters.take().unwrap_or_default();
-        self.apply(now)?;
-        Ok(count)
-    }
-
-    fn stop_accepting(&mut self) -> io::Result<()> {
-        for number in 0..std::mem::take(&mut self.listeners).len() {
-            self.ring.close_listener(number as u32)?;
-        }
-        Ok(())
     }
 }
