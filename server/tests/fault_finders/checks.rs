@@ -43,7 +43,7 @@ pub const CHECKS: &[(&str, &str)] = &[
 
 /// The lines of each `check` of a file that asserts something, tests aside, by the text of the file.
 fn asserting_checks(text: &str) -> Vec<RangeInclusive<usize>> {
-    let lines_to = |place: usize| text[..place].matches('\n').count() + 1;
+    let line_at = |place: usize| text[..place].matches('\n').count() + 1;
     let found = text.match_indices("fn check(&self").filter_map(|(place, _)| {
         let for_tests = text[..place].trim_end_matches(|letter| letter != '\n').trim_end();
         let indent = text[..place].rsplit('\n').next().map_or(0, |line| line.len() - line.trim_start().len());
@@ -51,7 +51,7 @@ fn asserting_checks(text: &str) -> Vec<RangeInclusive<usize>> {
         let end = place + end.unwrap_or(0);
         let body = &text[place..end];
         let asserts = body.contains("assert!(") || body.contains("assert_eq!(");
-        (asserts && !for_tests.ends_with("#[cfg(test)]")).then(|| lines_to(place)..=lines_to(end))
+        (asserts && !for_tests.ends_with("#[cfg(test)]")).then(|| line_at(place)..=line_at(end))
     });
     found.collect()
 }
@@ -59,9 +59,9 @@ fn asserting_checks(text: &str) -> Vec<RangeInclusive<usize>> {
 /// Whether a `check` of that file and text panicked, by what a test printed.
 pub fn panicked(words: &str, file: &str, text: &str) -> bool {
     let place = format!("panicked at {file}:");
-    let lines = words.split(&place).skip(1).filter_map(|rest| rest.split(':').next()?.parse().ok());
+    let mut lines = words.split(&place).skip(1).filter_map(|rest| rest.split(':').next()?.parse().ok());
     let checks = asserting_checks(text);
-    lines.into_iter().any(|line: usize| checks.iter().any(|check| check.contains(&line)))
+    lines.any(|line: usize| checks.iter().any(|check| check.contains(&line)))
 }
 
 /// Files below a folder, from the root.
