@@ -1,4 +1,4 @@
-//! Why a connection ends: one list for what the client reads, the metrics, monitoring and the log.
+//! Why a connection ends: one list for what the client reads, the metrics and the log.
 
 use crate::metrics::Counter;
 use ringbolt_protocol::native::control::CloseCode;

@@ -29,8 +29,7 @@ pub mod turn;
 pub mod work;
 
 mod door;
-mod drain;
-mod events;
+mod notices;
 mod reserved;
 mod subscriptions;
 

@@ -4,8 +4,8 @@
 //! in, nothing more can arrive, and the connections are closed after what their outboxes hold.
 
 use super::Members;
+use super::drain::Leaving;
 use crate::closing::CloseReason;
-use crate::drain::Leaving;
 use crate::identity::{ConnectionId, Nanos};
 use crate::mesh::batch::Record;
 use crate::mesh::inbound::Fenced;

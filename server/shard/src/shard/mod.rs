@@ -1,5 +1,6 @@
 //! One shard: its clients, the bus they share, and the one way in.
 
+mod drain;
 mod housekeeping;
 mod leaving;
 pub mod report;
@@ -14,7 +15,6 @@ use crate::clients::{Client, Clients};
 use crate::closing::CloseReason;
 use crate::delivery::Segment;
 use crate::delivery::receiver::Receiver;
-use crate::drain::Drain;
 use crate::event::{Departure, Dialect, Effects, Event, Opening, Room};
 use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
 use crate::limits::Limits;
@@ -24,6 +24,7 @@ use crate::outcome::Outcomes;
 use crate::random::Random;
 use crate::turn::Turn;
 use crate::work::letters::LetterReport;
+use drain::Drain;
 use std::rc::Rc;
 
 /// See the module.

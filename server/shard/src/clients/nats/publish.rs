@@ -6,13 +6,13 @@ use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::delivery::run::{Form, Run};
 use crate::identity::PublisherId;
-use crate::message::{Headed, Marks, Payload, Publication};
+use crate::message::{Headed, Payload, Publication};
 use crate::metrics::Counter;
 use crate::reserved;
 use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
 use bytes::Bytes;
-use ringbolt_protocol::command::{Flags, Publish, SubjectRef};
+use ringbolt_protocol::command::{Publish, SubjectRef};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::nats::encode::{self, MessageLine};
 use ringbolt_protocol::nats::scan_run;
@@ -143,17 +143,8 @@ impl NatsClient {
         Publication {
             publisher: PublisherId { shard: bus.outlets.own, connection: self.sender.id },
             account: self.sender.account,
-            flags: Flags(0),
-            timestamp_nanos: 0,
-            correlation_id: 0,
             subject,
-            reply: None,
-            foreign: false,
-            marks: &Marks::PLAIN,
-            header_bytes: 0,
-            deliveries: 0,
-            payload: Payload::Copied(b""),
-            backing: None,
+            ..Publication::EMPTY
         }
     }
 
