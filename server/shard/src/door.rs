@@ -193,11 +193,6 @@ impl Bus {
     #[inline]
     pub fn publish_from_shard(&mut self, publish: MeshPublish<'_>, turn: &mut Turn<'_>) {
         let MeshPublish { subject, mut publication, way } = publish;
-        let late = if self.requests.concern(publication.account, subject) {
-            self.requests.late(publication.account, subject, publication.correlation_id, turn)
-        } else {
-            None
-        };
         let (payload, read);
         if publication.header_bytes > 0 {
             payload = publication.payload;
@@ -207,13 +202,13 @@ impl Bus {
         }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
         let Some(space) = self.accounts.known_space(publication.account) else { return };
-        debug_assert_eq!(
-            space.subjects.hash(Subject::trusted(subject)),
-            way.subject_hash,
-            "shards hash alike"
-        );
-        publication.subject = space.subjects.resolve_hashed(Subject::trusted(subject), way.subject_hash);
+        publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        let late = if self.requests.concern(publication.account, subject) {
+            self.requests.late(publication.account, subject, publication.correlation_id, turn)
+        } else {
+            None
+        };
         let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);
         let message = Message { subject, publication: &publication };
         let outlets = &mut self.outlets;

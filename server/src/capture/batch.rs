@@ -79,6 +79,7 @@ pub fn write(batch: &MeshBatch, payloads: Payloads, into: &mut Vec<u8>) {
 
 fn write_publish(publish: &MeshPublish<'_>, payloads: Payloads, into: &mut Vec<u8>) {
     let MeshPublish { subject, publication, way } = publish;
+    let subject = std::str::from_utf8(subject).expect("a shard sends what it has as text");
     let head = Head {
         account: publication.account,
         flags: publication.flags.0,

@@ -1,8 +1,11 @@
-//! Only who was given a message can acknowledge it, however it is said.
+//! Groups that acknowledge: who is given a message, and that nobody else can acknowledge it, however it is
+//! said.
 
-use crate::play::{Play, hpub, reply_in};
+use crate::play::{CONNECT, Play, connect_as, hpub, reply_in, user};
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::sim::small_limits;
+use ringbolt_shard::access::{Access, Rule, User};
 use ringbolt_shard::metrics::Counter;
 
 /// A worker that has one message in hand and answers requests, and what acknowledges that message.
@@ -76,4 +79,56 @@ fn a_native_member_acknowledges_what_it_was_given_and_no_more() {
     play.speak(member, |client| client.publish(&own, b""));
     assert_eq!(play.count(Counter::WorkMessages), 1);
     assert_eq!(play.count(Counter::AcknowledgementsStray), 1);
+}
+
+/// `lim` may read everything but these.
+fn access_of(denied: &[&str]) -> Access {
+    let mut access = Access::default();
+    access.add_user(User { permissions: None, ..user("all", 0, &[], &[]) });
+    let mut lim = user("lim", 0, &[">"], &[">"]);
+    if let Some(permissions) = &mut lim.permissions {
+        permissions.subscribe.deny.extend(denied.iter().filter_map(|rule| Rule::parse(rule)));
+    }
+    access.add_user(lim);
+    access
+}
+
+#[test]
+fn what_no_member_may_have_keeps_nothing_from_them() {
+    let mut play = Play::with(&access_of(&["ok.secret"]), small_limits(2));
+    let lim = play.nats_as(0, &connect_as("lim"), "SUB ok.> w;ack 1\r\n");
+    let publisher = play.nats_as(0, &connect_as("all"), "PUB ok.secret 1\r\ns\r\nPUB ok.a 1\r\na\r\n");
+    assert_eq!(play.hear(lim).matches("MSG ok.a 1").count(), 1);
+    assert_eq!(play.count(Counter::DropsNoQueueMember), 1, "nobody could ever have it");
+    let other = play.nats_as(1, &connect_as("all"), "SUB ok.> w;ack 7\r\n");
+    play.say(publisher, "PUB ok.secret 1\r\ns\r\n".repeat(8).as_bytes());
+    assert_eq!(play.hear(other).matches("MSG ok.secret 7").count(), 8, "the member that may has them all");
+    assert_eq!(play.hear(lim), "");
+}
+
+#[test]
+fn who_wants_no_echo_does_not_stop_its_group_by_its_own_messages() {
+    let quiet = CONNECT.replace('}', ",\"echo\":false}");
+    let mut play = Play::new(2);
+    let member = play.nats_as(0, &quiet, "SUB job w;ack 1\r\nPUB job 3\r\nown\r\n");
+    play.nats(0, "PUB job 5\r\nother\r\n");
+    let heard = play.hear(member);
+    assert!(heard.contains("other") && !heard.contains("own"), "{heard}");
+    let far = play.nats(1, "SUB job w;ack 1\r\n");
+    play.say(member, "PUB job 3\r\nown\r\n".repeat(8).as_bytes());
+    assert_eq!(play.hear(far).matches("own").count(), 8);
+}
+
+#[test]
+fn what_a_member_may_not_have_any_more_goes_to_one_that_may() {
+    let mut play = Play::with(&access_of(&[]), small_limits(2));
+    let lim = play.nats_as(0, &connect_as("lim"), "SUB ok.> w;ack;inflight=1 1\r\n");
+    play.nats_as(0, &connect_as("lim"), "PUB ok.first 1\r\nx\r\nPUB ok.secret 1\r\ns\r\n");
+    let first = reply_in(&play.hear(lim));
+    play.change_access(&access_of(&["ok.secret"]));
+    let other = play.nats_as(1, &connect_as("all"), "SUB ok.> w;ack 7\r\n");
+    play.say(lim, format!("PUB {first} 0\r\n\r\n").as_bytes());
+    play.pass(1_000_000_000);
+    assert_eq!(play.hear(lim), "");
+    assert!(play.hear(other).contains("MSG ok.secret 7"));
 }

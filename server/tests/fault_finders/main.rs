@@ -225,6 +225,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "a_line_of_any_length_means_the_same_wherever_it_is_cut",
     ),
     (
+        "members-are-given-what-they-may-not-have",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_no_member_may_have_keeps_nothing_from_them",
+    ),
+    (
         "messages-let-go-stay-held",
         "ringbolt-server",
         "simulation",

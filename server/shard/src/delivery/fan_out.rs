@@ -11,7 +11,7 @@ use crate::metrics::Counter;
 use crate::outlets::Outlets;
 use crate::router::{GroupRoute, Route, Target};
 use crate::turn::Turn;
-use crate::work::options::{key_header, own_name};
+use crate::work::options::key_header;
 use ringbolt_protocol::headers;
 use std::hash::BuildHasher;
 
@@ -206,7 +206,10 @@ impl FanOut<'_> {
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
             if let Some(work) = self.outlets.delivery.subscriptions.at(target.subscription).work {
-                return self.outlets.work_off(work, message, turn);
+                if self.outlets.has_member_for(work, message, self.foreign, turn) {
+                    return self.outlets.work_off(work, message, turn);
+                }
+                break;
             }
             if !self.spares(target, turn) && self.outlets.delivery.deliver(target, message, turn) {
                 return true;
@@ -267,15 +270,10 @@ impl Delivery {
         if !receiver.open || subscription.delivered >= subscription.deliveries_max {
             return false;
         }
-        if let Some(watch) = &receiver.watch
-            && watch.no_echo
-            && publication.is_from(self.own, receiver.id)
-        {
+        if receiver.watch.is_some() && receiver.declines(publication.publisher, self.own) {
             return false;
         }
-        if let Some(filter) = &subscription.filter
-            && !filter.may_receive(message.subject, subscription.group.as_deref().map(own_name))
-        {
+        if subscription.filter.is_some() && !subscription.may_have(message.subject) {
             return false;
         }
         let payload_bytes = publication.payload.bytes().len();

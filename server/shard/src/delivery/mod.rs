@@ -22,7 +22,7 @@ pub use pool::BufferPool;
 pub use segment::Segment;
 
 use crate::identity::{ConnectionId, HashSeed, Nanos, PublisherId, ShardId};
-use crate::limits::{Limits, SlowConsumerPolicy};
+use crate::limits::{Limits, Shares, SlowConsumerPolicy};
 use crate::message::Message;
 use crate::metrics::Counter;
 use crate::outcome::Outcome;
@@ -86,6 +86,10 @@ impl Delivery {
         }
     }
 
+    pub fn lane_shares(&self) -> Shares {
+        self.limits.lane_shares
+    }
+
     /// Takes over limits that changed.
     pub fn change_limits(&mut self, limits: Rc<Limits>) {
         self.limits = limits;
@@ -121,6 +125,25 @@ impl Delivery {
     /// Whether a native client gets the deliveries of a subscription.
     pub fn is_native(&self, target: Target) -> bool {
         self.subscriptions.at(target.subscription).is_native()
+    }
+
+    /// Whether a subscription's client may have a message and did not decline it.
+    pub fn may_have(
+        &self,
+        subscription: Key,
+        client: ConnectionId,
+        subject: &str,
+        from: PublisherId,
+    ) -> bool {
+        let declines = |receiver: &Receiver| receiver.declines(from, self.own);
+        !self.receivers.get(client).is_some_and(declines)
+            && self.subscriptions.get(subscription).is_some_and(|subscription| subscription.may_have(subject))
+    }
+
+    /// Whether there may be a message for a subscription that its client may not have, or declines.
+    pub fn is_choosy(&self, subscription: Key, client: ConnectionId) -> bool {
+        self.receivers.get(client).is_some_and(|receiver| receiver.watch.is_some())
+            || self.subscriptions.get(subscription).is_some_and(|subscription| subscription.filter.is_some())
     }
 
     /// A subscription that had its last delivery and is still there.

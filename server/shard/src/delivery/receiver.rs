@@ -4,7 +4,7 @@
 use super::outbox::Outbox;
 use super::replies::Replies;
 use crate::event::Dialect;
-use crate::identity::{ConnectionId, HashSeed};
+use crate::identity::{ConnectionId, HashSeed, PublisherId, ShardId};
 use crate::router::subjects::SubjectId;
 use crate::table::Key;
 use foldhash::fast::FixedState;
@@ -131,6 +131,13 @@ impl Receiver {
     #[inline]
     pub fn number(&self, subject: SubjectId) -> Option<u32> {
         self.names.as_ref()?.get(&subject).copied()
+    }
+
+    /// Whether it asked not to get what that publisher sends, which is itself.
+    #[inline(never)]
+    pub fn declines(&self, publisher: PublisherId, own: ShardId) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.no_echo)
+            && publisher == PublisherId { shard: own, connection: self.id }
     }
 
     /// Sets why its deliveries are looked at; not at all if there is no reason.

@@ -4,6 +4,7 @@ use crate::access::Permissions;
 use crate::identity::AccountId;
 use crate::limits::SlowConsumerPolicy;
 use crate::table::Key;
+use crate::work::options::own_name;
 use std::rc::Rc;
 
 #[derive(Debug)]
@@ -31,6 +32,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Whether its client may read a subject that the pattern matches.
+    #[inline(never)]
+    pub fn may_have(&self, subject: &str) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_none_or(|filter| filter.may_receive(subject, self.group.as_deref().map(own_name)))
+    }
+
     /// The part of a delivery's line that is the same for every message: for an exact pattern up to
     /// the blank after the id, otherwise what follows the subject. Nothing without an id.
     pub fn nats_line(pattern: &str, exact: bool, sid: &[u8]) -> Box<[u8]> {

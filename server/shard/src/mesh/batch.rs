@@ -43,7 +43,8 @@ pub struct Way<'a> {
 /// A message for the subscriptions of this shard, from another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MeshPublish<'a> {
-    pub subject: &'a str,
+    /// Validated text, as the shard that sends it has it.
+    pub subject: &'a [u8],
     /// Without its subject's number here, and with headers that were not read yet.
     pub publication: Publication<'a>,
     pub way: Way<'a>,
@@ -301,7 +302,7 @@ impl<'a> Reader<'a> {
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
-        let subject = self.text();
+        let subject = self.short();
         let reply = (parts & REPLY != 0).then(|| self.short());
         let group = (parts & GROUP != 0).then(|| self.text());
         let payload = if parts & SHARED != 0 {
@@ -370,7 +371,7 @@ mod tests {
         let large = Bytes::from(vec![7; 9000]);
         let connection = ConnectionId { slot: 1, generation: 2 };
         let publish = |payload, reply, group: Option<&'static str>| MeshPublish {
-            subject: "a.b",
+            subject: b"a.b",
             publication: Publication {
                 publisher: PublisherId { shard: 3, connection: ConnectionId { slot: 4, generation: 5 } },
                 account: AccountId(300),
@@ -414,7 +415,7 @@ mod tests {
             match record {
                 Read::Control(record) => batch.push(record),
                 Read::Publish(publish) => {
-                    let message = Message { subject: publish.subject, publication: &publish.publication };
+                    let message = Message { subject: "a.b", publication: &publish.publication };
                     batch.push_message(&Forward { message: &message, way: publish.way });
                 }
             }

@@ -79,11 +79,6 @@ impl Subjects {
         self.state.hash_one(subject.as_bytes())
     }
 
-    #[inline]
-    pub fn resolve(&mut self, subject: Subject<'_>) -> SubjectId {
-        self.resolve_hashed(subject, self.hash(subject))
-    }
-
     /// Resolves text that a client calls a subject; `None` if it is none by the rules of NATS. What is in
     /// the table was looked at when it came there.
     #[inline]
@@ -96,11 +91,28 @@ impl Subjects {
     }
 
     #[inline]
-    pub fn resolve_hashed(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
+    pub fn resolve(&mut self, subject: Subject<'_>) -> SubjectId {
+        let hash = self.hash(subject);
         match self.find(hash, subject.as_bytes()) {
             Some(known) => known,
             None => self.insert(subject, hash),
         }
+    }
+
+    /// Resolves the bytes of a subject that another shard has in its table, with that table's hash.
+    #[inline]
+    pub fn resolve_of_shard(&mut self, text: &[u8], hash: u64) -> SubjectId {
+        debug_assert_eq!(self.state.hash_one(text), hash, "shards hash alike");
+        match self.find(hash, text) {
+            Some(known) => known,
+            None => self.insert_of_shard(text, hash),
+        }
+    }
+
+    #[cold]
+    fn insert_of_shard(&mut self, text: &[u8], hash: u64) -> SubjectId {
+        let text = std::str::from_utf8(text).expect("the other shard has it as text");
+        self.insert(Subject::trusted(text), hash)
     }
 
     /// A subject that is in the table; this counts as a use.

@@ -8,7 +8,7 @@ use super::options::own_name;
 use super::task::TaskId;
 use crate::metrics::Counter;
 use crate::reserved;
-use std::fmt::Write;
+use ringbolt_protocol::decimal;
 
 /// How the reply subject of a delivery begins.
 pub const PREFIX: &str = "$JS.ACK.ringbolt.";
@@ -16,6 +16,8 @@ pub const PREFIX: &str = "$JS.ACK.ringbolt.";
 const TOKENS: usize = 6;
 /// Letters kept of what a member says.
 const WORDS_MAX: usize = 200;
+/// Digits of a message's number.
+const DIGITS_MAX: usize = 19;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -82,24 +84,38 @@ pub fn reply_subject(
     task: TaskId,
     timestamp_nanos: u64,
     waiting: usize,
-) -> String {
-    let mut subject = String::with_capacity(PREFIX.len() + group.len() + 64);
-    subject.push_str(PREFIX);
-    // A group's name is one token, and no wildcard.
+) -> Vec<u8> {
+    let mut subject = Vec::with_capacity(PREFIX.len() + group.len() + 64);
+    subject.extend_from_slice(PREFIX.as_bytes());
+    put_token(own_name(group), &mut subject);
+    for number in [u64::from(deliveries), task, task, timestamp_nanos, waiting as u64] {
+        subject.push(b'.');
+        decimal::put(&mut subject, number);
+    }
+    debug_assert_eq!(task_of(&subject), Some(task), "a reply subject leads back to its message");
+    debug_assert!(reserved::refuses_reply(&subject), "nobody is asked to answer there");
+    subject
+}
+
+/// A group's name as one token that is no wildcard.
+fn put_token(name: &str, out: &mut Vec<u8>) {
     let odd =
         |letter: char| matches!(letter, '.' | '*' | '>') || letter.is_control() || letter.is_whitespace();
-    subject.extend(own_name(group).chars().map(|letter| if odd(letter) { '_' } else { letter }));
-    write!(subject, ".{deliveries}.{task}.{task}.{timestamp_nanos}.{waiting}").expect("a string grows");
-    debug_assert_eq!(task_of(subject.as_bytes()), Some(task), "a reply subject leads back to its message");
-    debug_assert!(reserved::refuses_reply(subject.as_bytes()), "nobody is asked to answer there");
-    subject
+    if name.contains(odd) {
+        out.extend_from_slice(name.replace(odd, "_").as_bytes());
+    } else {
+        out.extend_from_slice(name.as_bytes());
+    }
 }
 
 /// The message that a reply subject is about.
 pub fn task_of(subject: &[u8]) -> Option<TaskId> {
-    let rest = std::str::from_utf8(subject.strip_prefix(PREFIX.as_bytes())?).ok()?;
-    let tokens: Vec<&str> = rest.split('.').collect();
-    (tokens.len() == TOKENS).then(|| tokens[2].parse().ok())?
+    let mut tokens = subject.strip_prefix(PREFIX.as_bytes())?.split(|&byte| byte == b'.');
+    let number = tokens.nth(2)?;
+    if tokens.count() != TOKENS - 3 {
+        return None;
+    }
+    decimal::parse(number, DIGITS_MAX)
 }
 
 #[cfg(test)]
@@ -109,8 +125,10 @@ mod tests {
     #[test]
     fn a_reply_subject_leads_back_to_its_message() {
         let subject = reply_subject("my.workers", 3, 12345, 7, 9);
-        assert_eq!(subject, "$JS.ACK.ringbolt.my_workers.3.12345.12345.7.9");
-        assert_eq!(task_of(subject.as_bytes()), Some(12345));
+        assert_eq!(subject, b"$JS.ACK.ringbolt.my_workers.3.12345.12345.7.9");
+        assert_eq!(task_of(&subject), Some(12345));
+        let odd = reply_subject("a\u{2003}\u{e9}.>*", 1, 1, 1, 1);
+        assert_eq!(odd, "$JS.ACK.ringbolt.a_\u{e9}___.1.1.1.1.1".as_bytes());
         for other in
             ["$JS.ACK.ringbolt.w.3.12345.12345.7", "$JS.ACK.other.w.1.2.3.4.5", "a", "$JS.ACK.ringbolt."]
         {

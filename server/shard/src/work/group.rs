@@ -3,10 +3,10 @@
 use super::balance::{Balance, Choice, Load, Ring};
 use super::breaker::Breaker;
 use super::options::WorkOptions;
-use super::task::{Task, TaskId};
+use super::task::{Envelope, Task, TaskId};
+use crate::delivery::Delivery;
 use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::lanes::{LANES, Lane, Scheduler};
-use crate::limits::Shares;
 use crate::table::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -44,15 +44,19 @@ pub struct Member {
 
 impl Member {
     /// Whether a message is one for it.
-    pub fn wants(&self, task: &Task) -> bool {
-        if task.foreign && self.native {
-            return false;
-        }
-        if *self.pattern == *task.subject {
-            return true;
-        }
-        let pattern = Pattern::relaxed(self.pattern.as_bytes());
-        pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(&task.subject)))
+    pub fn wants(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
+        let Envelope { subject, foreign, publisher } = envelope;
+        let matches = || {
+            let pattern = Pattern::relaxed(self.pattern.as_bytes());
+            pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
+        };
+        !(foreign && self.native)
+            && (*self.pattern == *subject || matches())
+            && delivery.may_have(self.subscription, self.connection, subject, publisher)
+    }
+
+    fn is_choosy(&self, delivery: &Delivery) -> bool {
+        delivery.is_choosy(self.subscription, self.connection)
     }
 }
 
@@ -284,19 +288,24 @@ impl Group {
     }
 
     /// Waiting messages that no member wants, of the first so many.
-    pub fn stranded(&self, tasks: &Tasks) -> Vec<TaskId> {
-        if self.waiting_count == 0 || !self.members.is_empty() && !self.mixed {
+    pub fn stranded(&self, tasks: &Tasks, delivery: &Delivery) -> Vec<TaskId> {
+        let choosy = || self.mixed || self.members.iter().any(|member| member.is_choosy(delivery));
+        if self.waiting_count == 0 || !self.members.is_empty() && !choosy() {
             return Vec::new();
         }
         let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
-        let wanted = |id: &TaskId| {
-            tasks.get(id).is_some_and(|task| self.members.iter().any(|member| member.wants(task)))
-        };
+        let wanted =
+            |id: &TaskId| tasks.get(id).is_some_and(|task| self.is_wanted(task.envelope(), delivery));
         first.filter(|id| !wanted(id)).collect()
     }
 
+    /// Whether a message is one for a member.
+    pub fn is_wanted(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
+        self.members.iter().any(|member| member.wants(envelope, delivery))
+    }
+
     /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, shares: Shares, full: &[Key], random: u64) -> Option<Given> {
+    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, full: &[Key], random: u64) -> Option<Given> {
         let nobody = self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
         if self.waiting_count == 0 || nobody {
             return None;
@@ -310,12 +319,12 @@ impl Group {
             let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
             let found = candidates.into_iter().find_map(|&(_, id)| {
                 let task = tasks.get(&id)?;
-                Some((id, self.choose(task, full, random)?))
+                Some((id, self.choose(task, delivery, full, random)?))
             });
             let Some((id, place)) = found else { continue };
             self.remove(id, &tasks[&id]);
             let waits = std::array::from_fn(|lane| waits(self, lane));
-            self.scheduler.served(lane, 1, waits, shares);
+            self.scheduler.served(lane, 1, waits, delivery.lane_shares());
             self.turn = place + 1;
             let member = &mut self.members[place];
             let new = member.held.insert(id);
@@ -355,7 +364,7 @@ impl Group {
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
     /// that has.
-    fn choose(&self, task: &Task, full: &[Key], random: u64) -> Option<usize> {
+    fn choose(&self, task: &Task, delivery: &Delivery, full: &[Key], random: u64) -> Option<usize> {
         let key = match &self.options.balance {
             Balance::Key(header) => headers::find(task.parts().0, header).map(|value| self.ring.hash(value)),
             _ => None,
@@ -367,7 +376,7 @@ impl Group {
                 let able = self.is_free(member)
                     && !full.contains(&member.subscription)
                     && task.tried.contains(&member.connection) == tried
-                    && member.wants(task);
+                    && member.wants(task.envelope(), delivery);
                 able.then_some(Load { outstanding: self.held_by(member), ..member.load })
             })
         };

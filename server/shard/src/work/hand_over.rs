@@ -9,7 +9,7 @@ use ringbolt_protocol::subject::Subject;
 
 impl Bus {
     pub fn hand_over(&mut self, turn: &mut Turn<'_>) {
-        for (name, ids) in self.outlets.work.stranded() {
+        for (name, ids) in self.outlets.work.stranded(&self.outlets.delivery) {
             ids.into_iter().for_each(|id| self.hand_over_one(id, &name, turn));
         }
     }

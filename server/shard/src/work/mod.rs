@@ -18,6 +18,7 @@ mod serve;
 pub mod task;
 mod wheel;
 
+use crate::delivery::Delivery;
 use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::metrics::Counter;
 use crate::outcome::{Answer, BreakerChange, Outcome};
@@ -163,13 +164,6 @@ impl Book {
         group.join(subscription, connection, pattern, native);
         self.wake(key);
         key
-    }
-
-    /// Whether a group has a member that wants a message.
-    #[cold]
-    fn may_be_given(&self, group: Key, task: &Task) -> bool {
-        let group = self.groups.get(group);
-        group.is_some_and(|group| group.members.iter().any(|member| member.wants(task)))
     }
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
@@ -470,8 +464,9 @@ impl Book {
     }
 
     /// Messages that nobody here can be given, with the names of their groups.
-    fn stranded(&self) -> Vec<(Box<str>, Vec<TaskId>)> {
-        let groups = self.groups.iter().map(|(_, group)| (group.name.clone(), group.stranded(&self.tasks)));
+    fn stranded(&self, delivery: &Delivery) -> Vec<(Box<str>, Vec<TaskId>)> {
+        let stranded = |group: &Group| (group.name.clone(), group.stranded(&self.tasks, delivery));
+        let groups = self.groups.iter().map(|(_, group)| stranded(group));
         groups.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::acknowledgement::reply_subject;
 use super::death::Death;
-use super::task::{Task, TaskId};
+use super::task::{Envelope, Task, TaskId};
 use crate::identity::PublisherId;
 use crate::mesh::batch::Record;
 use crate::message::{Message, Payload, Publication};
@@ -17,15 +17,27 @@ use serde_json::json;
 use smallvec::SmallVec;
 
 impl Outlets {
+    /// Whether a group has a member here that may have a message. `may_be_foreign`: its subject or its reply
+    /// is beyond what native members are promised.
+    pub fn has_member_for(
+        &self,
+        group: Key,
+        message: &Message<'_>,
+        may_be_foreign: bool,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let envelope = Envelope::of(message, may_be_foreign);
+        let known = self.work.groups.get(group);
+        let wanted = known.is_some_and(|group| group.is_wanted(envelope, &self.delivery));
+        turn.counters.add(Counter::DropsNativeLimits, u64::from(!wanted && envelope.foreign));
+        wanted
+    }
+
     /// Keeps a message until a member of the group has acknowledged it. Returns whether it is kept.
     pub fn work_off(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
         let marks = message.publication.marks;
         let mut task = Task::of(message, group, turn.now);
-        if task.foreign && !self.work.may_be_given(group, &task) {
-            turn.counters.add(Counter::DropsNativeLimits, 1);
-            return false;
-        }
         let confirm = task.reply.take_if(|_| marks.confirm);
         let known = marks.message_id.and_then(|id| self.work.seen.find(group, id, turn.now));
         if let Some(first) = known {
@@ -96,7 +108,7 @@ impl Outlets {
         loop {
             let book = &mut self.work;
             let Some(waiting) = book.groups.get_mut(group) else { return };
-            let given = waiting.next(&book.tasks, self.limits.lane_shares, &full, turn.random.number());
+            let given = waiting.next(&book.tasks, &self.delivery, &full, turn.random.number());
             let Some(given) = given else { return };
             debug_assert!(!full.contains(&given.subscription), "who takes no more is not asked again");
             let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };
@@ -152,7 +164,7 @@ impl Outlets {
         };
         let marks = task.marks();
         let publication =
-            Publication { reply: Some(reply.as_bytes()), ..task.publication(&marks, payload, header_bytes) };
+            Publication { reply: Some(&reply), ..task.publication(&marks, payload, header_bytes) };
         let message = Message { subject: &task.subject, publication: &publication };
         // It takes memory already: delivered, it will take none.
         let taken = self.delivery.deliver_within(self.limits.outbox_bytes_max, target, &message, turn);

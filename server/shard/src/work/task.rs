@@ -27,6 +27,23 @@ pub enum State {
     InFlight { subscription: Key, connection: ConnectionId, timer: Option<Timer> },
 }
 
+/// What decides who may have a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'m> {
+    pub subject: &'m str,
+    pub foreign: bool,
+    pub publisher: PublisherId,
+}
+
+impl<'m> Envelope<'m> {
+    /// Not `may_be_foreign`: its subject is known to be within what native clients are promised.
+    pub fn of(message: &Message<'m>, may_be_foreign: bool) -> Envelope<'m> {
+        let Message { subject, publication } = *message;
+        let foreign = may_be_foreign && Subject::new(subject.as_bytes()).is_err();
+        Envelope { subject, foreign, publisher: publication.publisher }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Task {
@@ -90,6 +107,10 @@ impl Task {
             header_bytes: publication.header_bytes,
             payload,
         }
+    }
+
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope { subject: &self.subject, foreign: self.foreign, publisher: self.publisher }
     }
 
     /// Bytes it is counted with.
