@@ -98,7 +98,7 @@ impl Bus {
         }
         let message = Message { subject, publication };
         let foreign = route.foreign || publication.foreign;
-        let mut fan_out = FanOut { outlets: &mut self.outlets, subject_hash, hops: 0, foreign };
+        let mut fan_out = FanOut { outlets: &mut self.outlets, subject_hash, hops: 0, foreign, kept: false };
         match except {
             None => fan_out.everyone(route, &message, turn),
             Some(requester) => {
@@ -124,7 +124,8 @@ impl Bus {
         }
         let outlets = &mut self.outlets;
         let message = Message { subject, publication: common };
-        FanOut { outlets, subject_hash, hops: 0, foreign: false }.run(route, run, &message, turn);
+        FanOut { outlets, subject_hash, hops: 0, foreign: false, kept: false }
+            .run(route, run, &message, turn);
         true
     }
 
@@ -204,7 +205,7 @@ impl Bus {
         let Some(space) = self.accounts.known_space(publication.account) else { return };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
-        let late = if self.requests.concern(publication.account, subject) {
+        let late = if way.plain && self.requests.concern(publication.account, subject) {
             self.requests.late(publication.account, subject, publication.correlation_id, turn)
         } else {
             None
@@ -212,7 +213,7 @@ impl Bus {
         let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);
         let message = Message { subject, publication: &publication };
         let outlets = &mut self.outlets;
-        let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign };
+        let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign, kept: way.kept };
         match late {
             Some(requester) if way.plain => fan_out.plain_but(requester, route, &message, turn),
             None if way.plain => {

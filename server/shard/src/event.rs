@@ -107,15 +107,21 @@ pub enum Close {
     Now,
 }
 
+/// Whether the edge is to receive from a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receive {
+    /// Its publisher is held back.
+    Pause,
+    Resume,
+}
+
 /// What the edge must do, in full, before the next event. The order within each list is kept.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Outboxes that turned from idle to ready: send at the end of the turn.
     pub send: Vec<ConnectionId>,
-    /// Stop receiving from these.
-    pub pause: Vec<ConnectionId>,
-    /// Receive from these again.
-    pub resume: Vec<ConnectionId>,
+    /// From whom to receive no more, and from whom again: of a connection the last counts.
+    pub receive: Vec<(ConnectionId, Receive)>,
     /// Which to end, how, and why.
     pub close: Vec<(ConnectionId, Close, CloseReason)>,
     /// Proofs to check on another thread; each is answered by [`Event::Verified`].
@@ -131,8 +137,7 @@ pub struct Effects {
 impl Effects {
     pub fn is_empty(&self) -> bool {
         self.send.is_empty()
-            && self.pause.is_empty()
-            && self.resume.is_empty()
+            && self.receive.is_empty()
             && self.close.is_empty()
             && self.verify.is_empty()
             && self.mesh.is_empty()
@@ -142,8 +147,7 @@ impl Effects {
 
     pub fn clear(&mut self) {
         self.send.clear();
-        self.pause.clear();
-        self.resume.clear();
+        self.receive.clear();
         self.close.clear();
         self.verify.clear();
         self.mesh.clear();

@@ -35,6 +35,6 @@ mod subscriptions;
 
 pub use bus::ServerIdentity;
 pub use closing::CloseReason;
-pub use event::{Close, Departure, Dialect, Effects, Event, Opening, Room, Transport};
+pub use event::{Close, Departure, Dialect, Effects, Event, Opening, Receive, Room, Transport};
 pub use identity::{AccountId, ConnectionId, HashSeed, Nanos, PublisherId, ShardId, TICK_NANOS};
 pub use shard::{Shard, report};

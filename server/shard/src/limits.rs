@@ -122,6 +122,9 @@ pub struct Limits {
 /// What all clients of a shard may have sent before they are admitted, beyond a HELLO or CONNECT of each.
 pub const UNADMITTED_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of a buffer of an outbox.
+const SEGMENT_BYTES_MAX: usize = 1 << 30;
+
 /// Connections of one shard.
 const CONNECTIONS_MAX: usize = 1 << 24;
 
@@ -152,19 +155,20 @@ impl Limits {
 
     /// What the shards rely on and does not hold; the settings are refused where it would not.
     pub fn fault(&self) -> Option<&'static str> {
-        let shares = self.lane_shares.0.iter().sum::<u16>();
+        let shares = self.lane_shares.0.iter().map(|&share| u32::from(share)).sum::<u32>();
         let rules = [
             ((1..=SHARDS_MAX).contains(&self.shards), "a server has shards"),
             (self.payload_bytes_max <= self.outbox_bytes_max, "an empty outbox takes any message"),
             (self.payload_bytes_max <= self.mesh_pending_bytes_max, "an empty link takes any message"),
             (self.payload_bytes_max < FRAME_BODY_BYTES_CEILING as usize, "a frame holds a payload"),
             (self.outbox_segment_bytes > 0 && self.mesh_batch_bytes > 0, "buffers hold something"),
+            (self.outbox_segment_bytes <= SEGMENT_BYTES_MAX, "a buffer is a part of an outbox"),
             (self.control_line_bytes_max <= u16::MAX as usize, "the mesh carries what a line names"),
             (self.connections_max <= CONNECTIONS_MAX, "the number of a connection holds its slot"),
             (self.subjects_max < u32::MAX as usize, "subjects have numbers"),
             (self.interned_subjects_max <= u32::MAX as usize, "clients give subjects numbers"),
             (self.subscriptions_max <= u32::MAX as usize, "a WELCOME says how many"),
-            (shares <= Shares::SUM_MAX, "the lanes are promised what there is"),
+            (shares <= u32::from(Shares::SUM_MAX), "the lanes are promised what there is"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)
     }

@@ -54,8 +54,8 @@ impl Answers {
             hasher.write_u64(u64::MAX);
         };
         ids(&mut hasher, &mut effects.send.iter().copied());
-        ids(&mut hasher, &mut effects.pause.iter().copied());
-        ids(&mut hasher, &mut effects.resume.iter().copied());
+        ids(&mut hasher, &mut effects.receive.iter().map(|(id, _)| *id));
+        effects.receive.iter().for_each(|(_, receive)| hasher.write_u8(*receive as u8));
         for close in [Close::Flush, Close::Now] {
             let alike = effects.close.iter().filter(|(_, how, _)| *how == close);
             ids(&mut hasher, &mut alike.map(|(id, ..)| *id));

@@ -33,6 +33,7 @@ struct Head {
     flags: u8,
     plain: bool,
     hops: u8,
+    kept: bool,
     publisher_shard: u16,
     publisher: ConnectionId,
     timestamp_nanos: u64,
@@ -85,6 +86,7 @@ fn write_publish(publish: &MeshPublish<'_>, payloads: Payloads, into: &mut Vec<u
         flags: publication.flags.0,
         plain: way.plain,
         hops: way.hops,
+        kept: way.kept,
         publisher_shard: publication.publisher.shard,
         publisher: publication.publisher.connection,
         timestamp_nanos: publication.timestamp_nanos,
@@ -148,7 +150,8 @@ fn push(item: &Item<'_>, batch: &mut MeshBatch) {
                 ..Publication::EMPTY
             };
             let message = Message { subject, publication: &publication };
-            let way = Way { subject_hash: head.subject_hash, plain: head.plain, group, hops: head.hops };
+            let &Head { subject_hash, plain, hops, kept, .. } = head;
+            let way = Way { subject_hash, plain, group, hops, kept };
             batch.push_message(&Forward { message: &message, way });
             return;
         }

@@ -17,7 +17,7 @@ use twox_hash::XxHash3_64;
 
 const MAGIC: &[u8; 16] = b"ringbolt-capture";
 /// Changed with every change of what stands in a file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 pub const START_BYTES: usize = MAGIC.len() + 4;
 /// Kind, length, records, checksum.
 const BLOCK_HEAD_BYTES: usize = 1 + 4 + 4 + 8;
@@ -235,6 +235,7 @@ impl<'f> Capture<'f> {
 
     fn read_blocks(&mut self, mut offset: usize) -> Result<(), Damage> {
         let mut held = Held::default();
+        let mut limits = self.header.limits.clone();
         loop {
             let place = Place { offset, record: self.records };
             let damaged = |what: &str| Damage { place, what: what.to_owned() };
@@ -264,6 +265,11 @@ impl<'f> Capture<'f> {
                     && batch::read(records).is_none()
                 {
                     return Err(Damage { place, what: "a batch cannot be read".to_owned() });
+                }
+                if let Entry::Settings(json) = entry
+                    && !takes_over(&mut limits, json)
+                {
+                    return Err(Damage { place, what: "these are no settings of a server".to_owned() });
                 }
                 held.note(&entry, &mut self.options);
                 if let Entry::Bytes(_, pieces) = entry
@@ -376,9 +382,15 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// Which held parts wait for their options, by connection.
 /// Accounts have numbers of 16 bits.
 const ACCOUNTS_MAX: usize = 1 << 16;
+
+/// Takes changed limits over. Returns whether a server could have.
+fn takes_over(limits: &mut Limits, settings: &[u8]) -> bool {
+    let Ok((access, changed)) = serde_json::from_slice::<(Access, Limits)>(settings) else { return false };
+    limits.take_over(&changed);
+    limits.fault().is_none() && access.account_numbers() <= ACCOUNTS_MAX
+}
 
 /// Whether pieces stand for no more than a receive may bring: what is left out has only a length.
 fn is_one_receive(pieces: &[u8]) -> bool {
@@ -390,6 +402,7 @@ fn is_one_receive(pieces: &[u8]) -> bool {
     Pieces(pieces).map(bytes).try_fold(0, usize::checked_add).is_some_and(|sum| sum <= LEFT_OUT_BYTES_MAX)
 }
 
+/// Which held parts wait for their options, by connection.
 #[derive(Default)]
 struct Held {
     parts: usize,

@@ -2,6 +2,13 @@
 
 use ringbolt_ring::Slot;
 use ringbolt_shard::{ConnectionId, Departure, Dialect, Nanos, Transport};
+use std::time::Duration;
+
+/// A peer gets this long to read what its outbox still held.
+pub const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
+/// A peer gets this long to close its side after ours. Closing with bytes unread would reset the
+/// connection, and the peer could lose the frame that tells it why.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What is known of a connection by its listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,7 @@
 //! The life of a running server: signals, and the stages of its end.
 
 use super::admin::AdminState;
+use super::connection::{FLUSH_TIME_MAX, LINGER_TIME_MAX};
 use super::log;
 use super::run_error::{RunError, failed};
 use super::shard_loop::{Changed, Orders};
@@ -47,13 +48,13 @@ enum Stage {
 /// What it takes to end.
 pub(super) struct Ending<'e> {
     pub config: &'e Config,
-    pub limits: &'e Limits,
     pub orders: &'e Orders,
     pub admin: &'e AdminState,
     pub wake_all: &'e dyn Fn(),
     pub reload: &'e Reload<'e>,
-    /// Who may connect now.
+    /// Who may connect now, and the limits.
     pub access: RefCell<Access>,
+    pub limits: RefCell<Limits>,
 }
 
 impl Ending<'_> {
@@ -111,11 +112,19 @@ impl Ending<'_> {
     fn reload(&self) {
         let reloaded = (self.reload)().and_then(|mut reloaded| {
             reloaded.changed.access.succeed(&self.access.borrow())?;
-            Ok(reloaded)
+            let mut limits = self.limits.borrow().clone();
+            limits.take_over(&reloaded.changed.limits);
+            match limits.fault() {
+                Some(rule) => Err(format!(
+                    "with what only a restart changes as it is, this would no longer hold: {rule}"
+                )),
+                None => Ok((reloaded, limits)),
+            }
         });
         match reloaded {
-            Ok(reloaded) => {
+            Ok((reloaded, limits)) => {
                 self.access.borrow_mut().clone_from(&reloaded.changed.access);
+                *self.limits.borrow_mut() = limits;
                 self.admin.change(&reloaded.changed.access, &reloaded.changed.limits);
                 self.orders.change(reloaded.changed);
                 (self.wake_all)();
@@ -130,17 +139,18 @@ impl Ending<'_> {
     }
 
     fn lame_duck(&self) -> (Stage, Instant) {
-        let whole = Duration::from_nanos(self.limits.lame_duck_grace_nanos + self.limits.lame_duck_nanos);
+        let limits = self.limits.borrow();
+        let whole = Duration::from_nanos(limits.lame_duck_grace_nanos + limits.lame_duck_nanos);
         tracing::info!("Entering lame duck mode, stop accepting new clients");
         self.admin.draining.store(true, Ordering::Relaxed);
         self.orders.lame_duck.store(true, Ordering::Relaxed);
         (self.wake_all)();
-        (Stage::LameDuck, Instant::now() + whole + STOP_TIME_MAX)
+        (Stage::LameDuck, Instant::now() + whole + FLUSH_TIME_MAX + LINGER_TIME_MAX + STOP_TIME_MAX)
     }
 
     fn drain(&self, signal: i32) -> (Stage, Instant) {
         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-        let limit = Duration::from_nanos(self.limits.drain_nanos_max);
+        let limit = Duration::from_nanos(self.limits.borrow().drain_nanos_max);
         tracing::info!("{name}: draining, for at most {limit:?} ({})", self.config.server_name);
         self.admin.draining.store(true, Ordering::Relaxed);
         self.orders.drain.store(true, Ordering::Relaxed);

@@ -29,7 +29,8 @@ const KINDS: usize = WorkKind::ALL.len();
 struct Request {
     id: ConnectionId,
     verification: Verification,
-    asked: Instant,
+    /// When its client has been closed.
+    until: Instant,
 }
 
 type Outcome = (ConnectionId, Verdict);
@@ -97,11 +98,9 @@ impl Queues {
     }
 }
 
-/// Starts the threads, and returns the end of each shard. The threads end with the last of these. What has
-/// waited for longer than `patience` is not proven.
+/// Starts the threads, and returns the end of each shard. The threads end with the last of these.
 pub fn start<B: Bell + Send + Sync + 'static>(
     beds: &Beds<B>,
-    patience: Duration,
     is_proven: impl Fn(&Verification) -> bool + Clone + Send + 'static,
 ) -> io::Result<Vec<OffloadEnd>> {
     let shards = beds.len();
@@ -122,7 +121,7 @@ pub fn start<B: Bell + Send + Sync + 'static>(
             let (shared, answers, beds) = (Arc::clone(&shared), Arc::clone(&answers), Arc::clone(beds));
             let is_proven = is_proven.clone();
             let thread = thread::Builder::new().name(name(kind).to_owned());
-            let handle = thread.spawn(move || work(&shared, &answers, &beds, patience, is_proven))?;
+            let handle = thread.spawn(move || work(&shared, &answers, &beds, is_proven))?;
             Ok(handle.thread().clone())
         };
         threads.push(Threads((0..count(kind, shards)).map(spawn).collect::<io::Result<_>>()?));
@@ -162,15 +161,14 @@ fn work<B: Bell>(
     queues: &Mutex<Queues>,
     answers: &[Answers],
     beds: &Beds<B>,
-    patience: Duration,
     is_proven: impl Fn(&Verification) -> bool,
 ) {
     loop {
         let next = queues.lock().unwrap_or_else(PoisonError::into_inner).next();
         match next {
-            Next::Work(shard, Request { id, verification, asked }) => {
+            Next::Work(shard, Request { id, verification, until }) => {
                 // Who has waited longer was closed: its proof would only keep others waiting, who try again.
-                let waits = asked.elapsed() < patience;
+                let waits = Instant::now() < until;
                 // What a client makes the check panic with is no proof, and ends no thread that others need.
                 let check = AssertUnwindSafe(|| is_proven(&verification));
                 let proven = waits && catch_unwind(check).unwrap_or(false);
@@ -188,9 +186,10 @@ fn work<B: Bell>(
 }
 
 impl Offload for OffloadEnd {
-    fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool {
+    fn ask(&mut self, id: ConnectionId, verification: Verification, patience: Duration) -> bool {
         let kind = WorkKind::of(&verification) as usize;
-        let taken = self.queues[kind].push(Request { id, verification, asked: Instant::now() }).is_ok();
+        let taken =
+            self.queues[kind].push(Request { id, verification, until: Instant::now() + patience }).is_ok();
         if taken {
             self.threads[kind].wake();
         }
@@ -222,6 +221,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Condvar;
 
+    const LONG: Duration = Duration::from_secs(600);
     const PATIENCE: Duration = Duration::from_secs(20);
     const DEADLY: &str = "deadly";
 
@@ -263,17 +263,13 @@ mod tests {
     }
 
     fn started(gate: &Gate) -> (Beds<Silent>, Vec<OffloadEnd>) {
-        started_with(gate, 10 * PATIENCE)
-    }
-
-    fn started_with(gate: &Gate, patience: Duration) -> (Beds<Silent>, Vec<OffloadEnd>) {
         let mut sources = Sources::defaults();
         sources.add_toml("shards = 2\ncores = \"0,1\"", Path::new("a test")).expect("known settings");
         let config = Config::from_sources(&sources).expect("valid settings");
         let limits = config.limits().expect("settings that agree");
         let beds = Arc::clone(&mesh::connect(&limits, || Ok(Silent)).expect("no system is asked")[0].beds);
         let gate = gate.clone();
-        let ends = start(&beds, patience, move |verification| gate.pass(verification)).expect("threads");
+        let ends = start(&beds, move |verification| gate.pass(verification)).expect("threads");
         (beds, ends)
     }
 
@@ -309,7 +305,7 @@ mod tests {
 
     /// Fills the shard's queue of hashes while none is checked. Returns how many there are.
     fn flood(end: &mut OffloadEnd) -> usize {
-        let taken = std::iter::repeat_with(|| end.ask(id(0), hash("flood"))).take_while(|&taken| taken);
+        let taken = std::iter::repeat_with(|| end.ask(id(0), hash("flood"), LONG)).take_while(|&taken| taken);
         taken.count()
     }
 
@@ -319,10 +315,10 @@ mod tests {
         let (_beds, mut ends) = started(&gate);
         let waiting = flood(&mut ends[0]);
         assert!((WAITING_MAX..WAITING_MAX + HASH_THREADS_MAX + 1).contains(&waiting), "{waiting}");
-        assert!(!ends[0].ask(id(1), hash("one too many")));
-        assert!(ends[0].ask(id(2), signature()));
+        assert!(!ends[0].ask(id(1), hash("one too many"), LONG));
+        assert!(ends[0].ask(id(2), signature(), LONG));
         assert_eq!(answer(&mut ends[0]), (id(2), Verdict::Proven), "it waits for no hash");
-        assert!(ends[1].ask(id(3), hash("other")), "its own places are free");
+        assert!(ends[1].ask(id(3), hash("other"), LONG), "its own places are free");
         assert_eq!(ends[1].waiting(WorkKind::PasswordHash), 1);
         gate.open();
         assert_eq!(answer(&mut ends[1]), (id(3), Verdict::Proven));
@@ -338,8 +334,8 @@ mod tests {
     fn a_proof_whose_client_is_gone_by_then_is_not_checked() {
         let gate = Gate::default();
         gate.open();
-        let (_beds, mut ends) = started_with(&gate, Duration::ZERO);
-        assert!(ends[0].ask(id(1), hash("late")));
+        let (_beds, mut ends) = started(&gate);
+        assert!(ends[0].ask(id(1), hash("late"), Duration::ZERO));
         assert_eq!(answer(&mut ends[0]), (id(1), Verdict::Unproven));
         assert_eq!(gate.checked(), [""; 0]);
     }
@@ -350,10 +346,10 @@ mod tests {
         gate.open();
         let (_beds, mut ends) = started(&gate);
         for _ in 0..2 * HASH_THREADS_MAX {
-            assert!(ends[0].ask(id(1), hash(DEADLY)));
+            assert!(ends[0].ask(id(1), hash(DEADLY), LONG));
             assert_eq!(answer(&mut ends[0]), (id(1), Verdict::Unproven));
         }
-        assert!(ends[0].ask(id(2), hash("good")));
+        assert!(ends[0].ask(id(2), hash("good"), LONG));
         assert_eq!(answer(&mut ends[0]), (id(2), Verdict::Proven));
     }
 
@@ -362,7 +358,7 @@ mod tests {
         let gate = Gate::default();
         gate.open();
         let (beds, mut ends) = started(&gate);
-        assert!(ends[0].ask(id(1), hash("last")));
+        assert!(ends[0].ask(id(1), hash("last"), LONG));
         drop(ends);
         until("the end of the threads", || Arc::strong_count(&beds) == 1);
         assert_eq!(gate.checked(), ["last"], "what was asked is done");

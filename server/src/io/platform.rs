@@ -7,6 +7,7 @@ use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{ConnectionId, Nanos, ShardId};
 use std::io;
+use std::time::Duration;
 
 pub trait Platform {
     type Ring: Ring;
@@ -122,8 +123,9 @@ impl WorkKind {
 
 /// One shard's end of slow work that is done elsewhere; the shard is woken when an outcome is there.
 pub trait Offload {
-    /// Hands a proof over. Returns whether there was room for it among those of its kind.
-    fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool;
+    /// Hands a proof over, which nobody waits for any more after `patience`. Returns whether there was room
+    /// for it among those of its kind.
+    fn ask(&mut self, id: ConnectionId, verification: Verification, patience: Duration) -> bool;
     /// Proofs of this shard that nobody has begun to check.
     fn waiting(&self, kind: WorkKind) -> usize;
     /// Whether outcomes may be there.

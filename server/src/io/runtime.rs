@@ -35,7 +35,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::Duration;
 
 /// A data shard keeps nothing in its executor's own rings.
 const EXECUTOR_IO_MEMORY_BYTES: usize = 64 << 10;
@@ -68,9 +67,8 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
                 .map_err(|error| failed(&format!("admin address {address}"), &error))?,
         ),
     };
-    let patience = Duration::from_nanos(limits.hello_timeout_nanos);
-    let offloads = offload::start(&beds, patience, is_proven)
-        .map_err(|error| failed("threads for slow work", &error))?;
+    let offloads =
+        offload::start(&beds, is_proven).map_err(|error| failed("threads for slow work", &error))?;
     let captures = captures(config, limits.shards)?;
     let (report, reports) = mpsc::channel();
     let mut shards = Vec::new();
@@ -107,7 +105,7 @@ pub fn run(config: &Config, limits: &Limits, reload: &Reload<'_>) -> Result<(), 
     bound.admin = admin.as_ref().map(|admin| admin.address);
     announce::announce(config, &bound, &server_id).map_err(RunError)?;
 
-    let access = RefCell::new(config.access.clone());
+    let (access, limits) = (RefCell::new(config.access.clone()), RefCell::new(limits.clone()));
     let ending =
         Ending { config, limits, orders: &orders, admin: &admin_state, wake_all: &wake_all, reload, access };
     let left_open = ending.serve(shards, &mut signals)?;

@@ -16,7 +16,7 @@ use ringbolt_shard::limits::{Limits, Shares, SlowConsumerPolicy};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{
-    Close, ConnectionId, Departure, Effects, Event, Nanos, Opening, ServerIdentity, Shard, ShardId,
+    Close, ConnectionId, Departure, Effects, Event, Nanos, Opening, Receive, ServerIdentity, Shard, ShardId,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -364,13 +364,9 @@ impl World {
             let place = find(&self.connections, id);
             self.connections[place].ready = true;
         }
-        for id in self.effects.pause.drain(..) {
+        for (id, receive) in self.effects.receive.drain(..) {
             let place = find(&self.connections, id);
-            self.connections[place].paused = true;
-        }
-        for id in self.effects.resume.drain(..) {
-            let place = find(&self.connections, id);
-            self.connections[place].paused = false;
+            self.connections[place].paused = receive == Receive::Pause;
         }
         for (id, close, _) in self.effects.close.drain(..) {
             let place = find(&self.connections, id);

@@ -6,6 +6,7 @@ use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::small_limits;
 use ringbolt_shard::access::{Access, Rule, User};
+use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 
 /// A worker that has one message in hand and answers requests, and what acknowledges that message.
@@ -131,4 +132,76 @@ fn what_a_member_may_not_have_any_more_goes_to_one_that_may() {
     play.pass(1_000_000_000);
     assert_eq!(play.hear(lim), "");
     assert!(play.hear(other).contains("MSG ok.secret 7"));
+}
+
+#[test]
+fn of_a_group_that_acknowledges_in_part_whoever_may_have_a_message_gets_it() {
+    let mut play = Play::with(&access_of(&["ok.secret"]), small_limits(1));
+    let lim = play.nats_as(0, &connect_as("lim"), "SUB ok.> q;ack 1\r\n");
+    let plain = play.nats_as(0, &connect_as("all"), "SUB ok.> q 1\r\n");
+    play.nats_as(0, &connect_as("all"), &"PUB ok.secret 1\r\ns\r\n".repeat(16));
+    assert_eq!(play.hear(plain).matches("MSG ok.secret").count(), 16);
+    assert_eq!(play.hear(lim), "");
+}
+
+#[test]
+fn each_group_passes_a_message_on_by_itself() {
+    let quiet = CONNECT.replace('}', ",\"echo\":false}");
+    let groups = || (0..6).map(|group| format!("SUB job g{group} {group}\r\n")).collect::<String>();
+    let mut play = Play::new(2);
+    let publisher = play.nats_as(0, &quiet, &groups());
+    let far = play.nats(1, &groups());
+    play.say(publisher, "PUB job 1\r\nx\r\n".repeat(8).as_bytes());
+    assert_eq!(play.hear(far).matches("MSG job").count(), 48);
+    assert_eq!(play.count(Counter::DropsNoQueueMember), 0);
+}
+
+#[test]
+fn what_was_kept_once_waits_where_it_is_handed_over_to() {
+    let quiet = CONNECT.replace('}', ",\"echo\":false}");
+    let mut play = Play::new(2);
+    let publisher = play.nats_as(1, &quiet, "SUB job w;ack 1\r\n");
+    let worker = play.nats(0, "SUB job w;ack 1\r\n");
+    play.say(publisher, hpub("job", "", "Nats-Msg-Id: x\r\n", "do").as_bytes());
+    assert_eq!(play.hear(worker).matches("do").count(), 1);
+    play.close(worker);
+    play.pass(1_000_000_000);
+    assert_eq!(play.count(Counter::WorkMessages), 1, "its publisher does not want it, but others may come");
+    let next = play.nats(1, "SUB job w;ack 1\r\n");
+    assert_eq!(play.hear(next).matches("do").count(), 1);
+    assert_eq!(play.hear(publisher), "");
+}
+
+#[test]
+fn what_is_handed_over_and_back_is_no_duplicate_of_itself() {
+    let mut play = Play::new(2);
+    let leaving = play.nats(0, "SUB job w;ack;inflight=1 1\r\nPUB job 1\r\n0\r\n");
+    play.say(leaving, hpub("job", "", "Nats-Msg-Id: x\r\n", "do").as_bytes());
+    let far = play.nats(1, "SUB job w;ack;inflight=1 1\r\n");
+    // What it holds keeps the group there, with all it remembers.
+    play.say(leaving, b"UNSUB 1\r\n");
+    play.pass(1_000_000_000);
+    assert_eq!(play.hear(far).matches("do").count(), 1);
+    play.say(leaving, b"SUB job w;ack;inflight=9 2\r\n");
+    play.close(far);
+    play.pass(1_000_000_000);
+    assert_eq!(play.hear(leaving).matches("do").count(), 1, "it comes back");
+    assert_eq!(play.count(Counter::Duplicates), 0);
+}
+
+#[test]
+fn what_was_promised_before_the_limits_fell_is_delivered() {
+    let mut play = Play::new(1);
+    let reader = play.nats(0, "SUB big 1\r\nSUB job w;ack 2\r\n");
+    let publisher = play.native(0, |_| {});
+    let limits = Limits { payload_bytes_max: 1024, outbox_bytes_max: 2048, ..small_limits(1) };
+    play.change(&Access::default(), &limits);
+    play.hear(reader);
+    for subject in ["big", "job", "big"] {
+        play.speak(publisher, |client| client.publish(subject, &[b'x'; 4000]));
+    }
+    play.speak(publisher, |client| client.publish("job", b"small"));
+    let heard = play.hear(reader);
+    assert_eq!((heard.matches("4000").count(), heard.matches("small").count()), (3, 1), "{heard}");
+    assert_eq!(play.reason(reader), None);
 }

@@ -4,21 +4,26 @@ use crate::play::{CONNECT, Play, connect_as};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict};
-use ringbolt_shard::limits::UNADMITTED_BYTES_MAX;
+use ringbolt_shard::limits::{Limits, SlowConsumerPolicy, UNADMITTED_BYTES_MAX};
 use ringbolt_shard::{CloseReason, Dialect};
 
 /// What one client may say while its proof is checked.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+const SECOND: u64 = 1_000_000_000;
 const NEWCOMERS: usize = UNADMITTED_BYTES_MAX / WAITING_BYTES_MAX;
 
 /// A user who is let in at once, and one whose password takes a while to check.
-fn play() -> Play {
+fn access() -> Access {
     let mut access = Access::default();
     let secrets = [("quick", Secret::Plain("x".to_owned())), ("slow", Secret::Bcrypt("hash".to_owned()))];
     for (name, secret) in secrets {
         access.add_user(User::new(name, Credential::Password(secret), 0));
     }
-    Play::with(&access, small_limits(1))
+    access
+}
+
+fn play() -> Play {
+    Play::with(&access(), small_limits(1))
 }
 
 /// A client whose proof is being checked, and that says as much meanwhile as it may.
@@ -122,4 +127,37 @@ fn who_is_not_admitted_in_time_is_closed_whatever_it_waits_for() {
     assert_eq!(silent.map(|client| play.reason(client)), [Some(CloseReason::AdmissionTimeout); 2]);
     let client = play.nats_as(0, CONNECT, "");
     assert_eq!(play.reason(client), Some(CloseReason::Authorization));
+}
+
+#[test]
+fn who_proves_anew_who_it_is_has_all_its_time_again() {
+    let mut play = play();
+    let client = play.nats_as(0, &connect_as("quick"), "");
+    for _ in 0..10 {
+        play.pass(SECOND);
+        play.say(client, b"PONG\r\n");
+    }
+    play.say(client, connect_as("slow").as_bytes());
+    play.pass(2 * SECOND);
+    assert_eq!(play.reason(client), None, "it began two seconds ago");
+    play.pass(4 * SECOND);
+    assert_eq!(play.reason(client), Some(CloseReason::AdmissionTimeout));
+}
+
+#[test]
+fn a_publisher_that_is_held_back_as_soon_as_it_is_let_in_is_not_received_from() {
+    let mut play = play();
+    let slow = play.nats_as(0, &connect_as("quick"), "SUB a 1\r\n");
+    play.deafen(slow);
+    let limits = Limits { slow_consumer: SlowConsumerPolicy::PausePublisher, ..small_limits(1) };
+    play.change(&access(), &limits);
+    let publisher = play.open(0, Dialect::Nats);
+    play.say(publisher, connect_as("slow").as_bytes());
+    assert!(play.is_held_back(publisher), "its proof is checked");
+    let line = format!("PUB a 2000\r\n{}\r\n", "x".repeat(2000));
+    play.say(publisher, line.repeat(9).as_bytes());
+    play.verify(publisher, Verdict::Proven);
+    assert!(play.is_held_back(publisher), "its receiver is full");
+    play.close(slow);
+    assert!(!play.is_held_back(publisher));
 }

@@ -8,8 +8,8 @@ use ringbolt_shard::access::{Access, Credential, Permissions, Rule, Rules, Secre
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{
-    Close, CloseReason, ConnectionId, Departure, Dialect, Effects, Event, Nanos, Opening, ServerIdentity,
-    Shard, ShardId,
+    Close, CloseReason, ConnectionId, Departure, Dialect, Effects, Event, Nanos, Opening, Receive,
+    ServerIdentity, Shard, ShardId,
 };
 
 pub const CONNECT: &str =
@@ -21,6 +21,10 @@ struct Client {
     dialect: Dialect,
     sent: Vec<u8>,
     closed: bool,
+    /// It reads nothing.
+    deaf: bool,
+    /// Its shard wants nothing of it for now.
+    held_back: bool,
     /// Why its shard ended it.
     reason: Option<CloseReason>,
 }
@@ -77,7 +81,8 @@ impl Play {
     /// A client that has said nothing.
     pub fn open(&mut self, shard: ShardId, dialect: Dialect) -> usize {
         let client = self.clients.len();
-        self.clients.push(Client { shard, dialect, sent: Vec::new(), closed: false, reason: None });
+        let (sent, closed, deaf, held_back) = (Vec::new(), false, false, false);
+        self.clients.push(Client { shard, dialect, sent, closed, deaf, held_back, reason: None });
         let opening = Opening { dialect, ..Opening::NATIVE };
         self.handle(shard, Event::Opened(id_of(client), opening));
         client
@@ -97,6 +102,15 @@ impl Play {
     /// Why a client's shard ended its connection, if it did.
     pub fn reason(&self, client: usize) -> Option<CloseReason> {
         self.clients[client].reason
+    }
+
+    /// It reads no more.
+    pub fn deafen(&mut self, client: usize) {
+        self.clients[client].deaf = true;
+    }
+
+    pub fn is_held_back(&self, client: usize) -> bool {
+        self.clients[client].held_back
     }
 
     pub fn speak(&mut self, client: usize, speak: impl FnOnce(&mut SimClient)) {
@@ -128,8 +142,12 @@ impl Play {
 
     pub fn change_access(&mut self, access: &Access) {
         let limits = Limits { control_line_bytes_max: 4096, ..small_limits(self.shards.len()) };
+        self.change(access, &limits);
+    }
+
+    pub fn change(&mut self, access: &Access, limits: &Limits) {
         (0..self.shards.len() as ShardId)
-            .for_each(|shard| self.handle(shard, Event::Settings(access, &limits)));
+            .for_each(|shard| self.handle(shard, Event::Settings(access, limits)));
     }
 
     pub fn close(&mut self, client: usize) {
@@ -169,8 +187,13 @@ impl Play {
     }
 
     fn apply(&mut self, shard: ShardId, effects: Effects) {
+        for (id, receive) in effects.receive {
+            self.clients[id.slot as usize].held_back = receive == Receive::Pause;
+        }
         for id in effects.send {
-            self.send(shard, id);
+            if !self.clients[id.slot as usize].deaf {
+                self.send(shard, id);
+            }
         }
         for to in effects.mesh {
             while let Some(batch) = self.shards[usize::from(shard)].take_batch(to) {

@@ -15,6 +15,12 @@ use std::process::{Command, Output};
 /// A fault, as the name of its patch; the package and test target of the test that finds it; and that test.
 const FAULTS: &[(&str, &str, &str, &str)] = &[
     (
+        "a-reply-to-a-group-counts-too",
+        "ringbolt-server",
+        "shard",
+        "requests::a_reply_that_a_queue_group_hears_too_is_one",
+    ),
+    (
         "account-takes-the-number-of-one-that-went",
         "ringbolt-shard",
         "lib",
@@ -189,6 +195,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "access::permissions::tests::what_is_denied_without_a_group_is_denied_to_every_group",
     ),
     (
+        "hops-of-one-group-count-for-the-next",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::each_group_passes_a_message_on_by_itself",
+    ),
+    (
         "ids-of-ended-subscriptions-stay-taken",
         "ringbolt-server",
         "simulation",
@@ -223,6 +235,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-protocol",
         "nats",
         "a_line_of_any_length_means_the_same_wherever_it_is_cut",
+    ),
+    (
+        "lowered-limits-break-what-was-promised",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_was_promised_before_the_limits_fell_is_delivered",
     ),
     (
         "members-are-given-what-they-may-not-have",
@@ -373,6 +391,18 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "border",
         "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
+    ),
+    (
+        "what-is-handed-over-is-judged-anew",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_was_kept_once_waits_where_it_is_handed_over_to",
+    ),
+    (
+        "what-is-past-waits-for-its-predecessor",
+        "ringbolt-server",
+        "shard",
+        "deadlines::what_is_past_while_it_waits_for_an_earlier_message_is_not_sent",
     ),
     (
         "who-is-verified-may-take-for-ever",

@@ -112,6 +112,26 @@ fn a_publisher_keeps_its_order_on_a_subject() {
 }
 
 #[test]
+fn what_is_past_while_it_waits_for_an_earlier_message_is_not_sent() {
+    let mut scene = Scene::new(1);
+    scene.publish(0, "a", Priority::Normal, Some(40), "forty");
+    scene.publish(0, "a", Priority::Normal, Some(2), "two");
+    scene.publish(0, "a", Priority::Normal, Some(50), "fifty");
+    scene.world.tick(10 * SECOND);
+    assert_eq!(scene.read(), ["first", "forty", "fifty"]);
+    assert_eq!(scene.world.count(Counter::DropsExpired), 1);
+}
+
+#[test]
+fn a_message_waits_for_none_of_another_lane() {
+    let mut scene = Scene::new(1);
+    scene.publish(0, "a", Priority::Normal, Some(40), "forty");
+    scene.publish(0, "a", Priority::High, Some(30), "thirty");
+    scene.publish(1, "b", Priority::High, Some(35), "thirty-five");
+    assert_eq!(scene.read(), ["first", "thirty", "thirty-five", "forty"]);
+}
+
+#[test]
 fn an_answer_comes_behind_what_was_queued_before_it() {
     let mut scene = Scene::new(1);
     scene.publish(0, "a", Priority::Low, Some(30), "before");

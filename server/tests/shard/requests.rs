@@ -142,3 +142,16 @@ fn replies_in_a_run_are_looked_after_like_any() {
     assert_eq!(scene.heard(), ["0", "1", "NATS/1.0\r\nRingbolt-Gathered: 2\r\n\r\n"]);
     assert_eq!(scene.world.count(Counter::RepliesLate), 18);
 }
+
+#[test]
+fn a_reply_that_a_queue_group_hears_too_is_one() {
+    let mut scene = Scene::new(2);
+    let (requester, world) = (scene.requester, &mut scene.world);
+    world.clients[requester].subscribe(2, "inbox.>", Some("log"), SlowConsumer::Default);
+    scene.go(requester);
+    scene.ask("inbox.a", "Ringbolt-Gather: 2\r\n");
+    scene.reply(1, "inbox.a", "one");
+    assert_eq!(scene.heard(), ["one", "one"], "to each subscription; another is still to come");
+    scene.reply(0, "inbox.a", "two");
+    assert!(scene.heard().contains(&"NATS/1.0\r\nRingbolt-Gathered: 2\r\n\r\n".to_owned()));
+}

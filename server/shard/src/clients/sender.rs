@@ -27,6 +27,8 @@ pub struct Sender {
     pub account: AccountId,
     pub peer: Option<SocketAddr>,
     pub opened_at: Nanos,
+    /// From when it has time to say who it is.
+    pub admitting_since: Nanos,
     pub received_at: Nanos,
     pub pings_outstanding: u8,
     pub messages_in: u64,
@@ -43,6 +45,7 @@ impl Sender {
             account: AccountId::GLOBAL,
             peer: opening.peer,
             opened_at: now,
+            admitting_since: now,
             received_at: now,
             pings_outstanding: 0,
             messages_in: 0,

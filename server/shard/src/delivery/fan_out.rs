@@ -25,6 +25,8 @@ pub struct FanOut<'s> {
     pub hops: u8,
     /// The message is beyond what native clients are promised of subjects: they do not get it.
     pub foreign: bool,
+    /// A shard kept it for members that acknowledge, and hands it over.
+    pub kept: bool,
 }
 
 impl FanOut<'_> {
@@ -106,7 +108,7 @@ impl FanOut<'_> {
     /// To the plain subscriptions of this shard.
     #[inline]
     pub fn plain(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
-        if message.publication.marks.is_past(turn.now) {
+        if message.publication.marks.is_past(turn.now) && !route.plain.is_empty() {
             turn.counters.add(Counter::DropsExpired, 1);
             return true;
         }
@@ -203,28 +205,39 @@ impl FanOut<'_> {
         let members = group.local.len();
         debug_assert!(members == 0 || (choice as usize) < members, "the choice is one of these");
         debug_assert!(self.hops <= HOPS_MAX, "it was passed on so often at most");
+        let mut refused = None;
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
             if let Some(work) = self.outlets.delivery.subscriptions.at(target.subscription).work {
-                if self.outlets.has_member_for(work, message, self.foreign, turn) {
+                if self.kept {
+                    return self.outlets.take_over(work, message, turn);
+                }
+                if refused != Some(work) && self.outlets.has_member_for(work, message, self.foreign, turn) {
                     return self.outlets.work_off(work, message, turn);
                 }
-                break;
+                refused = Some(work);
+                continue;
             }
             if !self.spares(target, turn) && self.outlets.delivery.deliver(target, message, turn) {
                 return true;
             }
         }
+        self.pass_on(group, message, turn)
+    }
+
+    /// To a member of another shard, if there is one.
+    pub fn pass_on(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let members = group.local.len();
         let remote: u32 = group.remote.iter().map(|&(_, count)| count).sum();
         debug_assert_eq!(remote + members as u32, group.members(), "every member is here or there");
         if remote == 0 || self.hops >= HOPS_MAX {
             turn.counters.add(Counter::DropsNoQueueMember, 1);
             return false;
         }
-        self.hops += 1;
         let number = members as u32 + turn.random.below(remote);
         let shard = group.remote_shard(number).expect("the remote members come after the local ones");
-        self.forward(shard, false, Some(&group.name), message, turn)
+        let on = &mut FanOut { outlets: self.outlets, hops: self.hops + 1, ..*self };
+        on.forward(shard, false, Some(&group.name), message, turn)
     }
 
     fn forward(
@@ -235,7 +248,7 @@ impl FanOut<'_> {
         message: &Message<'_>,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops };
+        let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops, kept: self.kept };
         match self.outlets.mesh.forward(shard, &Forward { message, way }, turn) {
             Forwarded::Taken => true,
             Forwarded::TakenHoldingBack(publisher) => {

@@ -21,6 +21,7 @@ pub use outbox::Outbox;
 pub use pool::BufferPool;
 pub use segment::Segment;
 
+use crate::event::Receive;
 use crate::identity::{ConnectionId, HashSeed, Nanos, PublisherId, ShardId};
 use crate::limits::{Limits, Shares, SlowConsumerPolicy};
 use crate::message::Message;
@@ -244,7 +245,7 @@ impl Delivery {
             turn.counters.add(Counter::PublisherPauses, 1);
             self.paused_publishers += 1;
             debug_assert!(self.paused_publishers <= self.receivers.len() as u64, "each is counted once");
-            turn.effects.pause.push(id);
+            turn.effects.receive.push((id, Receive::Pause));
             self.report_flow(id, true, turn);
         }
     }
@@ -260,7 +261,7 @@ impl Delivery {
             assert!(self.paused_publishers > 0, "it was counted when it was held back");
             self.paused_publishers -= 1;
             if receiver.open {
-                turn.effects.resume.push(id);
+                turn.effects.receive.push((id, Receive::Resume));
                 self.report_flow(id, false, turn);
             }
         }
@@ -324,7 +325,8 @@ impl Delivery {
         let Some(receiver) = self.receivers.at(slot) else { return false };
         let id = receiver.id;
         let queued = receiver.outbox.queued_bytes() + message.publication.payload.bytes().len();
-        if queued <= self.limits.outbox_bytes_max {
+        // A publisher may have been promised more before the limits were lowered.
+        if queued <= self.limits.outbox_bytes_max || receiver.outbox.is_empty() {
             return true;
         }
         let policy = policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject));
@@ -366,11 +368,13 @@ impl Delivery {
         true
     }
 
-    /// Whether a message of so many bytes would fit an outbox now.
+    /// Whether a message of so many bytes would fit an outbox now; an empty one takes any message.
     pub fn has_room(&mut self, target: Target, bytes: usize) -> bool {
         let most = self.limits.outbox_bytes_max;
         let receiver: Option<&mut Receiver> = self.receivers.at(target.slot);
-        receiver.is_some_and(|receiver| receiver.outbox.queued_bytes() + bytes <= most)
+        receiver.is_some_and(|receiver| {
+            receiver.outbox.queued_bytes() + bytes <= most || receiver.outbox.is_empty()
+        })
     }
 
     /// Recounts every running sum.

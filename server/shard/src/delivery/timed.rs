@@ -6,14 +6,30 @@ use super::segment::Segment;
 use crate::identity::{Nanos, PublisherId};
 use crate::lanes::{LANES, Lane};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// One message: its frame, parts of which may be shared with other receivers.
 #[derive(Debug)]
 struct Late {
     frame: Frame,
     bytes: usize,
-    number: u64,
+    /// Its own deadline.
+    deadline: Nanos,
+    stream: Stream,
+}
+
+/// Messages that keep their order: those of a publisher in a lane on a subject, of which this is a hash.
+type Stream = (PublisherId, Lane, u64);
+
+/// Where a message is among those of its lane: by the time it leaves at the latest, then by arrival.
+type Place = (Nanos, u64);
+
+/// What waits of a stream.
+#[derive(Debug)]
+struct Streamed {
+    /// Its latest deadline.
+    latest: Nanos,
+    messages: u32,
 }
 
 pub type Frame = SmallVec<[Segment; 1]>;
@@ -21,13 +37,14 @@ pub type Frame = SmallVec<[Segment; 1]>;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Timed {
-    /// By deadline, then by arrival.
-    lanes: [BTreeMap<(Nanos, u64), Late>; LANES],
+    lanes: [BTreeMap<Place, Late>; LANES],
     /// Arrivals counted, also by those who do not wait here: what an answer may not overtake.
     arrivals: u64,
-    waiting: BTreeSet<u64>,
-    /// The latest deadline that waits of a publisher and subject: it keeps its own messages in order.
-    latest: BTreeMap<(PublisherId, u64), Nanos>,
+    /// By arrival.
+    waiting: BTreeMap<u64, (Lane, Nanos)>,
+    /// By own deadline, then by arrival: one that its stream holds back may be past before it is next.
+    due: BTreeMap<Place, ()>,
+    streams: BTreeMap<Stream, Streamed>,
 }
 
 impl Timed {
@@ -35,18 +52,22 @@ impl Timed {
         self.waiting.is_empty()
     }
 
-    /// `stream`: the message's publisher and a hash of its subject and lane.
+    /// `stream`: the message's publisher and a hash of its subject. It leaves no earlier than what waits of
+    /// its stream already, and not once its deadline is past.
     pub fn push(&mut self, lane: Lane, deadline: Nanos, stream: (PublisherId, u64), frame: Frame) {
-        let latest = self.latest.entry(stream).or_insert(deadline);
-        *latest = deadline.max(*latest);
+        let stream = (stream.0, lane, stream.1);
+        let streamed = self.streams.entry(stream).or_insert(Streamed { latest: deadline, messages: 0 });
+        streamed.latest = deadline.max(streamed.latest);
+        streamed.messages += 1;
         self.arrivals += 1;
         let number = self.arrivals;
         let bytes = frame.iter().map(|segment| segment.bytes().len()).sum();
-        let late = Late { frame, bytes, number };
+        let late = Late { frame, bytes, deadline, stream };
         debug_assert!(late.bytes > 0, "a message of no bytes would never be next");
-        let new = self.waiting.insert(number);
-        let other = self.lanes[lane as usize].insert((*latest, number), late);
-        debug_assert!(new && other.is_none(), "arrivals are counted up");
+        self.waiting.insert(number, (lane, streamed.latest));
+        self.due.insert((deadline, number), ());
+        let other = self.lanes[lane as usize].insert((streamed.latest, number), late);
+        debug_assert!(other.is_none(), "arrivals are counted up");
     }
 
     /// What has arrived so far.
@@ -57,7 +78,7 @@ impl Timed {
     /// Whether all that had arrived then has left.
     pub fn has_left(&self, arrivals: u64) -> bool {
         debug_assert!(arrivals <= self.arrivals, "nothing waits for what is still to come");
-        self.waiting.first().is_none_or(|&first| first > arrivals)
+        self.waiting.first_key_value().is_none_or(|(&first, _)| first > arrivals)
     }
 
     /// Bytes of the next message of a lane; 0: none waits.
@@ -67,8 +88,8 @@ impl Timed {
 
     /// Takes the next message of a lane. Returns its bytes.
     pub fn take(&mut self, lane: Lane, into: &mut Vec<Segment>) -> usize {
-        let Some((_, late)) = self.lanes[lane as usize].pop_first() else { return 0 };
-        self.forget(late.number);
+        let Some(((_, number), late)) = self.lanes[lane as usize].pop_first() else { return 0 };
+        self.forget(number, &late);
         into.extend(late.frame);
         late.bytes
     }
@@ -76,42 +97,57 @@ impl Timed {
     /// Drops what nobody wants any more. Returns how many messages, and their bytes.
     pub fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> (u64, usize) {
         let mut dropped = (0, 0);
-        for lane in 0..LANES {
-            while let Some(first) = self.lanes[lane].first_entry().filter(|first| first.key().0 <= now) {
-                let late = first.remove();
-                dropped = (dropped.0 + 1, dropped.1 + late.bytes);
-                self.drop(late, pool);
-            }
+        while let Some((&(deadline, number), ())) = self.due.first_key_value()
+            && deadline <= now
+        {
+            let &(lane, latest) = self.waiting.get(&number).expect("what is due waits");
+            let late = self.lanes[lane as usize].remove(&(latest, number)).expect("what waits is there");
+            dropped = (dropped.0 + 1, dropped.1 + late.bytes);
+            self.drop(number, late, pool);
         }
         dropped
     }
 
     /// Drops the message of a lane that has most time. Returns how many that were, and their bytes.
     pub fn drop_last(&mut self, lane: Lane, pool: &mut BufferPool) -> (u64, usize) {
-        let Some((_, late)) = self.lanes[lane as usize].pop_last() else { return (0, 0) };
+        let Some(((_, number), late)) = self.lanes[lane as usize].pop_last() else { return (0, 0) };
         let bytes = late.bytes;
-        self.drop(late, pool);
+        self.drop(number, late, pool);
         (1, bytes)
     }
 
-    fn drop(&mut self, late: Late, pool: &mut BufferPool) {
-        self.forget(late.number);
+    fn drop(&mut self, number: u64, late: Late, pool: &mut BufferPool) {
+        self.forget(number, &late);
         late.frame.into_iter().for_each(|segment| pool.give_segment(segment));
     }
 
-    fn forget(&mut self, number: u64) {
-        let waited = self.waiting.remove(&number);
-        debug_assert!(waited, "what leaves has waited");
-        if self.waiting.is_empty() {
-            self.latest.clear();
+    fn forget(&mut self, number: u64, late: &Late) {
+        let waited = self.waiting.remove(&number).is_some();
+        let due = self.due.remove(&(late.deadline, number)).is_some();
+        debug_assert!(waited && due, "what leaves has waited");
+        if let Some(streamed) = self.streams.get_mut(&late.stream) {
+            streamed.messages -= 1;
+            if streamed.messages == 0 {
+                self.streams.remove(&late.stream);
+            }
         }
     }
 
     /// Recounts what waits. Returns its bytes.
     pub fn check(&self) -> usize {
         let all = || self.lanes.iter().flat_map(BTreeMap::values);
-        assert!(all().all(|late| self.waiting.contains(&late.number)), "what is there waits");
-        assert_eq!(all().count(), self.waiting.len(), "what waits is there");
+        let places = self.lanes.iter().flat_map(BTreeMap::iter);
+        for (&(latest, number), late) in places {
+            assert_eq!(self.waiting.get(&number), Some(&(late.stream.1, latest)), "what is there waits");
+            assert!(self.due.contains_key(&(late.deadline, number)), "what waits has a deadline");
+        }
+        assert_eq!(
+            (all().count(), all().count()),
+            (self.waiting.len(), self.due.len()),
+            "what waits is there"
+        );
+        let streamed = self.streams.values().map(|streamed| streamed.messages as usize).sum::<usize>();
+        assert_eq!(streamed, self.waiting.len(), "messages of all streams");
         let frame_bytes = |late: &Late| late.frame.iter().map(|segment| segment.bytes().len()).sum::<usize>();
         assert!(all().all(|late| late.bytes == frame_bytes(late)), "bytes of messages with deadlines");
         all().map(|late| late.bytes).sum()

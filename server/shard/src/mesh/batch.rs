@@ -38,6 +38,8 @@ pub struct Way<'a> {
     pub group: Option<&'a str>,
     /// Shards that found no member of the queue group any more.
     pub hops: u8,
+    /// The sender kept it for members that acknowledge, and hands it over.
+    pub kept: bool,
 }
 
 /// A message for the subscriptions of this shard, from another one.
@@ -78,7 +80,7 @@ pub enum Record<'a> {
         reply: &'a [u8],
         words: &'a [u8],
     },
-    /// The sender accepts no more messages: none follows.
+    /// The sender accepts no more of its clients' messages. What it hands over or says itself may follow.
     Fence,
 }
 
@@ -101,6 +103,7 @@ const PLAIN: u8 = 1;
 const REPLY: u8 = 2;
 const GROUP: u8 = 4;
 const SHARED: u8 = 8;
+const KEPT: u8 = 16;
 
 /// Most bytes of a subject, reply subject or name between shards.
 pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
@@ -108,7 +111,7 @@ pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 /// What a publish has of fixed length.
 const HEAD_BYTES: usize = 46;
 const _: () = assert!(HEAD_BYTES == 4 + 2 + 2 + 4 + 4 + 8 + 8 + 8 + 4 + 2);
-const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED == 15, "a bit for each part");
+const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED ^ KEPT == 31, "a bit for each part");
 const _: () = assert!(size_of::<MeshBatch>() == 64, "a hop moves one cache line");
 
 impl MeshBatch {
@@ -173,6 +176,7 @@ impl MeshBatch {
         parts |= if publication.reply.is_some() { REPLY } else { 0 };
         parts |= if way.group.is_some() { GROUP } else { 0 };
         parts |= if matches!(publication.payload, Payload::Shared(_)) { SHARED } else { 0 };
+        parts |= if way.kept { KEPT } else { 0 };
         let mut head = [0u8; HEAD_BYTES];
         head[..4].copy_from_slice(&[PUBLISH, parts, publication.flags.0, way.hops]);
         head[4..6].copy_from_slice(&publication.publisher.shard.to_le_bytes());
@@ -298,7 +302,11 @@ impl<'a> Reader<'a> {
     pub fn message(&mut self) -> MeshPublish<'a> {
         let head = self.take(HEAD_BYTES);
         let (parts, flags, hops) = (head[1], head[2], head[3]);
-        debug_assert_eq!(parts & !(PLAIN | REPLY | GROUP | SHARED), 0, "only what is known was written");
+        debug_assert_eq!(
+            parts & !(PLAIN | REPLY | GROUP | SHARED | KEPT),
+            0,
+            "only what is known was written"
+        );
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
@@ -327,7 +335,8 @@ impl<'a> Reader<'a> {
             payload,
             backing: None,
         };
-        let way = Way { subject_hash: u64_at(32), plain: parts & PLAIN != 0, group, hops };
+        let (plain, kept) = (parts & PLAIN != 0, parts & KEPT != 0);
+        let way = Way { subject_hash: u64_at(32), plain, group, hops, kept };
         MeshPublish { subject, publication, way }
     }
 
@@ -384,7 +393,7 @@ mod tests {
                 payload,
                 ..Publication::EMPTY
             },
-            way: Way { subject_hash: 8, plain: group.is_none(), group, hops: 1 },
+            way: Way { subject_hash: 8, plain: group.is_none(), group, hops: 1, kept: group.is_some() },
         };
         let interest = |sequence, count, pattern, group| Record::Interest {
             sequence,

@@ -8,7 +8,7 @@ use crate::metrics::Counter;
 use crate::outcome::{Answer, Outcome};
 use crate::turn::Turn;
 
-/// A shard that drains: no client of it publishes any more.
+/// A shard that drains: it takes no more of what its clients publish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fenced(pub ShardId);
 

@@ -62,7 +62,7 @@ impl Mesh {
         let PublisherId { shard: from, connection } = forward.message.publication.publisher;
         // Holding the publisher back takes effect a turn later: what it already sent still fits
         // under the hard limit, unless it is not this shard's to hold back.
-        if link.pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
+        while link.pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
             let shed = link.shed_below(forward.message.publication.lane());
             turn.counters.add(Counter::DropsMeshFull, shed.max(1));
             if shed == 0 {
@@ -313,7 +313,7 @@ mod tests {
             let publication =
                 Publication { flags: Flags(lane), correlation_id: number, payload, ..Publication::EMPTY };
             let message = Message { subject: "a", publication: &publication };
-            let way = Way { subject_hash: 0, plain: true, group: None, hops: 0 };
+            let way = Way { subject_hash: 0, plain: true, group: None, hops: 0, kept: false };
             link.push_message(&Forward { message: &message, way }, 1)
         };
         // Lane 4 of the wire is background, 0 normal, 1 critical.

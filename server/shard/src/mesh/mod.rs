@@ -1,8 +1,9 @@
 //! Shard to shard: batches of records over one bounded link a direction, and the interest they keep
 //! in step.
 //!
-//! A link is first in, first out. Interest in a pattern is therefore known at a shard before any
-//! message that a subscriber's request provokes can come back from there.
+//! A link is first in, first out in each lane, and interest is in the normal one: what a client publishes
+//! there after it subscribed arrives after its interest. Another lane may overtake it: a client that waits
+//! for the answer to its PING, or for SUBSCRIBED, is answered when the interest is in force.
 
 pub mod batch;
 pub mod inbound;

@@ -43,7 +43,7 @@ impl Members {
             return Some(Finding::Stalled);
         }
         if sender.stage != Stage::Ready {
-            let late = turn.now.since(sender.opened_at) > limits.hello_timeout_nanos;
+            let late = turn.now.since(sender.admitting_since) > limits.hello_timeout_nanos;
             return late.then_some(Finding::Over(CloseReason::AdmissionTimeout));
         }
         // A further ping is due an interval after the last.

@@ -43,16 +43,20 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether a message is one for it.
+    /// Whether a message is one for it, and it may have it.
     pub fn wants(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
-        let Envelope { subject, foreign, publisher } = envelope;
+        let Envelope { subject, publisher, .. } = envelope;
+        self.subscribed(envelope) && delivery.may_have(self.subscription, self.connection, subject, publisher)
+    }
+
+    /// Whether a message is one for it.
+    fn subscribed(&self, envelope: Envelope<'_>) -> bool {
+        let Envelope { subject, foreign, .. } = envelope;
         let matches = || {
             let pattern = Pattern::relaxed(self.pattern.as_bytes());
             pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
         };
-        !(foreign && self.native)
-            && (*self.pattern == *subject || matches())
-            && delivery.may_have(self.subscription, self.connection, subject, publisher)
+        !(foreign && self.native) && (*self.pattern == *subject || matches())
     }
 
     fn is_choosy(&self, delivery: &Delivery) -> bool {
@@ -294,8 +298,13 @@ impl Group {
             return Vec::new();
         }
         let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
-        let wanted =
-            |id: &TaskId| tasks.get(id).is_some_and(|task| self.is_wanted(task.envelope(), delivery));
+        let stays = |task: &Task| {
+            let envelope = task.envelope();
+            // Else two shards whose members may not have it would hand it to each other for ever.
+            let enough = task.handed_over && self.members.iter().any(|member| member.subscribed(envelope));
+            enough || self.is_wanted(envelope, delivery)
+        };
+        let wanted = |id: &TaskId| tasks.get(id).is_some_and(stays);
         first.filter(|id| !wanted(id)).collect()
     }
 

@@ -29,7 +29,7 @@ impl Bus {
             };
             let message = Message { subject: &task.subject, publication: &publication };
             let (outlets, foreign) = (&mut self.outlets, task.foreign);
-            FanOut { outlets, subject_hash, hops: 0, foreign }.local_member(group, 0, &message, turn)
+            FanOut { outlets, subject_hash, hops: 0, foreign, kept: true }.pass_on(group, &message, turn)
         });
         self.outlets.work.tasks.insert(id, task);
         if taken {

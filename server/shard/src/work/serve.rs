@@ -60,6 +60,19 @@ impl Outlets {
         kept.is_some()
     }
 
+    /// Keeps a message that another shard has kept before: it was confirmed, and is known by its id. Whether
+    /// or not a member may have it at this moment, it waits for one. Returns whether it is kept.
+    #[cold]
+    pub fn take_over(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
+        let mut task = Task::of(message, group, turn.now);
+        task.handed_over = true;
+        let (kept, shed) = self.work.add(task, self.limits.work_bytes_max);
+        turn.counters.add(Counter::DropsWorkFull, shed);
+        self.serve(group, turn);
+        kept.is_some()
+    }
+
     /// Tells a publisher who asked for it what became of its message, as JetStream does. Its own shard does,
     /// which knows what it may.
     fn confirm(

@@ -58,6 +58,8 @@ pub struct Task {
     pub accepted: Nanos,
     pub delivered: Nanos,
     pub deadline: Option<Nanos>,
+    /// It comes from another shard, and goes to a further one only when nobody here is subscribed to it.
+    pub handed_over: bool,
     /// What the last member that failed it said.
     pub error: Option<Box<str>>,
     /// That member said nothing, or asked for a delay.
@@ -93,6 +95,7 @@ impl Task {
             accepted: now,
             delivered: now,
             deadline: publication.marks.deadline,
+            handed_over: false,
             error: None,
             overload: false,
             publisher: publication.publisher,
@@ -115,7 +118,8 @@ impl Task {
 
     /// Bytes it is counted with.
     pub fn weight(&self) -> usize {
-        TASK_BYTES + self.payload.len() + self.subject.len()
+        let reply_bytes = self.reply.as_ref().map_or(0, |reply| reply.len());
+        TASK_BYTES + self.payload.len() + self.subject.len() + reply_bytes
     }
 
     pub fn lane(&self) -> Lane {

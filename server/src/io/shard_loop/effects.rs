@@ -7,8 +7,9 @@ use crate::io::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use ringbolt_ring::{Chunk, Slot};
 use ringbolt_shard::delivery::Segment;
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{Close, ConnectionId, Event, Nanos};
+use ringbolt_shard::{Close, ConnectionId, Event, Nanos, Receive};
 use std::io;
+use std::time::Duration;
 
 impl<P: Platform> ShardLoop<P> {
     pub(super) fn handle(&mut self, now: Nanos, event: Event<'_>) -> io::Result<()> {
@@ -24,14 +25,10 @@ impl<P: Platform> ShardLoop<P> {
         if self.effects.is_empty() {
             return Ok(());
         }
-        for place in 0..self.effects.pause.len() {
-            self.pause(self.effects.pause[place])?;
-        }
-        for place in 0..self.effects.resume.len() {
-            let id = self.effects.resume[place];
-            if let Some(connection) = self.connections.get(id) {
-                connection.wanted = true;
-                self.arm(Slot(id.slot))?;
+        for place in 0..self.effects.receive.len() {
+            match self.effects.receive[place] {
+                (id, Receive::Pause) => self.pause(id)?,
+                (id, Receive::Resume) => self.resume(id)?,
             }
         }
         for place in 0..self.effects.close.len() {
@@ -45,7 +42,8 @@ impl<P: Platform> ShardLoop<P> {
         }
         for (id, verification) in self.effects.verify.drain(..) {
             let kind = WorkKind::of(&verification);
-            if !self.offload.ask(id, verification) {
+            let patience = Duration::from_nanos(self.hello_timeout_nanos);
+            if !self.offload.ask(id, verification, patience) {
                 self.shard.counters_mut().add(kind.refused(), 1);
                 self.unproven.push(id);
             }
@@ -134,6 +132,12 @@ impl<P: Platform> ShardLoop<P> {
         }));
         self.shard.counters_mut().add(Counter::BytesOut, bytes as u64);
         self.ring.send(Slot(id.slot), chunks)
+    }
+
+    fn resume(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        connection.wanted = true;
+        self.arm(Slot(id.slot))
     }
 
     fn pause(&mut self, id: ConnectionId) -> io::Result<()> {

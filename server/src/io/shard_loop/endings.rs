@@ -1,17 +1,11 @@
 //! How a connection ends: flushed and lingering so that the peer reads our last words, or at once.
 
-use super::super::connection::Ending;
+use super::super::connection::{Ending, FLUSH_TIME_MAX, LINGER_TIME_MAX};
 use super::ShardLoop;
 use crate::io::platform::{Platform, Ring};
 use ringbolt_ring::Slot;
 use ringbolt_shard::{ConnectionId, Nanos};
 use std::io;
-
-/// A peer gets this long to read what its outbox still held.
-const FLUSH_NANOS_MAX: u64 = 5_000_000_000;
-/// A peer gets this long to close its side after ours. Closing with bytes unread would reset the
-/// connection, and the peer could lose the frame that tells it why.
-const LINGER_NANOS_MAX: u64 = 1_000_000_000;
 
 impl<P: Platform> ShardLoop<P> {
     pub(super) fn flush_then_close(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
@@ -19,7 +13,7 @@ impl<P: Platform> ShardLoop<P> {
         if connection.ending != Ending::No {
             return Ok(());
         }
-        connection.ending = Ending::Flushing { until: Nanos(now.0 + FLUSH_NANOS_MAX) };
+        connection.ending = Ending::Flushing { until: Nanos(now.0 + FLUSH_TIME_MAX.as_nanos() as u64) };
         self.ending.push(id);
         let slot = Slot(id.slot);
         self.arm(slot)?;
@@ -51,7 +45,8 @@ impl<P: Platform> ShardLoop<P> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         match connection.ending {
             Ending::Flushing { .. } if !connection.sending && self.shard.is_flushed(connection.id) => {
-                connection.ending = Ending::Lingering { until: Nanos(now.0 + LINGER_NANOS_MAX) };
+                connection.ending =
+                    Ending::Lingering { until: Nanos(now.0 + LINGER_TIME_MAX.as_nanos() as u64) };
                 self.ring.shut_down_writes(slot)
             }
             Ending::ShutDown if connection.is_quiet() => {

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Simulated {
@@ -258,7 +259,7 @@ pub struct SimOffload {
 }
 
 impl Offload for SimOffload {
-    fn ask(&mut self, id: ConnectionId, verification: Verification) -> bool {
+    fn ask(&mut self, id: ConnectionId, verification: Verification, _patience: Duration) -> bool {
         let waiting = &mut self.waiting.borrow_mut()[WorkKind::of(&verification) as usize];
         let taken = waiting.len() < self.room;
         if taken {

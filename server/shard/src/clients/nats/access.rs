@@ -34,6 +34,10 @@ impl NatsClient {
             }
             Claim::Unproven(user, verification) => {
                 assert!(self.sender.partial().is_empty(), "what is kept is counted by its sender's stage");
+                if self.sender.stage == Stage::Ready {
+                    // As somebody it was admitted as already.
+                    self.sender.admitting_since = turn.now;
+                }
                 self.sender.stage = Stage::Verifying;
                 self.claimed = Some(user);
                 turn.effects.verify.push((self.sender.id, verification));
