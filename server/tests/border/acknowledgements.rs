@@ -5,7 +5,7 @@ use crate::play::{CONNECT, Play, connect_as, hpub, reply_in, user};
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::small_limits;
-use ringbolt_shard::access::{Access, Rule, User};
+use ringbolt_shard::access::{Access, Rule, Rules, User};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 
@@ -204,4 +204,44 @@ fn what_was_promised_before_the_limits_fell_is_delivered() {
     let heard = play.hear(reader);
     assert_eq!((heard.matches("4000").count(), heard.matches("small").count()), (3, 1), "{heard}");
     assert_eq!(play.reason(reader), None);
+}
+
+#[test]
+fn who_may_be_in_a_group_may_not_make_another_of_it_by_a_key() {
+    let allow = ["job g", "keyed g;ack;key=K"].iter().filter_map(|rule| Rule::parse(rule)).collect();
+    let mut shared = user("shared", 0, &[">"], &[]);
+    if let Some(permissions) = &mut shared.permissions {
+        permissions.subscribe = Rules { allow: Some(allow), deny: Vec::new() };
+    }
+    let mut access = Access::default();
+    access.add_user(shared);
+    let mut play = Play::with(&access, small_limits(1));
+    let client = play.nats_as(0, &connect_as("shared"), "SUB job g 1\r\nSUB job g;ack;max=3 2\r\n");
+    assert_eq!(play.hear(client), "");
+    for line in ["SUB job g;ack;key=A 3\r\n", "SUB job g;ack;key=A;key=B 4\r\n", "SUB keyed g 5\r\n"] {
+        play.say(client, line.as_bytes());
+        assert!(play.hear(client).contains("Permissions Violation for Subscription"), "{line}");
+    }
+    play.say(client, b"SUB keyed g;ack;key=A;key=K 6\r\n");
+    assert_eq!(play.hear(client), "", "the last counts, and may be allowed by its name");
+}
+
+#[test]
+fn what_no_native_member_may_be_given_is_not_handed_to_and_fro() {
+    let long = (0..40).map(|number| format!("t{number}")).collect::<Vec<_>>().join(".");
+    let mut play = Play::new(2);
+    let leaving = play.nats(0, "SUB t0.> w;ack 1\r\n");
+    for shard in [0, 1] {
+        play.native(shard, |client| {
+            client.subscribe(1, "t0.>", Some("w;ack"), SlowConsumer::Default);
+            client.subscribe(2, "h.x", Some("w;ack"), SlowConsumer::Default);
+        });
+    }
+    play.say(leaving, format!("PUB {long} 1\r\nx\r\n").as_bytes());
+    play.close(leaving);
+    (0..3).for_each(|_| play.pass(100_000_000));
+    let before = play.count(Counter::MeshMessagesOut);
+    (0..20).for_each(|_| play.pass(100_000_000));
+    assert_eq!(play.count(Counter::MeshMessagesOut), before);
+    assert_eq!(play.count(Counter::WorkMessages), 1);
 }

@@ -3,7 +3,7 @@
 use crate::play::{CONNECT, Play, connect_as};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::{SimClient, small_limits};
-use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict};
+use ringbolt_shard::access::{Access, Credential, Permissions, Rule, Rules, Secret, User, Verdict};
 use ringbolt_shard::limits::{Limits, SlowConsumerPolicy, UNADMITTED_BYTES_MAX};
 use ringbolt_shard::{CloseReason, Dialect};
 
@@ -102,7 +102,7 @@ fn who_says_more_than_may_wait_is_closed_alone() {
     let mut play = play();
     let (greedy, other) = (newcomer(&mut play), newcomer(&mut play));
     play.say(greedy, b"x");
-    assert_eq!(play.reason(greedy), Some(CloseReason::ProtocolError));
+    assert_eq!(play.reason(greedy), Some(CloseReason::UnadmittedBytes));
     play.verify(other, Verdict::Proven);
     play.say(other, b"\r\nPING\r\n");
     assert!(play.hear(other).ends_with("PONG\n"), "what it said while it waited was kept whole");
@@ -160,4 +160,49 @@ fn a_publisher_that_is_held_back_as_soon_as_it_is_let_in_is_not_received_from() 
     assert!(play.is_held_back(publisher), "its receiver is full");
     play.close(slow);
     assert!(!play.is_held_back(publisher));
+}
+
+#[test]
+fn rights_that_were_taken_back_while_a_proof_is_checked_are_gone_at_once() {
+    let with = |denied: &[&str]| {
+        let mut access = Access::default();
+        for name in ["slow", "other"] {
+            let mut user = User::new(name, Credential::Password(Secret::Bcrypt("hash".to_owned())), 0);
+            let deny = denied.iter().filter_map(|rule| Rule::parse(rule)).collect();
+            let subscribe = Rules { allow: None, deny };
+            user.permissions = Some(Permissions { subscribe, ..Permissions::default() });
+            access.add_user(user);
+        }
+        access
+    };
+    let mut play = Play::with(&with(&[]), small_limits(1));
+    let connect = |play: &mut Play, name: &str| {
+        let client = play.open(0, Dialect::Nats);
+        play.say(client, connect_as(name).as_bytes());
+        play.verify(client, Verdict::Proven);
+        client
+    };
+    let (reader, publisher) = (connect(&mut play, "slow"), connect(&mut play, "other"));
+    play.say(reader, b"SUB secret.> 1\r\nSUB all.> 2\r\n");
+    play.hear(reader);
+    play.say(reader, connect_as("slow").as_bytes());
+    play.change_access(&with(&["secret.>", "all.of.it"]));
+    for moment in ["while it is checked", "afterwards"] {
+        play.say(publisher, b"PUB secret.a 1\r\ns\r\nPUB all.of.it 1\r\ns\r\nPUB all.else 1\r\nx\r\n");
+        let heard = play.hear(reader);
+        assert!(!heard.contains("secret.a") && !heard.contains("all.of.it"), "{moment}: {heard}");
+        assert!(heard.contains("all.else"), "{moment}: {heard}");
+        play.verify(reader, Verdict::Proven);
+    }
+}
+
+#[test]
+fn who_says_too_much_while_a_proof_is_checked_is_told_why_it_is_closed() {
+    let mut play = play();
+    let client = play.open(0, Dialect::Nats);
+    play.say(client, connect_as("slow").as_bytes());
+    play.hear(client);
+    play.say(client, &b"PONG\r\n".repeat(1 << 18));
+    assert!(play.hear(client).contains("maximum bytes of unauthenticated connections exceeded"));
+    assert_eq!(play.reason(client), Some(CloseReason::UnadmittedBytes));
 }

@@ -163,6 +163,22 @@ fn a_full_outbox_gives_up_who_has_most_time() {
 }
 
 #[test]
+fn what_nobody_wants_any_more_takes_no_room_from_what_comes() {
+    let mut scene = Scene::new(1);
+    for _ in 0..14 {
+        scene.publish(0, "x", Priority::Normal, Some(2), &"x".repeat(1000));
+    }
+    scene.world.tick(10 * SECOND);
+    for _ in 0..14 {
+        scene.publish(0, "x", Priority::Normal, Some(40), &"y".repeat(1000));
+    }
+    let heard = scene.read();
+    assert_eq!(heard.len(), 15, "the client was not cut for what it need not read");
+    assert!(heard[1..].iter().all(|words| words.starts_with('y')));
+    assert_eq!(scene.world.count(Counter::DropsExpired), 14);
+}
+
+#[test]
 fn a_message_in_pieces_is_moved_whole() {
     let mut pool = BufferPool::new(8, 256);
     let mut outbox = Outbox::new(Dialect::Nats);

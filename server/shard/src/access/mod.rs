@@ -5,7 +5,7 @@ pub mod links;
 pub mod permissions;
 
 pub use links::{Link, LinkKind, Mapping};
-pub use permissions::{Permissions, Responses, Rule, Rules};
+pub use permissions::{GroupName, Permissions, Responses, Rule, Rules};
 
 use ringbolt_protocol::nats::Connect;
 use serde::{Deserialize, Serialize};

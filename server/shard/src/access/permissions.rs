@@ -34,6 +34,21 @@ pub struct Responses {
     pub nanos_max: Option<u64>,
 }
 
+/// What a queue group is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupName<'a> {
+    /// As people know it: what is denied to it is denied whatever its members add.
+    pub own: &'a str,
+    /// With what makes it another group than others of that name: what is allowed is allowed to this one.
+    pub whole: &'a str,
+}
+
+impl<'a> GroupName<'a> {
+    pub fn plain(name: &'a str) -> GroupName<'a> {
+        GroupName { own: name, whole: name }
+    }
+}
+
 impl Rule {
     /// `pattern`, or `pattern group`. `None` if it is neither.
     pub fn parse(text: &str) -> Option<Rule> {
@@ -66,16 +81,19 @@ impl Permissions {
 
     /// A rule with a group is about that group alone. Where one is for the group's subject it decides what is
     /// allowed; what is denied without a group is denied to every group too.
-    pub fn may_subscribe(&self, pattern: &str, group: Option<&str>) -> bool {
+    pub fn may_subscribe(&self, pattern: &str, group: Option<GroupName<'_>>) -> bool {
         let allows = |rules: &[Rule]| {
             let fitting = || rules.iter().filter(|rule| rule.matches(pattern));
             let of_groups = || fitting().filter_map(|rule| rule.group.as_deref());
             match group {
-                Some(name) if of_groups().next().is_some() => of_groups().any(|wanted| matches(wanted, name)),
+                Some(name) if of_groups().next().is_some() => {
+                    of_groups().any(|wanted| matches(wanted, name.whole))
+                }
                 _ => fitting().any(|rule| rule.group.is_none()),
             }
         };
-        self.subscribe.allow.as_deref().is_none_or(allows) && self.may_receive(pattern, group)
+        self.subscribe.allow.as_deref().is_none_or(allows)
+            && self.may_receive(pattern, group.map(|name| name.own))
     }
 
     /// Whether messages for such a subscription must be looked at: a wildcard may reach what is denied.
@@ -138,7 +156,29 @@ mod tests {
             ("b", Some("v3"), false),
             ("c", None, false),
         ] {
-            assert_eq!(permissions.may_subscribe(pattern, group), allowed, "{pattern} {group:?}");
+            assert_eq!(
+                permissions.may_subscribe(pattern, group.map(GroupName::plain)),
+                allowed,
+                "{pattern} {group:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_with_a_key_is_another_one_and_shares_what_is_denied() {
+        let keyed = |own, whole| Some(GroupName { own, whole });
+        for (allow, deny, allowed) in [
+            (Some(&["a g"][..]), &[][..], false),
+            (Some(&["a g;ack;key=K"]), &[], true),
+            (Some(&["a *"]), &[], true),
+            (Some(&["a"]), &[], true),
+            (Some(&["a g;ack;key=K"]), &["a g"], false),
+            (None, &["a g"], false),
+            (None, &["a other"], true),
+        ] {
+            let permissions = Permissions { subscribe: rules(allow, deny), ..Permissions::default() };
+            let found = permissions.may_subscribe("a", keyed("g", "g;ack;key=K"));
+            assert_eq!(found, allowed, "{allow:?} but {deny:?}");
         }
     }
 
@@ -164,7 +204,7 @@ mod tests {
             (Some(&["> r", "a *"]), &["> q", "*"], ("a", Some("r")), false),
         ] {
             let permissions = Permissions { subscribe: rules(allow, deny), ..Permissions::default() };
-            let found = permissions.may_subscribe(pattern, group);
+            let found = permissions.may_subscribe(pattern, group.map(GroupName::plain));
             assert_eq!(found, allowed, "{allow:?} but {deny:?}: {pattern} {group:?}");
         }
     }

@@ -204,15 +204,9 @@ impl Delivery {
     pub fn sent(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id) else { return };
         if receiver.outbox.has_lanes() {
-            let before = receiver.outbox.queued_bytes();
-            let expired = receiver.outbox.drop_expired(turn.now, &mut self.pool);
-            turn.counters.add(Counter::DropsExpired, expired);
-            debug_assert!(
-                before - receiver.outbox.queued_bytes() <= self.outbox_bytes,
-                "what expired was counted"
-            );
-            self.outbox_bytes -= before - receiver.outbox.queued_bytes();
+            self.drop_expired(id.slot, turn);
         }
+        let Some(receiver) = self.receivers.get_mut(id) else { return };
         if receiver.outbox.sent(&mut self.pool) {
             turn.effects.send.push(id);
         }
@@ -221,6 +215,18 @@ impl Delivery {
             let publishers = std::mem::take(&mut receiver.outbox.paused);
             self.resume_publishers(&publishers, turn);
         }
+    }
+
+    /// Drops what waits for a connection and nobody wants any more.
+    #[cold]
+    fn drop_expired(&mut self, slot: u32, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.receivers.at(slot) else { return };
+        let before = receiver.outbox.queued_bytes();
+        let expired = receiver.outbox.drop_expired(turn.now, &mut self.pool);
+        turn.counters.add(Counter::DropsExpired, expired);
+        let bytes = before - receiver.outbox.queued_bytes();
+        debug_assert!(bytes <= self.outbox_bytes, "what expired was counted");
+        self.outbox_bytes -= bytes;
     }
 
     /// The connection is gone; its subscriptions went before.
@@ -322,6 +328,7 @@ impl Delivery {
             turn.counters.add(Counter::DropsEmergency, 1);
             return false;
         }
+        self.drop_expired(slot, turn);
         let Some(receiver) = self.receivers.at(slot) else { return false };
         let id = receiver.id;
         let queued = receiver.outbox.queued_bytes() + message.publication.payload.bytes().len();

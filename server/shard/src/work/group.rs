@@ -45,18 +45,19 @@ pub struct Member {
 impl Member {
     /// Whether a message is one for it, and it may have it.
     pub fn wants(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
-        let Envelope { subject, publisher, .. } = envelope;
-        self.subscribed(envelope) && delivery.may_have(self.subscription, self.connection, subject, publisher)
+        let Envelope { subject, foreign, publisher } = envelope;
+        !(foreign && self.native)
+            && self.matches(subject)
+            && delivery.may_have(self.subscription, self.connection, subject, publisher)
     }
 
-    /// Whether a message is one for it.
-    fn subscribed(&self, envelope: Envelope<'_>) -> bool {
-        let Envelope { subject, foreign, .. } = envelope;
+    /// Whether it is subscribed to a subject.
+    fn matches(&self, subject: &str) -> bool {
         let matches = || {
             let pattern = Pattern::relaxed(self.pattern.as_bytes());
             pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
         };
-        !(foreign && self.native) && (*self.pattern == *subject || matches())
+        *self.pattern == *subject || matches()
     }
 
     fn is_choosy(&self, delivery: &Delivery) -> bool {
@@ -301,7 +302,8 @@ impl Group {
         let stays = |task: &Task| {
             let envelope = task.envelope();
             // Else two shards whose members may not have it would hand it to each other for ever.
-            let enough = task.handed_over && self.members.iter().any(|member| member.subscribed(envelope));
+            let matches = |member: &Member| member.matches(&task.subject);
+            let enough = task.handed_over && self.members.iter().any(matches);
             enough || self.is_wanted(envelope, delivery)
         };
         let wanted = |id: &TaskId| tasks.get(id).is_some_and(stays);

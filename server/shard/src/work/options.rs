@@ -71,6 +71,13 @@ pub fn own_name(text: &str) -> &str {
     }
 }
 
+/// The group's own name, and the one that it is routed by: members that name a key are a group of their own.
+pub fn group_name(text: &str) -> (&str, Cow<'_, str>) {
+    let own = own_name(text);
+    let key = text[own.len()..].split(';').filter_map(|option| option.strip_prefix("key=")).next_back();
+    (own, key.map_or(Cow::Borrowed(own), |header| Cow::Owned(format!("{own}{KEYED}{header}"))))
+}
+
 /// The header whose value says where a group's message goes, by the name the group is routed by.
 pub fn key_header(routed_name: &str) -> Option<&str> {
     routed_name.split_once(KEYED).map(|(_, header)| header)
@@ -114,10 +121,7 @@ pub fn parse_group(text: &str) -> Result<(Cow<'_, str>, Option<WorkOptions>), Op
             )));
         }
     }
-    let name = match &options.balance {
-        Balance::Key(header) => Cow::Owned(format!("{name}{KEYED}{header}")),
-        _ => Cow::Borrowed(name),
-    };
+    let (_, name) = group_name(text);
     debug_assert_eq!(own_name(&name), own_name(text), "by whatever name it is routed, it is that group");
     debug_assert!(options.backoff_nanos.0 <= options.backoff_nanos.1, "the least is no more than the most");
     Ok((name, Some(options)))

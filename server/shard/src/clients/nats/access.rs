@@ -1,14 +1,14 @@
 //! Who a NATS client is, and what it may do.
 
 use super::NatsClient;
-use crate::access::Claim;
+use crate::access::{Claim, GroupName};
 use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::delivery::replies::Replies;
 use crate::metrics::Counter;
 use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
-use crate::work::options::own_name;
+use crate::work::options::group_name;
 use ringbolt_protocol::nats::encode::quoted;
 use ringbolt_protocol::subject::Pattern;
 use std::rc::Rc;
@@ -106,11 +106,16 @@ impl NatsClient {
                 self.drop_forbidden_subscriptions(bus, turn);
             }
             (Stage::Ready, _) => self.refuse_to_admit(bus, turn),
-            // Its outcome is still to come, but what it had as somebody else may be gone.
-            (Stage::Verifying, _) if !has_account => {
-                bus.remove_subscriptions_of(self.sender.id, turn);
-            }
-            (Stage::Verifying | Stage::AwaitingHello, _) => {}
+            // Its outcome is still to come, but what it has as who it was until then is judged now.
+            (Stage::Verifying, Some(user)) if has_account => match bus.accounts.user(user) {
+                Some((account, permissions)) if account == self.sender.account => {
+                    self.permissions = permissions;
+                    self.drop_forbidden_subscriptions(bus, turn);
+                }
+                _ => bus.remove_subscriptions_of(self.sender.id, turn),
+            },
+            (Stage::Verifying, _) => bus.remove_subscriptions_of(self.sender.id, turn),
+            (Stage::AwaitingHello, _) => {}
         }
     }
 
@@ -123,8 +128,9 @@ impl NatsClient {
                 continue;
             };
             let (pattern, group) = (subscription.pattern.clone(), subscription.group.clone());
-            // Rules are about the name that stands before a group's options.
-            if permissions.may_subscribe(&pattern, group.as_deref().map(own_name)) {
+            let names = group.as_deref().map(group_name);
+            let name = names.as_ref().map(|(own, whole)| GroupName { own, whole });
+            if permissions.may_subscribe(&pattern, name) {
                 let wild =
                     Pattern::relaxed(pattern.as_bytes()).is_ok_and(|pattern| permissions.filters(pattern));
                 subscription.filter = wild.then(|| Rc::clone(permissions));

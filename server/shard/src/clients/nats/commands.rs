@@ -1,11 +1,12 @@
 //! What a NATS client asks for: `CONNECT`, `SUB` and `UNSUB`.
 
 use super::NatsClient;
+use crate::access::GroupName;
 use crate::bus::Bus;
 use crate::closing::CloseReason;
 use crate::subscriptions::Wanted;
 use crate::turn::Turn;
-use crate::work::options::{own_name, parse_group};
+use crate::work::options::{group_name, parse_group};
 use ringbolt_protocol::subject::Pattern;
 
 /// The versions of the protocol a client may name.
@@ -59,7 +60,9 @@ impl NatsClient {
         let permissions = self.permissions.clone();
         if let Some(permissions) = &permissions {
             let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-            if !permissions.may_subscribe(text(pattern), group.map(text).map(own_name)) {
+            let names = group.map(text).map(group_name);
+            let name = names.as_ref().map(|(own, whole)| GroupName { own, whole });
+            if !permissions.may_subscribe(text(pattern), name) {
                 return self.refuse_subscription_to(pattern, group, bus, turn);
             }
         }

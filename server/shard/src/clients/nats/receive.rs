@@ -171,10 +171,8 @@ impl NatsClient {
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<&'i [u8], ParseError> {
-        if self.sender.partial().len() + input.len() > WAITING_BYTES_MAX {
-            return Err(ParseError::LineTooLong);
-        }
-        let kept = self.sender.keep(input, bus);
+        let fits = self.sender.partial().len() + input.len() <= WAITING_BYTES_MAX;
+        let kept = fits && self.sender.keep(input, bus);
         self.close_unless(kept, bus, turn);
         Ok(&[])
     }
