@@ -204,9 +204,8 @@ impl Delivery {
     pub fn sent(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id) else { return };
         if receiver.outbox.has_lanes() {
-            self.drop_expired(id.slot, turn);
+            self.outbox_bytes -= drop_expired(receiver, &mut self.pool, turn);
         }
-        let Some(receiver) = self.receivers.get_mut(id) else { return };
         if receiver.outbox.sent(&mut self.pool) {
             turn.effects.send.push(id);
         }
@@ -215,18 +214,6 @@ impl Delivery {
             let publishers = std::mem::take(&mut receiver.outbox.paused);
             self.resume_publishers(&publishers, turn);
         }
-    }
-
-    /// Drops what waits for a connection and nobody wants any more.
-    #[cold]
-    fn drop_expired(&mut self, slot: u32, turn: &mut Turn<'_>) {
-        let Some(receiver) = self.receivers.at(slot) else { return };
-        let before = receiver.outbox.queued_bytes();
-        let expired = receiver.outbox.drop_expired(turn.now, &mut self.pool);
-        turn.counters.add(Counter::DropsExpired, expired);
-        let bytes = before - receiver.outbox.queued_bytes();
-        debug_assert!(bytes <= self.outbox_bytes, "what expired was counted");
-        self.outbox_bytes -= bytes;
     }
 
     /// The connection is gone; its subscriptions went before.
@@ -328,9 +315,9 @@ impl Delivery {
             turn.counters.add(Counter::DropsEmergency, 1);
             return false;
         }
-        self.drop_expired(slot, turn);
         let Some(receiver) = self.receivers.at(slot) else { return false };
         let id = receiver.id;
+        self.outbox_bytes -= drop_expired(receiver, &mut self.pool, turn);
         let queued = receiver.outbox.queued_bytes() + message.publication.payload.bytes().len();
         // A publisher may have been promised more before the limits were lowered.
         if queued <= self.limits.outbox_bytes_max || receiver.outbox.is_empty() {
@@ -401,4 +388,13 @@ impl Delivery {
             assert!(subscription.delivered <= subscription.deliveries_max, "the last delivery ends it");
         }
     }
+}
+
+/// Drops what waits for a connection and nobody wants any more. Returns its bytes.
+#[cold]
+fn drop_expired(receiver: &mut Receiver, pool: &mut BufferPool, turn: &mut Turn<'_>) -> usize {
+    let before = receiver.outbox.queued_bytes();
+    let expired = receiver.outbox.drop_expired(turn.now, pool);
+    turn.counters.add(Counter::DropsExpired, expired);
+    before - receiver.outbox.queued_bytes()
 }
