@@ -14,6 +14,7 @@ use crate::router::subjects::Subjects;
 use crate::turn::Turn;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Answers of all connections that may wait for other shards.
@@ -95,7 +96,7 @@ impl Bus {
         let interest = &self.outlets.mesh.interest;
         let (in_force, full) = (interest.is_in_force(), self.has_no_room_for_answers());
         let Some(receiver) = self.outlets.delivery.receivers.get(id) else { return };
-        if receiver.answers_waiting == 0 && (in_force || !promises) {
+        if receiver.answers.is_empty() && (in_force || !promises) {
             return self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(&answer), turn);
         }
         if full {
@@ -109,32 +110,26 @@ impl Bus {
     pub fn hold_answer(&mut self, id: ConnectionId, answer: Cow<'static, [u8]>) {
         let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
         assert!(self.outlets.mesh.interest.waiting() < WAITING_ANSWERS_MAX, "further ones are refused");
-        receiver.answers_waiting += 1;
-        self.outlets.mesh.interest.hold(id, answer);
+        receiver.answers.push(self.outlets.mesh.interest.hold(id), answer);
     }
 
     /// Gives the answers whose wait is over.
     pub fn release_answers(&mut self, turn: &mut Turn<'_>) {
-        while let Some((id, answer)) = self.outlets.mesh.interest.release() {
-            self.give_held(id, &answer, turn);
+        while let Some((sequence, id)) = self.outlets.mesh.interest.release() {
+            let receiver = self.outlets.delivery.receivers.get_mut(id);
+            let next = receiver.and_then(|own| own.answers.pop_of(sequence));
+            if let Some(answer) = next {
+                self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(&answer), turn);
+            }
         }
     }
 
     /// Gives the answers that a client waits for, which is to close.
     pub fn release_answers_of(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let waits = self.outlets.delivery.receivers.get(id).is_some_and(|own| own.answers_waiting > 0);
-        if waits {
-            for answer in self.outlets.mesh.interest.take_of(id) {
-                self.give_held(id, &answer, turn);
-            }
-        }
-    }
-
-    fn give_held(&mut self, id: ConnectionId, answer: &[u8], turn: &mut Turn<'_>) {
         let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) else { return };
-        debug_assert!(receiver.answers_waiting > 0, "it was counted when it was held");
-        receiver.answers_waiting -= 1;
-        self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(answer), turn);
+        for answer in receiver.answers.take() {
+            self.outlets.delivery.send_answer(id, |out| out.extend_from_slice(&answer), turn);
+        }
     }
 
     /// Nothing more is queued for a connection, and what it sends is ignored: it ends once it has read what
@@ -184,8 +179,14 @@ impl Bus {
         assert_eq!(self.accounts.check(), self.interned_subjects, "subjects that clients have pinned");
         assert!(self.unadmitted_bytes <= UNADMITTED_BYTES_MAX, "what strangers sent is bounded");
         let receivers = &self.outlets.delivery.receivers;
-        let held = self.outlets.mesh.interest.connections().filter(|id| receivers.get(*id).is_some()).count();
-        let waiting: u32 = receivers.iter().map(|receiver| receiver.answers_waiting).sum();
-        assert_eq!(waiting as usize, held, "answers that wait for other shards");
+        // Of each in order; what is left of who was given its answers early is skipped when it is due.
+        let mut held: BTreeMap<ConnectionId, Vec<u64>> = BTreeMap::new();
+        for (sequence, id) in self.outlets.mesh.interest.held() {
+            held.entry(id).or_default().push(sequence);
+        }
+        for receiver in receivers.iter().filter(|receiver| !receiver.answers.is_empty()) {
+            let waits: Vec<u64> = receiver.answers.sequences().collect();
+            assert_eq!(held.get(&receiver.id), Some(&waits), "answers that wait for other shards");
+        }
     }
 }

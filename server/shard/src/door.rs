@@ -222,7 +222,7 @@ impl Bus {
             _ => {}
         }
         let Some(name) = way.group else { return };
-        match route.groups.iter().find(|group| &*group.name == name) {
+        match route.group(name) {
             Some(group) => fan_out.chosen(group, &message, turn),
             None => turn.counters.add(Counter::DropsNoQueueMember, 1),
         }

@@ -6,6 +6,7 @@ use crate::table::Key;
 use crate::work::death::Death;
 use crate::work::task::Task;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 #[derive(Debug)]
 pub enum Outcome {
@@ -44,7 +45,7 @@ pub struct Answer {
 pub struct Gathered {
     pub requester: ConnectionId,
     pub account: AccountId,
-    pub reply: Box<str>,
+    pub reply: Rc<str>,
     pub correlation_id: u64,
     pub replies: u32,
 }

@@ -15,18 +15,21 @@ use hashbrown::HashMap;
 use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+use std::rc::Rc;
 
 /// Requests a shard looks after; the replies to more of them are delivered whenever they come.
 const REQUESTS_MAX: usize = 65_536;
 /// A request is remembered this long after its deadline: a later reply is delivered.
 const LATE_NANOS_MAX: u64 = 60_000_000_000;
+/// What lies further ahead than this is no deadline of a request.
+const DEADLINE_NANOS_MAX: u64 = 24 * 3600 * 1_000_000_000;
 /// The deadline of a request that gathers and names none.
 const GATHER_NANOS_MAX: u64 = 60_000_000_000;
 /// Replies one request may gather.
 pub const GATHER_MAX: u32 = 1_000_000;
 
 /// Whose reply it is: account, reply subject and correlation id.
-type Key = (AccountId, Box<str>, u64);
+type Key = (AccountId, Rc<str>, u64);
 
 #[derive(Clone, Copy, Debug)]
 struct Request {
@@ -47,6 +50,8 @@ pub struct Requests {
     subjects: HashMap<u64, u32, FixedState>,
     /// By when something is to be done about them.
     due: BTreeSet<(Nanos, Key)>,
+    /// By who asked: a request ends with its client.
+    by_requester: BTreeSet<(ConnectionId, Key)>,
     state: FixedState,
 }
 
@@ -59,6 +64,7 @@ impl Requests {
             subjects: HashMap::with_hasher(state.clone()),
             state,
             due: BTreeSet::new(),
+            by_requester: BTreeSet::new(),
         }
     }
 
@@ -91,6 +97,7 @@ impl Requests {
         let subject = self.hash(key.0, &key.1);
         *self.subjects.entry(subject).or_default() += 1;
         self.due.insert((deadline, key.clone()));
+        self.by_requester.insert((requester, key.clone()));
         self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
         debug_assert!(self.open.len() <= REQUESTS_MAX, "what is looked after is bounded");
         debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
@@ -100,7 +107,8 @@ impl Requests {
     fn forget(&mut self, key: &Key) {
         let Some(request) = self.open.remove(key) else { return };
         let was_due = self.due.remove(&(due_at(&request), key.clone()));
-        debug_assert!(was_due, "a request that is kept is due at some time");
+        let was_asked = self.by_requester.remove(&(request.requester, key.clone()));
+        debug_assert!(was_due && was_asked, "a request that is kept is due at some time, and somebody's");
         let subject = self.hash(key.0, &key.1);
         debug_assert!(self.subjects.contains_key(&subject), "its subject was counted");
         if let Some(count) = self.subjects.get_mut(&subject) {
@@ -118,8 +126,9 @@ impl Requests {
         let reply = publication.reply.and_then(|reply| Subject::relaxed(reply).ok());
         let (Some(reply), true) = (reply, marks.deadline.is_some() || marks.gather > 0) else { return };
         debug_assert!(publication.header_bytes > 0, "what is asked for stands in headers");
-        let deadline = marks.deadline.unwrap_or(Nanos(turn.now.0.saturating_add(GATHER_NANOS_MAX)));
-        let key = (publication.account, Box::from(reply.as_str()), publication.correlation_id);
+        let within = |nanos: u64| Nanos(turn.now.0.saturating_add(nanos));
+        let deadline = marks.deadline.unwrap_or(within(GATHER_NANOS_MAX)).min(within(DEADLINE_NANOS_MAX));
+        let key = (publication.account, Rc::from(reply.as_str()), publication.correlation_id);
         if !self.watch(key, publication.publisher.connection, deadline, marks.gather.min(GATHER_MAX)) {
             turn.counters.add(Counter::RequestsUnwatched, 1);
         }
@@ -135,7 +144,7 @@ impl Requests {
         correlation_id: u64,
         turn: &mut Turn<'_>,
     ) -> Option<ConnectionId> {
-        let late = self.take_reply(&(account, Box::from(subject), correlation_id), turn);
+        let late = self.take_reply(&(account, Rc::from(subject), correlation_id), turn);
         turn.counters.add(Counter::RepliesLate, u64::from(late.is_some()));
         late
     }
@@ -167,7 +176,7 @@ impl Requests {
             turn.outcomes.push(Outcome::Gathered(Gathered {
                 requester: request.requester,
                 account: key.0,
-                reply: key.1.clone(),
+                reply: Rc::clone(&key.1),
                 correlation_id: key.2,
                 replies: request.got,
             }));
@@ -176,11 +185,22 @@ impl Requests {
         debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
     }
 
+    /// A client is gone: nobody waits for its replies.
+    pub fn forget_those_of(&mut self, requester: ConnectionId) {
+        let first = (requester, (AccountId(0), Rc::default(), 0));
+        while let Some((_, key)) = self.by_requester.range(&first..).next().filter(|(id, _)| *id == requester)
+        {
+            let key = key.clone();
+            self.forget(&key);
+        }
+    }
+
     /// Recounts what is kept.
     pub fn check(&self) {
         assert_eq!(self.due.len(), self.open.len(), "every request is due at some time");
         let is_due = |(key, request): (&Key, &Request)| self.due.contains(&(due_at(request), key.clone()));
         assert!(self.open.iter().all(is_due), "a request is due by its deadline");
+        assert_eq!(self.by_requester.len(), self.open.len(), "every request is somebody's");
         let by_subject: u32 = self.subjects.values().sum();
         assert_eq!(by_subject as usize, self.open.len(), "requests by the subjects of their replies");
     }
@@ -285,5 +305,19 @@ mod tests {
         (0..REQUESTS_MAX as u64)
             .for_each(|number| assert!(requests.watch(key(number), REQUESTER, Nanos(1), 0)));
         assert!(!requests.watch(key(u64::MAX), REQUESTER, Nanos(1), 0));
+    }
+
+    #[test]
+    fn a_request_ends_with_its_client_and_leaves_room_for_others() {
+        let mut requests = Requests::new(HashSeed::new(1));
+        let other = ConnectionId { slot: 8, generation: 1 };
+        for number in 0..REQUESTS_MAX as u64 - 1 {
+            assert!(requests.watch(key(number), REQUESTER, Nanos(number), 0));
+        }
+        assert!(requests.watch(key(u64::MAX), other, Nanos(1), 0));
+        requests.forget_those_of(REQUESTER);
+        requests.check();
+        assert_eq!((requests.count(), requests.due.len(), requests.subjects.len()), (1, 1, 1));
+        assert_eq!(at(2, |turn| requests.take_reply(&key(u64::MAX), turn)).0, Some(other));
     }
 }

@@ -122,6 +122,7 @@ impl Bus {
     pub fn forget(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.remove_subscriptions_of(id, turn);
         self.outlets.work.connection_gone(id, turn);
+        self.requests.forget_those_of(id);
     }
 
     /// Another shard's interest, as it announced it.

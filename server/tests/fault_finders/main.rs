@@ -195,6 +195,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "access::permissions::tests::what_is_denied_without_a_group_is_denied_to_every_group",
     ),
     (
+        "groups-without-members-stay",
+        "ringbolt-server",
+        "simulation",
+        "shards::what_is_promised_holds_in_every_order_of_events",
+    ),
+    (
         "hops-of-one-group-count-for-the-next",
         "ringbolt-server",
         "border",
@@ -313,6 +319,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "simulation",
         "shards::what_is_promised_holds_in_every_order_of_events",
+    ),
+    (
+        "places-of-those-that-ended-are-not-counted",
+        "ringbolt-shard",
+        "lib",
+        "router::subscribers::tests::they_keep_their_order_whoever_leaves",
     ),
     (
         "publisher-writes-the-servers-headers",

@@ -50,6 +50,7 @@ const LEAVES: &[&str] = &[
     "server/shard/src/random.rs",
     "server/shard/src/reserved.rs",
     "server/shard/src/router/entry.rs",
+    "server/shard/src/router/subscribers.rs",
     "server/shard/src/table.rs",
 ];
 

@@ -9,6 +9,8 @@ use crate::router::subjects::SubjectId;
 use crate::table::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::borrow::Cow;
+use std::collections::VecDeque;
 
 #[derive(Debug)]
 pub struct Receiver {
@@ -30,11 +32,51 @@ pub struct Receiver {
     /// Reasons for which the edge was told not to receive: full outboxes and links.
     pub pauses: u32,
     /// Answers that wait for other shards; later ones queue after them.
-    pub answers_waiting: u32,
+    pub answers: Answers,
     pub outbox: Outbox,
     pub subscriptions: Subscriptions,
     /// Numbers that a native client gave subjects.
     pub names: Option<Box<HashMap<SubjectId, u32, FixedState>>>,
+}
+
+/// Answers as they are sent, each with the interest that it waits for. Made with the first.
+#[derive(Debug, Default)]
+#[allow(clippy::box_collection, reason = "most connections have none, and there are many")]
+pub struct Answers(Option<Box<VecDeque<(u64, Answer)>>>);
+
+type Answer = Cow<'static, [u8]>;
+
+impl Answers {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub fn push(&mut self, sequence: u64, answer: Answer) {
+        let queue = self.0.get_or_insert_default();
+        debug_assert!(queue.back().is_none_or(|&(last, _)| last <= sequence), "answers keep their order");
+        queue.push_back((sequence, answer));
+    }
+
+    /// The next one if it is the one that waited for that.
+    pub fn pop_of(&mut self, sequence: u64) -> Option<Answer> {
+        let queue = self.0.as_mut()?;
+        if queue.front().is_none_or(|&(own, _)| own != sequence) {
+            return None;
+        }
+        let (_, answer) = queue.pop_front()?;
+        if queue.is_empty() {
+            self.0 = None;
+        }
+        Some(answer)
+    }
+
+    pub fn take(&mut self) -> impl Iterator<Item = Answer> + use<> {
+        self.0.take().into_iter().flat_map(|queue| *queue).map(|(_, answer)| answer)
+    }
+
+    pub fn sequences(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().flat_map(|queue| queue.iter()).map(|&(sequence, _)| sequence)
+    }
 }
 
 /// Why deliveries of a connection are looked at.
@@ -120,7 +162,7 @@ impl Receiver {
             messages_out: 0,
             bytes_out: 0,
             pauses: 0,
-            answers_waiting: 0,
+            answers: Answers::default(),
             outbox: Outbox::new(dialect),
             subscriptions: if native { Subscriptions::Native(None) } else { Subscriptions::Nats(None) },
             names: None,

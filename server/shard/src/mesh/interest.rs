@@ -2,11 +2,7 @@
 //! every other shard has said so.
 
 use crate::identity::{ConnectionId, ShardId};
-use std::borrow::Cow;
 use std::collections::VecDeque;
-
-/// An answer held back, as it is sent.
-pub type Answer = Cow<'static, [u8]>;
 
 /// Sequence numbers of the interest this shard announced, and who confirmed how far.
 #[derive(Debug)]
@@ -14,7 +10,8 @@ pub struct Interest {
     announced: u64,
     /// By shard; this shard's own place is always up to date.
     in_force: Vec<u64>,
-    waiting: VecDeque<(u64, ConnectionId, Answer)>,
+    /// Whose answers wait, in order; the answers wait with their receivers. Who is gone is skipped.
+    waiting: VecDeque<(u64, ConnectionId)>,
 }
 
 impl Interest {
@@ -42,30 +39,20 @@ impl Interest {
         self.settled() >= self.announced
     }
 
-    /// Keeps an answer until everything announced so far is in force; answers keep their order.
-    pub fn hold(&mut self, connection: ConnectionId, answer: Answer) {
-        let last = self.waiting.back().map_or(0, |&(sequence, ..)| sequence);
+    /// Has a connection's answer wait until everything announced so far is in force. Returns up to where that
+    /// is.
+    pub fn hold(&mut self, connection: ConnectionId) -> u64 {
+        let last = self.waiting.back().map_or(0, |&(sequence, _)| sequence);
         debug_assert!(last <= self.announced, "who waits longest is the first to be answered");
-        self.waiting.push_back((self.announced, connection, answer));
+        self.waiting.push_back((self.announced, connection));
+        self.announced
     }
 
-    /// The next answer whose wait is over.
-    pub fn release(&mut self) -> Option<(ConnectionId, Answer)> {
+    /// Whose next answer's wait is over, and up to where it waited.
+    pub fn release(&mut self) -> Option<(u64, ConnectionId)> {
         let settled = self.settled();
-        let &(sequence, ..) = self.waiting.front()?;
-        if sequence > settled {
-            return None;
-        }
-        let (_, connection, answer) = self.waiting.pop_front()?;
-        Some((connection, answer))
-    }
-
-    /// Takes out the answers of a connection that ends: nothing is left to be in force for it.
-    pub fn take_of(&mut self, connection: ConnectionId) -> Vec<Answer> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let (own, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|&(_, id, _)| id == connection);
-        self.waiting = others.into();
-        own.into_iter().map(|(_, _, answer)| answer).collect()
+        let &(sequence, _) = self.waiting.front()?;
+        if sequence <= settled { self.waiting.pop_front() } else { None }
     }
 
     /// Answers held back.
@@ -73,9 +60,9 @@ impl Interest {
         self.waiting.len()
     }
 
-    /// Whose answers are held back, once for each.
-    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.waiting.iter().map(|&(_, connection, _)| connection)
+    /// Up to where answers wait, and whose.
+    pub fn held(&self) -> impl Iterator<Item = (u64, ConnectionId)> {
+        self.waiting.iter().copied()
     }
 
     fn settled(&self) -> u64 {
@@ -92,20 +79,19 @@ mod tests {
     #[test]
     fn answers_wait_for_every_shard_and_keep_their_order() {
         let mut interest = Interest::new(3, 1);
-        let pong = |number: u8| Answer::from(vec![number]);
         assert!(interest.is_in_force(), "nothing announced, nothing to wait for");
         assert_eq!(interest.announce(), 1);
         assert!(!interest.is_in_force());
-        interest.hold(CLIENT, pong(1));
+        assert_eq!(interest.hold(CLIENT), 1);
         assert_eq!(interest.announce(), 2);
-        interest.hold(CLIENT, pong(2));
+        assert_eq!(interest.hold(CLIENT), 2);
         interest.confirm(0, 2);
         assert_eq!(interest.release(), None);
         interest.confirm(2, 1);
-        assert_eq!(interest.release(), Some((CLIENT, pong(1))));
+        assert_eq!(interest.release(), Some((1, CLIENT)));
         assert_eq!(interest.release(), None);
         interest.confirm(2, 2);
-        assert_eq!(interest.release(), Some((CLIENT, pong(2))));
+        assert_eq!(interest.release(), Some((2, CLIENT)));
         assert_eq!(interest.waiting(), 0);
     }
 }

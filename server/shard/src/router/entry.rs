@@ -1,20 +1,13 @@
 //! The interest in one pattern, and its union over all patterns a subject matches: the route.
 
+use super::subscribers::{Subscribers, Target};
 use crate::identity::{ShardId, ShardSet};
 use foldhash::quality::FixedState;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
-
-/// One subscription, as routing needs it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Target {
-    /// Place in the shard's table of subscriptions; routing is told when what is there goes.
-    pub subscription: u32,
-    /// Slot of its connection.
-    pub slot: u32,
-}
 
 /// Few, as most subjects have; two take no more room than the head of a longer list.
 pub type Targets = SmallVec<[Target; 2]>;
@@ -32,16 +25,15 @@ pub(super) enum Entry {
 /// Interest of more than one subscription, of groups, or of other shards.
 #[derive(Debug, Default)]
 pub(super) struct Interest {
-    plain: Targets,
+    plain: Subscribers,
     remote: ShardSet,
-    groups: Vec<Group>,
+    groups: BTreeMap<Rc<str>, Group>,
 }
 
 /// One queue group of one pattern.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Group {
-    name: Rc<str>,
-    local: Targets,
+    local: Subscribers,
     remote: Vec<(ShardId, u32)>,
 }
 
@@ -55,20 +47,16 @@ impl Entry {
             *self = Entry::One(target);
             return 1;
         }
-        let targets = self.many().targets(group);
-        debug_assert!(!targets.contains(&target), "a subscription is added once");
-        targets.push(target);
-        targets.len() as u32
+        let subscribers = self.many().subscribers(group);
+        subscribers.push(target);
+        subscribers.len() as u32
     }
 
     pub(super) fn remove_local(&mut self, group: Option<&str>, target: Target) -> u32 {
-        let targets = self.many().targets(group);
-        let place = targets.iter().position(|&other| other == target).expect("the subscription was added");
-        // Order of subscription is the order of delivery: no swap_remove.
-        targets.remove(place);
-        debug_assert!(!targets.contains(&target), "it was there once");
-        let left = targets.len() as u32;
-        self.settle();
+        let subscribers = self.many().subscribers(group);
+        subscribers.remove(target);
+        let left = subscribers.len() as u32;
+        self.settle(group);
         left
     }
 
@@ -87,7 +75,20 @@ impl Entry {
                 debug_assert!(remote.windows(2).all(|pair| pair[0].0 < pair[1].0), "a shard is there once");
             }
         }
-        self.settle();
+        self.settle(group);
+    }
+
+    /// Recounts who is there.
+    pub(super) fn check(&self) {
+        let Entry::Many(interest) = self else { return };
+        interest.plain.check();
+        for group in interest.groups.values() {
+            group.local.check();
+            assert!(
+                !group.local.is_empty() || !group.remote.is_empty(),
+                "a group without members is forgotten"
+            );
+        }
     }
 
     fn many(&mut self) -> &mut Interest {
@@ -104,22 +105,28 @@ impl Entry {
         }
     }
 
-    /// Forgets groups without members, and takes the shortest form.
-    fn settle(&mut self) {
+    /// Forgets the group that changed if it has no members, and takes the shortest form.
+    fn settle(&mut self, changed: Option<&str>) {
         let Entry::Many(interest) = self else { return };
-        interest.groups.retain(|group| !group.local.is_empty() || !group.remote.is_empty());
+        if let Some(name) = changed
+            && let Some(group) = interest.groups.get(name)
+            && group.local.is_empty()
+            && group.remote.is_empty()
+        {
+            interest.groups.remove(name);
+        }
         if interest.remote.is_empty() && interest.groups.is_empty() {
-            match interest.plain[..] {
-                [] => *self = Entry::Nobody,
-                [target] => *self = Entry::One(target),
-                _ => {}
+            match interest.plain.only() {
+                Some(target) => *self = Entry::One(target),
+                None if interest.plain.is_empty() => *self = Entry::Nobody,
+                None => {}
             }
         }
     }
 }
 
 impl Interest {
-    fn targets(&mut self, group: Option<&str>) -> &mut Targets {
+    fn subscribers(&mut self, group: Option<&str>) -> &mut Subscribers {
         match group {
             None => &mut self.plain,
             Some(name) => &mut self.group(name).local,
@@ -127,11 +134,10 @@ impl Interest {
     }
 
     fn group(&mut self, name: &str) -> &mut Group {
-        let place = self.groups.iter().position(|group| &*group.name == name).unwrap_or_else(|| {
-            self.groups.push(Group { name: name.into(), local: Targets::new(), remote: Vec::new() });
-            self.groups.len() - 1
-        });
-        &mut self.groups[place]
+        if !self.groups.contains_key(name) {
+            self.groups.insert(name.into(), Group::default());
+        }
+        self.groups.get_mut(name).expect("inserted above")
     }
 }
 
@@ -142,7 +148,7 @@ pub struct Route {
     pub plain: Targets,
     /// Every one of these shards gets a copy for its own plain subscriptions.
     pub remote: ShardSet,
-    /// One member of each of these gets a copy.
+    /// One member of each of these gets a copy. By name.
     pub groups: Vec<GroupRoute>,
     /// Every connection is in it once at most: whether several messages may go to one receiver before any
     /// goes to the next.
@@ -163,6 +169,21 @@ impl GroupRoute {
     /// Members on all shards.
     pub fn members(&self) -> u32 {
         self.local.len() as u32 + self.remote.iter().map(|&(_, count)| count).sum::<u32>()
+    }
+
+    /// Takes in the members of the same group by another pattern. Returns whether it is the same.
+    fn takes_in(&mut self, other: &GroupRoute) -> bool {
+        let same = self.name == other.name;
+        if same {
+            self.local.extend_from_slice(&other.local);
+            for &(shard, count) in &other.remote {
+                match self.remote.binary_search_by_key(&shard, |&(known, _)| known) {
+                    Ok(place) => self.remote[place].1 += count,
+                    Err(place) => self.remote.insert(place, (shard, count)),
+                }
+            }
+        }
+        same
     }
 
     /// The shard that a hash belongs to, the same wherever it is asked, each as often as it has members.
@@ -199,9 +220,15 @@ impl Route {
         self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
     }
 
+    pub fn group(&self, name: &str) -> Option<&GroupRoute> {
+        let place = self.groups.binary_search_by(|group| (*group.name).cmp(name)).ok()?;
+        Some(&self.groups[place])
+    }
+
     /// To be called once all entries are merged.
     pub(super) fn settle(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.remote.sort_unstable());
+        self.groups.sort_by(|one, other| one.name.cmp(&other.name));
+        self.groups.dedup_by(|more, kept| kept.takes_in(more));
         debug_assert!(self.groups.iter().all(|group| group.members() > 0), "one of each can be chosen");
         self.by_receiver = self.groups.is_empty()
             && match &self.plain[..] {
@@ -230,23 +257,13 @@ impl Route {
     }
 
     fn merge_many(&mut self, interest: &Interest) {
-        self.plain.extend_from_slice(&interest.plain);
+        self.plain.extend(interest.plain.iter());
         self.remote = self.remote.union(interest.remote);
-        for group in &interest.groups {
-            let place = self.groups.iter().position(|known| known.name == group.name).unwrap_or_else(|| {
-                let name = Rc::clone(&group.name);
-                self.groups.push(GroupRoute { name, local: Targets::new(), remote: Vec::new() });
-                self.groups.len() - 1
-            });
-            let merged = &mut self.groups[place];
-            merged.local.extend_from_slice(&group.local);
-            for &(shard, count) in &group.remote {
-                match merged.remote.iter_mut().find(|(known, _)| *known == shard) {
-                    Some((_, total)) => *total += count,
-                    None => merged.remote.push((shard, count)),
-                }
-            }
-        }
+        self.groups.extend(interest.groups.iter().map(|(name, group)| GroupRoute {
+            name: Rc::clone(name),
+            local: group.local.iter().collect(),
+            remote: group.remote.clone(),
+        }));
     }
 }
 

@@ -6,9 +6,11 @@
 
 pub mod entry;
 pub mod subjects;
+mod subscribers;
 pub mod trie;
 
-pub use entry::{GroupRoute, Route, Target};
+pub use entry::{GroupRoute, Route};
+pub use subscribers::Target;
 
 use super::identity::{HashSeed, ShardId};
 use compact_str::CompactString;
@@ -16,6 +18,7 @@ use entry::Entry;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::subject::{Pattern, Subject};
+use std::hash::BuildHasher;
 use trie::Trie;
 
 /// All interest known to one shard.
@@ -23,8 +26,20 @@ use trie::Trie;
 pub struct Router {
     exact: HashMap<CompactString, Entry, FixedState>,
     wildcards: Trie,
-    /// Bumped by every change of a wildcard: cached routes of older generations are stale.
-    generation: u64,
+    /// By kind of subject: bumped by every change of a wildcard that subjects of the kind may match. Cached
+    /// routes of older generations are stale.
+    generations: Box<[u64; KINDS]>,
+    state: FixedState,
+}
+
+/// Subjects are told apart by their first token: whose wildcard begins with another one changes nothing for
+/// them.
+const KINDS: usize = 256;
+
+/// The kind of a subject, or of a pattern's subjects if it begins with a token of its own.
+pub fn kind_of(text: &str, state: &FixedState) -> u8 {
+    let first = text.split_once('.').map_or(text, |(first, _)| first);
+    state.hash_one(first) as u8
 }
 
 /// Which cached routes a change made stale.
@@ -39,7 +54,12 @@ pub enum Stale {
 impl Router {
     pub fn new(seed: HashSeed) -> Router {
         let state = seed.table();
-        Router { exact: HashMap::with_hasher(state.clone()), wildcards: Trie::new(state), generation: 1 }
+        Router {
+            exact: HashMap::with_hasher(state.clone()),
+            wildcards: Trie::new(state.clone()),
+            generations: Box::new([1; KINDS]),
+            state,
+        }
     }
 
     /// Adds a subscription of this shard; returns how many it now has for that pattern and group.
@@ -68,8 +88,10 @@ impl Router {
         route.settle();
     }
 
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// Of the routes of subjects of that kind.
+    #[inline]
+    pub fn generation(&self, kind: u8) -> u64 {
+        self.generations[usize::from(kind)]
     }
 
     /// Patterns known, for tests and bounds.
@@ -80,6 +102,7 @@ impl Router {
     /// Recounts the patterns.
     pub fn check(&self) {
         assert!(self.exact.values().all(|entry| !entry.is_empty()), "what nobody wants is not kept");
+        self.exact.values().for_each(Entry::check);
         self.wildcards.check();
     }
 
@@ -87,9 +110,18 @@ impl Router {
         if pattern.has_wildcard() { Stale::All } else { Stale::One }
     }
 
+    /// A wildcard changes.
+    fn outdate(&mut self, pattern: &str) {
+        if pattern.starts_with(['*', '>']) {
+            self.generations.iter_mut().for_each(|generation| *generation += 1);
+        } else {
+            self.generations[usize::from(kind_of(pattern, &self.state))] += 1;
+        }
+    }
+
     fn change<R>(&mut self, pattern: Pattern<'_>, edit: impl FnOnce(&mut Entry) -> R) -> R {
         if pattern.has_wildcard() {
-            self.generation += 1;
+            self.outdate(pattern.as_str());
             return self.wildcards.change(pattern, edit);
         }
         let text = pattern.as_str();

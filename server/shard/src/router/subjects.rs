@@ -4,7 +4,7 @@
 //! clock hand when the table is full. When everything is pinned, a subject is routed through a
 //! scratch entry that is overwritten by the next one.
 
-use super::{Route, Router};
+use super::{Route, Router, kind_of};
 use crate::HashSeed;
 use compact_str::CompactString;
 use foldhash::fast::FixedState;
@@ -32,8 +32,9 @@ struct Entry {
     text: CompactString,
     hash: u64,
     route: Route,
-    /// The router's generation when `route` was computed.
+    /// The router's generation of its kind when `route` was computed.
     generation: u64,
+    kind: u8,
     pins: u32,
     /// Used since the clock hand last passed.
     recent: bool,
@@ -59,6 +60,7 @@ impl Subjects {
             hash: 0,
             route: Route::default(),
             generation: NEVER,
+            kind: 0,
             pins: 1,
             recent: false,
         };
@@ -158,7 +160,7 @@ impl Subjects {
     #[inline]
     pub fn route(&mut self, id: SubjectId, router: &Router) -> (&str, u64, &Route) {
         let entry = &mut self.entries[id.0 as usize];
-        if entry.generation == router.generation() {
+        if entry.generation == router.generation(entry.kind) {
             self.hits += 1;
         } else {
             self.misses += 1;
@@ -202,6 +204,7 @@ impl Subjects {
                 hash: 0,
                 route: Route::default(),
                 generation: NEVER,
+                kind: 0,
                 pins: 0,
                 recent: true,
             });
@@ -212,6 +215,7 @@ impl Subjects {
         let entry = &mut self.entries[index as usize];
         entry.text = subject.as_str().into();
         entry.hash = hash;
+        entry.kind = kind_of(subject.as_str(), &self.state);
         entry.generation = NEVER;
         if index != SCRATCH.0 {
             entry.recent = true;
@@ -253,11 +257,11 @@ impl Subjects {
 
 #[cold]
 fn refresh(entry: &mut Entry, router: &Router) {
-    debug_assert_ne!(router.generation(), NEVER, "a route that is computed has a generation");
+    debug_assert_ne!(router.generation(entry.kind), NEVER, "a route that is computed has a generation");
     router.match_into(Subject::trusted(&entry.text), &mut entry.route);
     entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
     entry.route.by_receiver &= !entry.route.foreign;
-    entry.generation = router.generation();
+    entry.generation = router.generation(entry.kind);
 }
 
 #[cfg(test)]
@@ -316,5 +320,30 @@ mod tests {
         router.unsubscribe(exact, None, target);
         subjects.invalidate(subject("a.b"));
         assert!(subjects.route(id, &router).2.plain.is_empty());
+    }
+
+    #[test]
+    fn a_wildcard_outdates_routes_of_subjects_that_begin_like_it_and_no_others() {
+        let mut subjects = Subjects::new(HashSeed::new(1), 16);
+        let mut router = Router::new(HashSeed::new(1));
+        let ids = ["a.b", "b.b", "a", "c"].map(|text| subjects.resolve(subject(text)));
+        let target = Target { subscription: 1, slot: 1 };
+        for (pattern, matched, outdated) in [
+            ("a.*", [true, false, false, false], 2),
+            ("b.>", [false, true, false, false], 1),
+            ("*.b", [true, true, false, false], 4),
+            (">", [true; 4], 4),
+            ("d.>", [false; 4], 0),
+        ] {
+            for id in ids {
+                subjects.route(id, &router);
+            }
+            let before = subjects.misses;
+            let pattern = Pattern::new(pattern.as_bytes()).expect("pattern");
+            router.subscribe(pattern, None, target);
+            let found = ids.map(|id| !subjects.route(id, &router).2.is_empty());
+            assert_eq!((found, subjects.misses - before), (matched, outdated), "{pattern:?}");
+            router.unsubscribe(pattern, None, target);
+        }
     }
 }

@@ -101,6 +101,7 @@ impl Trie {
     pub(super) fn check(&self) {
         let entries = self.nodes.iter().flat_map(|node| [&node.here, &node.rest]);
         assert_eq!(self.patterns, entries.filter(|entry| !entry.is_empty()).count(), "patterns");
+        self.nodes.iter().flat_map(|node| [&node.here, &node.rest]).for_each(Entry::check);
         let bare = self.nodes.iter().skip(1).filter(|node| node.is_bare()).count();
         assert_eq!(self.free.len(), bare, "a node that leads nowhere is free");
         assert!(
@@ -162,7 +163,8 @@ impl fmt::Debug for Trie {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Route, Target};
+    use super::super::entry::Route;
+    use super::super::subscribers::Target;
     use super::*;
 
     fn trie() -> Trie {

@@ -19,7 +19,7 @@ impl Bus {
         let space = self.accounts.space(task.account);
         let subject_id = space.subjects.resolve(Subject::trusted(&task.subject));
         let (_, subject_hash, route) = space.route(subject_id);
-        let group = route.groups.iter().find(|group| &*group.name == name && !group.remote.is_empty());
+        let group = route.group(name).filter(|group| !group.remote.is_empty());
         let taken = group.is_some_and(|group| {
             let marks = task.marks();
             let payload = self.outlets.payload_of(&task);
