@@ -1,0 +1,52 @@
+//! A NATS client that says what an attack says, and reads or does not.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Only a broken server takes this long to take or to answer something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Nats {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Nats {
+    pub fn connect(address: &str) -> Nats {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nodelay(true).expect("a TCP socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a time");
+        let mut nats = Nats { stream, heard: Vec::new() };
+        nats.say(
+            "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n",
+        );
+        nats.sync();
+        nats
+    }
+
+    pub fn say(&mut self, words: &str) {
+        self.stream.write_all(words.as_bytes()).expect("the server takes it");
+    }
+
+    /// Waits until all it said was handled.
+    pub fn sync(&mut self) {
+        self.say("PING\r\n");
+        self.await_word("PONG\r\n");
+    }
+
+    /// Reads until that was said, and forgets what came before it.
+    pub fn await_word(&mut self, word: &str) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let found = self.heard.windows(word.len()).position(|window| window == word.as_bytes());
+            if let Some(place) = found {
+                return self.heard.drain(..place + word.len()).collect();
+            }
+            let read = self.stream.read(&mut buffer).expect("the server answers");
+            assert!(read > 0, "the server ended the connection: {}", String::from_utf8_lossy(&self.heard));
+            self.heard.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
