@@ -6,7 +6,7 @@ use super::segment::Segment;
 use crate::identity::{Nanos, PublisherId};
 use crate::lanes::{LANES, Lane};
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One message: its frame, parts of which may be shared with other receivers.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Timed {
     /// By arrival.
     waiting: BTreeMap<u64, (Lane, Nanos)>,
     /// By own deadline, then by arrival: one that its stream holds back may be past before it is next.
-    due: BTreeMap<Place, ()>,
+    due: BTreeSet<Place>,
     streams: BTreeMap<Stream, Streamed>,
 }
 
@@ -65,7 +65,7 @@ impl Timed {
         let late = Late { frame, bytes, deadline, stream };
         debug_assert!(late.bytes > 0, "a message of no bytes would never be next");
         self.waiting.insert(number, (lane, streamed.latest));
-        self.due.insert((deadline, number), ());
+        self.due.insert((deadline, number));
         let other = self.lanes[lane as usize].insert((streamed.latest, number), late);
         debug_assert!(other.is_none(), "arrivals are counted up");
     }
@@ -97,7 +97,7 @@ impl Timed {
     /// Drops what nobody wants any more. Returns how many messages, and their bytes.
     pub fn drop_expired(&mut self, now: Nanos, pool: &mut BufferPool) -> (u64, usize) {
         let mut dropped = (0, 0);
-        while let Some((&(deadline, number), ())) = self.due.first_key_value()
+        while let Some(&(deadline, number)) = self.due.first()
             && deadline <= now
         {
             let &(lane, latest) = self.waiting.get(&number).expect("what is due waits");
@@ -123,7 +123,7 @@ impl Timed {
 
     fn forget(&mut self, number: u64, late: &Late) {
         let waited = self.waiting.remove(&number).is_some();
-        let due = self.due.remove(&(late.deadline, number)).is_some();
+        let due = self.due.remove(&(late.deadline, number));
         debug_assert!(waited && due, "what leaves has waited");
         if let Some(streamed) = self.streams.get_mut(&late.stream) {
             streamed.messages -= 1;
@@ -139,7 +139,7 @@ impl Timed {
         let places = self.lanes.iter().flat_map(BTreeMap::iter);
         for (&(latest, number), late) in places {
             assert_eq!(self.waiting.get(&number), Some(&(late.stream.1, latest)), "what is there waits");
-            assert!(self.due.contains_key(&(late.deadline, number)), "what waits has a deadline");
+            assert!(self.due.contains(&(late.deadline, number)), "what waits has a deadline");
         }
         assert_eq!(
             (all().count(), all().count()),
