@@ -190,6 +190,31 @@ fn what_is_handed_over_and_back_is_no_duplicate_of_itself() {
 }
 
 #[test]
+fn a_key_stays_with_its_connection_until_that_is_no_member() {
+    let mut play = Play::new(1);
+    let subscribe = "SUB job w;ack;key=K 1\r\nSUB * w;ack;key=K 2\r\n";
+    let members: Vec<usize> = (0..4).map(|_| play.nats(0, subscribe)).collect();
+    let publisher = play.nats(0, "");
+    let owners = |play: &mut Play| -> Vec<Option<usize>> {
+        let owner = |key: u8| {
+            play.say(publisher, hpub("job", "", &format!("K: {key}\r\n"), "do").as_bytes());
+            members.iter().position(|&member| play.hear(member).contains("do"))
+        };
+        (0..4).map(owner).collect()
+    };
+    let before = owners(&mut play);
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    members.iter().for_each(|&member| play.say(member, b"UNSUB 1\r\n"));
+    assert_eq!(owners(&mut play), before, "it has another subscription");
+    let last = before[0].expect("a member");
+    play.say(members[last], b"UNSUB 2\r\n");
+    for (owner, had) in owners(&mut play).into_iter().zip(before) {
+        assert!(owner.is_some() && owner != Some(last), "who left is given nothing");
+        assert!(owner == had || had == Some(last), "and only its keys move");
+    }
+}
+
+#[test]
 fn what_was_promised_before_the_limits_fell_is_delivered() {
     let mut play = Play::new(1);
     let reader = play.nats(0, "SUB big 1\r\nSUB job w;ack 2\r\n");

@@ -261,6 +261,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
+        "messages-taken-out-stay-waiting",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
         "native-clients-get-subjects-beyond-their-limits",
         "ringbolt-server",
         "border",
@@ -313,6 +319,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "simulation",
         "shards::what_is_promised_holds_in_every_order_of_events",
+    ),
+    (
+        "places-go-with-one-of-several-subscriptions",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::a_key_stays_with_its_connection_until_that_is_no_member",
     ),
     (
         "publisher-writes-the-servers-headers",
@@ -409,6 +421,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "border",
         "admission::who_is_not_admitted_in_time_is_closed_whatever_it_waits_for",
+    ),
+    (
+        "who-leaves-takes-the-turns-of-others",
+        "ringbolt-server",
+        "shard",
+        "work::everyone_has_one_turn_in_a_round_whoever_leaves",
     ),
     (
         "words-of-a-member-write-headers",

@@ -115,6 +115,24 @@ fn what_a_member_leaves_another_gets_at_once() {
 }
 
 #[test]
+fn everyone_has_one_turn_in_a_round_whoever_leaves() {
+    for leaving in 0..6 {
+        let (mut world, producer) = world();
+        let members: Vec<usize> =
+            (0..6).map(|_| member(&mut world, "g;ack;balance=round-robin;inflight=9")).collect();
+        publish(&mut world, producer, 1..4);
+        world.clients[members[leaving]].unsubscribe(1, 0);
+        world.write(members[leaving]);
+        world.settle(&BTreeSet::new());
+        publish(&mut world, producer, 4..if leaving < 3 { 7 } else { 6 });
+        for (place, &client) in members.iter().enumerate() {
+            let had = given(&mut world, client).len();
+            assert_eq!(had, usize::from(place < 3 || place != leaving), "{place}, when {leaving} leaves");
+        }
+    }
+}
+
+#[test]
 fn who_unsubscribes_may_still_settle_what_he_has() {
     let (mut world, producer) = world();
     let (first, second) = (member(&mut world, "g;ack"), member(&mut world, "g;ack"));

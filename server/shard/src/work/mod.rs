@@ -12,7 +12,9 @@ pub mod death;
 mod group;
 mod hand_over;
 pub mod letters;
+mod members;
 pub mod options;
+pub mod ring;
 pub mod seen;
 mod serve;
 pub mod task;
@@ -35,7 +37,6 @@ use letters::Letters;
 use options::WorkOptions;
 use ringbolt_protocol::headers;
 use seen::Seen;
-use std::collections::BTreeSet;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
 
@@ -125,8 +126,8 @@ impl Book {
             let timer = match task.state {
                 State::Waiting => None,
                 State::Resting(timer) => Some(timer),
-                State::InFlight { subscription, connection, timer } => {
-                    let held = self.groups[task.group].holds(subscription, connection, id);
+                State::InFlight { member, connection, timer } => {
+                    let held = self.groups[task.group].members.holds(member, connection, id);
                     assert!(held, "a message is held by whom it says");
                     timer
                 }
@@ -170,12 +171,12 @@ impl Book {
     /// still settle that.
     pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, turn: &mut Turn<'_>) {
         let group = &mut self.groups[key];
-        let Some(member) = group.member(subscription) else { return };
-        let held = if gone { member.held.clone() } else { BTreeSet::new() };
-        for id in held {
+        let Some(member) = group.members.of(subscription) else { return };
+        let held = group.members.get_mut(member).filter(|_| gone).map(|member| member.held.clone());
+        for id in held.into_iter().flatten() {
             self.fail(id, Failure::MemberGone, turn);
         }
-        self.groups[key].leave(subscription);
+        self.groups[key].leave(member);
         self.look_for_stranded = true;
         self.wake(key);
         self.forget_if_over(key);
@@ -183,7 +184,7 @@ impl Book {
 
     /// A connection ends: others get what it still held of subscriptions that ended before.
     pub fn connection_gone(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
-        let held = self.groups.iter().flat_map(|(_, group)| group.left_by(connection));
+        let held = self.groups.iter().flat_map(|(_, group)| group.members.left_by(connection));
         for id in held.collect::<Vec<TaskId>>() {
             self.fail(id, Failure::MemberGone, turn);
         }
@@ -243,22 +244,23 @@ impl Book {
             return false;
         };
         if verb == Verb::Ack {
-            if let State::InFlight { subscription, .. } = task.state
-                && let Some(member) = self.groups[task.group].holder(subscription, id)
+            if let State::InFlight { member: key, .. } = task.state
+                && let Some(member) = self.groups[task.group].members.get_mut(key)
                 && member.connection == connection
             {
+                debug_assert!(member.held.contains(&id), "a message is held by whom it says");
                 member.load.acknowledged_after(turn.now.since(task.delivered));
                 let reported = acknowledgement::load_in(words);
                 member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
                 if member.breaker.succeeded() {
-                    let key = task.group;
-                    self.breaker_changed(key, subscription, turn);
+                    let group = task.group;
+                    self.breaker_changed(group, key, turn);
                 }
             }
             self.finish(id);
             return true;
         }
-        let State::InFlight { subscription, connection: holder, timer } = task.state else { return true };
+        let State::InFlight { member, connection: holder, timer } = task.state else { return true };
         let group = &mut self.groups[task.group];
         if holder != connection {
             return true;
@@ -272,7 +274,7 @@ impl Book {
             Verb::Progress => {
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
                 let timer = self.wheel.start(Nanos(turn.now.0 + group.options.wait_nanos), id);
-                task.state = State::InFlight { subscription, connection, timer: Some(timer) };
+                task.state = State::InFlight { member, connection, timer: Some(timer) };
             }
             Verb::Ack => {}
         }
@@ -315,8 +317,8 @@ impl Book {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             debug_assert_ne!(task.state, State::Waiting, "a message that waits for a member has no timer");
             match task.state {
-                State::InFlight { subscription, connection, .. } => {
-                    task.state = State::InFlight { subscription, connection, timer: None };
+                State::InFlight { member, connection, .. } => {
+                    task.state = State::InFlight { member, connection, timer: None };
                     self.fail(id, Failure::TimedOut, turn);
                 }
                 State::Resting(_) => {
@@ -329,13 +331,8 @@ impl Book {
             }
         }
         for key in self.groups.keys().collect::<Vec<Key>>() {
-            let members = &mut self.groups[key].members;
-            let over = members
-                .iter_mut()
-                .filter_map(|member| member.breaker.pass_time(turn.now).then_some(member.subscription));
-            over.collect::<Vec<Key>>()
-                .into_iter()
-                .for_each(|subscription| self.breaker_changed(key, subscription, turn));
+            let over = self.groups[key].members.pass_time(turn.now);
+            over.into_iter().for_each(|member| self.breaker_changed(key, member, turn));
         }
         let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
         let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(turn.now)).collect();
@@ -353,8 +350,8 @@ impl Book {
         debug_assert!(task.accepted <= now, "time does not go back");
         let wait = self.groups[task.group].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
-        let Given { subscription, connection, .. } = given;
-        task.state = State::InFlight { subscription, connection, timer: Some(timer) };
+        let Given { member, connection, .. } = given;
+        task.state = State::InFlight { member, connection, timer: Some(timer) };
         task.attempts = task.attempts.saturating_add(1);
         task.delivered = now;
         if !task.tried.contains(&given.connection) {
@@ -367,9 +364,10 @@ impl Book {
         let Some(task) = self.tasks.get(&given.id) else { return };
         debug_assert_eq!(task.state, State::Waiting, "it was given to nobody yet");
         let group = &mut self.groups[task.group];
-        debug_assert!(group.holds(given.subscription, given.connection, given.id), "it was to have it");
+        let holds = group.members.holds(given.member, given.connection, given.id);
+        debug_assert!(holds, "it was to have it");
         group.put(given.id, task);
-        group.let_go(given.subscription, given.id);
+        group.members.let_go(given.member, given.id);
     }
 
     fn has_expired(&self, id: TaskId, now: Nanos) -> bool {
@@ -381,15 +379,14 @@ impl Book {
         let Some(task) = self.tasks.get(&id) else { return };
         debug_assert!(matches!(task.state, State::InFlight { .. }), "only who has a message fails it");
         // Who asks for a delay works, and who is gone is not given any more.
-        if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
+        if let (State::InFlight { member: key, .. }, Failure::Nak(None) | Failure::TimedOut) =
             (task.state, failure)
         {
-            let key = task.group;
-            let group = &mut self.groups[key];
-            let watched = group.options.breaker;
-            let member = group.holder(subscription, id).filter(|_| watched);
+            let group = &mut self.groups[task.group];
+            let member = group.members.get_mut(key).filter(|_| group.options.breaker);
             if member.is_some_and(|member| member.breaker.failed(turn.now)) {
-                self.breaker_changed(key, subscription, turn);
+                let group = task.group;
+                self.breaker_changed(group, key, turn);
             }
         }
         let Some(task) = self.tasks.get_mut(&id) else { return };
@@ -451,14 +448,15 @@ impl Book {
                 debug_assert!(self.wheel.is_of(timer, id), "a timer belongs to its message");
                 self.wheel.stop(timer);
             }
-            State::InFlight { subscription, connection, timer } => {
-                debug_assert!(group.holds(subscription, connection, id), "a message is held by whom it says");
+            State::InFlight { member, connection, timer } => {
+                let holds = group.members.holds(member, connection, id);
+                debug_assert!(holds, "a message is held by whom it says");
                 debug_assert!(
                     timer.is_none_or(|timer| self.wheel.is_of(timer, id)),
                     "a timer belongs to its message"
                 );
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                group.let_go(subscription, id);
+                group.members.let_go(member, id);
             }
         }
     }
@@ -486,8 +484,8 @@ impl Book {
     }
 
     /// Has it told that a member's breaker changed.
-    fn breaker_changed(&mut self, group: Key, subscription: Key, turn: &mut Turn<'_>) {
-        let Some(member) = self.groups[group].member(subscription) else { return };
+    fn breaker_changed(&mut self, group: Key, member: Key, turn: &mut Turn<'_>) {
+        let Some(member) = self.groups[group].members.get_mut(member) else { return };
         let (connection, pattern) = (member.connection, member.pattern.clone());
         let change = BreakerChange { group, connection, pattern, state: member.breaker.state().name() };
         turn.outcomes.push(Outcome::Breaker(change));
