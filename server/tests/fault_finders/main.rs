@@ -249,6 +249,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "acknowledgements::what_no_member_may_have_keeps_nothing_from_them",
     ),
     (
+        "members-elsewhere-are-not-heard-of",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_a_full_link_does_not_take_is_handed_over_when_it_does",
+    ),
+    (
         "messages-let-go-stay-held",
         "ringbolt-server",
         "simulation",
@@ -261,7 +267,19 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
+        "messages-taken-back-stay-in-flight",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
         "messages-taken-out-stay-waiting",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "messages-that-are-given-stay-due",
         "ringbolt-server",
         "simulation",
         "work::every_message_is_acknowledged_dead_or_counted",
@@ -307,6 +325,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "border",
         "numbers::numbers_of_who_ends_are_free_for_others_however_it_ends",
+    ),
+    (
+        "open-breakers-stay-open",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "patterns-that-nobody-wants-stay",
@@ -357,6 +381,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "admission::before_hello_a_native_client_has_room_for_no_more_than_one",
     ),
     (
+        "room-that-comes-is-not-heard-of",
+        "ringbolt-server",
+        "shard",
+        "work::room_in_an_outbox_is_used_when_it_comes_and_not_with_the_next_tick",
+    ),
+    (
         "sleeps-on-a-full-link",
         "ringbolt-server",
         "simulation",
@@ -405,6 +435,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
     ),
     (
+        "what-a-full-link-refused-is-not-looked-at-again",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_a_full_link_does_not_take_is_handed_over_when_it_does",
+    ),
+    (
         "what-is-handed-over-is-judged-anew",
         "ringbolt-server",
         "border",
@@ -427,6 +463,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "shard",
         "work::everyone_has_one_turn_in_a_round_whoever_leaves",
+    ),
+    (
+        "who-settled-the-last-stays-leaving",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "words-of-a-member-write-headers",

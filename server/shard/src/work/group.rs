@@ -3,9 +3,10 @@
 use super::balance::{Balance, Choice, Load};
 use super::members::{Member, Members};
 use super::options::WorkOptions;
+use super::stranded::Search;
 use super::task::{Envelope, Task, TaskId};
 use crate::delivery::Delivery;
-use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
+use crate::identity::{AccountId, ConnectionId, HashSeed};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::table::Key;
 use foldhash::fast::FixedState;
@@ -15,8 +16,9 @@ use std::collections::BTreeSet;
 
 /// Waiting messages of a lane that are looked at for one that a free member may have.
 const LOOK_AHEAD: usize = 16;
-/// Waiting messages that are looked at for one that nobody here wants.
+/// Waiting messages that are looked at in one go for those that nobody here wants, and members asked for it.
 const STRANDED_LOOK: usize = 1024;
+const STRANDED_STEPS: usize = 1 << 14;
 /// Stands for a deadline where there is none.
 const NEVER: u64 = u64::MAX;
 
@@ -50,6 +52,8 @@ pub struct Group {
     /// What they take.
     pub bytes: usize,
     scheduler: Scheduler,
+    /// For messages that nobody here wants.
+    pub search: Search,
 }
 
 impl Group {
@@ -73,6 +77,7 @@ impl Group {
             tasks: 0,
             bytes: 0,
             scheduler: Scheduler::default(),
+            search: Search::default(),
         }
     }
 
@@ -134,29 +139,38 @@ impl Group {
         self.waiting.iter().rev().find_map(last)
     }
 
-    /// Waiting messages whose deadline is past.
-    pub fn expired(&self, now: Nanos) -> Vec<TaskId> {
-        let past = |lane: &BTreeSet<(u64, TaskId)>| {
-            lane.range(..=(now.0.min(NEVER - 1), TaskId::MAX)).map(|&(_, id)| id).collect::<Vec<_>>()
-        };
-        self.waiting.iter().flat_map(past).collect()
-    }
-
-    /// Waiting messages that no member wants, of the first so many.
-    pub fn stranded(&self, tasks: &Tasks, delivery: &Delivery) -> Vec<TaskId> {
+    /// Waiting messages that no member wants, of the next ones to be looked at, and how many those were.
+    pub fn stranded(&mut self, tasks: &Tasks, delivery: &Delivery) -> (Vec<TaskId>, usize) {
+        let Some((first_lane, place)) = self.search.place() else { return (Vec::new(), 0) };
         let choosy = || self.mixed || self.members.iter().any(|member| member.is_choosy(delivery));
         if self.waiting_count == 0 || !self.members.is_empty() && !choosy() {
-            return Vec::new();
+            self.search.end();
+            return (Vec::new(), 0);
         }
-        let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
-        let stays = |task: &Task| {
-            let envelope = task.envelope();
-            // Else two shards whose members may not have it would hand it to each other for ever.
-            let enough = task.handed_over && self.members.iter().any(|member| member.subscribed(envelope));
-            enough || self.is_wanted(envelope, delivery)
-        };
-        let wanted = |id: &TaskId| tasks.get(id).is_some_and(stays);
-        first.filter(|id| !wanted(id)).collect()
+        let most = (STRANDED_STEPS / self.members.count().max(1)).clamp(1, STRANDED_LOOK);
+        let lanes = self.waiting.iter().enumerate().skip(first_lane);
+        let mut rest = lanes.flat_map(|(lane, queue)| {
+            let from = if lane == first_lane { place } else { (0, 0) };
+            queue.range(from..).map(move |&place| (lane, place))
+        });
+        let mut ids: Vec<TaskId> = rest.by_ref().take(most).map(|(_, (_, id))| id).collect();
+        let (next, looked_at) = (rest.next(), ids.len());
+        self.search.go_on(next);
+        ids.retain(|id| self.is_stranded(&tasks[id], delivery));
+        (ids, looked_at)
+    }
+
+    /// Whether nobody here wants a message, so that it may go to another shard.
+    pub fn is_stranded(&self, task: &Task, delivery: &Delivery) -> bool {
+        let envelope = task.envelope();
+        // Else two shards whose members may not have it would hand it to each other for ever.
+        let enough = task.handed_over && self.members.iter().any(|member| member.subscribed(envelope));
+        !enough && !self.is_wanted(envelope, delivery)
+    }
+
+    /// The search goes on from this message, which it has come past.
+    pub fn search_from(&mut self, id: TaskId, task: &Task) {
+        self.search.go_back((task.lane() as usize, place_of(id, task)));
     }
 
     /// Whether a message is one for a member.
@@ -164,10 +178,10 @@ impl Group {
         self.members.iter().any(|member| member.wants(envelope, delivery))
     }
 
-    /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, full: &[Key], random: u64) -> Option<Given> {
-        let nobody = self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
-        if self.waiting_count == 0 || nobody {
+    /// The next message and the member that takes it. The message waits no more.
+    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, random: u64) -> Option<Given> {
+        let nobody = || self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
+        if self.waiting_count == 0 || nobody() {
             return None;
         }
         let lanes = self.lanes_served();
@@ -176,12 +190,7 @@ impl Group {
         let first = self.scheduler.next(&heads)?;
         let others = Lane::ALL.into_iter().take(lanes).filter(|&lane| lane != first);
         for lane in std::iter::once(first).chain(others) {
-            let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
-            let found = candidates.into_iter().find_map(|&(_, id)| {
-                let task = tasks.get(&id)?;
-                Some((id, self.choose(task, delivery, full, random)?))
-            });
-            let Some((id, place)) = found else { continue };
+            let Some((id, place)) = self.first_of(lane, tasks, delivery, random) else { continue };
             self.remove(id, &tasks[&id]);
             let waits = std::array::from_fn(|lane| waits(self, lane));
             self.scheduler.served(lane, 1, waits, delivery.lane_shares());
@@ -192,6 +201,26 @@ impl Group {
             return Some(Given { id, member, subscription: own.subscription, connection: own.connection });
         }
         None
+    }
+
+    /// The first message of a lane that somebody takes, and the place of that member.
+    fn first_of(
+        &self,
+        lane: Lane,
+        tasks: &Tasks,
+        delivery: &Delivery,
+        random: u64,
+    ) -> Option<(TaskId, usize)> {
+        self.waiting[lane as usize].iter().take(LOOK_AHEAD).find_map(|&(_, id)| {
+            let task = tasks.get(&id)?;
+            Some((id, self.choose(task, delivery, random)?))
+        })
+    }
+
+    /// Whether a message waits that a member could be given.
+    pub fn keeps_waiting(&self, tasks: &Tasks, delivery: &Delivery) -> bool {
+        let mut lanes = Lane::ALL.into_iter().take(self.lanes_served());
+        lanes.any(|lane| self.first_of(lane, tasks, delivery, 0).is_some())
     }
 
     /// Whether everyone has as much as he may: what the many are asked that come while nobody is free.
@@ -216,7 +245,7 @@ impl Group {
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
     /// that has.
-    fn choose(&self, task: &Task, delivery: &Delivery, full: &[Key], random: u64) -> Option<usize> {
+    fn choose(&self, task: &Task, delivery: &Delivery, random: u64) -> Option<usize> {
         let key = match &self.options.balance {
             Balance::Key(header) => {
                 headers::find(task.parts().0, header).map(|value| self.members.ring.hash(value))
@@ -229,7 +258,7 @@ impl Group {
             self.options.balance.choose(choice, |place| {
                 let member = self.members.at(place);
                 let able = self.is_free(member)
-                    && !full.contains(&member.subscription)
+                    && self.members.may_have_room(member, task)
                     && task.tried.contains(&member.connection) == tried
                     && member.wants(task.envelope(), delivery);
                 able.then_some(Load { outstanding: self.members.held_with(member), ..member.load })

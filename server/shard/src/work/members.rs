@@ -3,9 +3,11 @@
 use super::balance::{Balance, Load};
 use super::breaker::Breaker;
 use super::ring::Ring;
-use super::task::{Envelope, TaskId};
+use super::room::WaitId;
+use super::task::{Envelope, Task, TaskId};
 use crate::delivery::Delivery;
-use crate::identity::{ConnectionId, HashSeed, Nanos};
+use crate::identity::{ConnectionId, HashSeed};
+use crate::lanes::Lane;
 use crate::table::{Key, Table};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -60,6 +62,16 @@ impl Member {
 struct Holder {
     held: u32,
     subscriptions: u32,
+    refused: Option<Refused>,
+}
+
+/// What an outbox had no room for. Until there may be room, only what is smaller and more important is tried:
+/// what is as important would take the room that it waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    pub wait: WaitId,
+    pub lane: Lane,
+    pub bytes: usize,
 }
 
 /// See the module.
@@ -179,19 +191,43 @@ impl Members {
         self.table.key_at(index)
     }
 
-    /// A message is no longer held by that member.
-    pub fn let_go(&mut self, key: Key, id: TaskId) {
-        let Some(member) = self.table.get_mut(key) else { return };
+    /// A message is no longer held by that member. Returns whether that had left and is forgotten.
+    pub fn let_go(&mut self, key: Key, id: TaskId) -> bool {
+        let Some(member) = self.table.get_mut(key) else { return false };
         if !member.held.remove(&id) {
-            return;
+            return false;
         }
         let holder = &mut self.holders[member.holder];
         debug_assert!(self.held > 0 && holder.held > 0, "it was counted when it was given");
         self.held -= 1;
         holder.held -= 1;
-        if member.place.is_none() {
+        let last = member.place.is_none() && member.held.is_empty();
+        if last {
             self.forget_idle(key);
         }
+        last
+    }
+
+    /// The connection of a member had no room for a message.
+    pub fn had_no_room(&mut self, key: Key, refused: Refused) {
+        let Some(member) = self.table.get(key) else { return };
+        self.holders[member.holder].refused = Some(refused);
+    }
+
+    /// What a connection had no room for last.
+    pub fn refused_by(&self, connection: ConnectionId) -> Option<Refused> {
+        self.holders[*self.holder_of.get(&connection)?].refused
+    }
+
+    /// A connection may have room. Returns what it had none for.
+    pub fn ask_again(&mut self, connection: ConnectionId) -> Option<Refused> {
+        self.holders[*self.holder_of.get(&connection)?].refused.take()
+    }
+
+    /// Whether the connection of a member may have room for such a message.
+    pub fn may_have_room(&self, member: &Member, task: &Task) -> bool {
+        let refused = &self.holders[member.holder].refused;
+        refused.is_none_or(|refused| task.lane() < refused.lane && task.weight() < refused.bytes)
     }
 
     /// Whether that member of that connection has a message to settle.
@@ -210,17 +246,24 @@ impl Members {
         self.table.get_mut(key).filter(|member| member.place.is_some())
     }
 
-    /// What the subscriptions of a connection hold that it has unsubscribed.
-    pub fn left_by(&self, connection: ConnectionId) -> Vec<TaskId> {
-        let left = self.table.iter().map(|(_, member)| member).filter(|member| member.place.is_none());
-        let own = left.filter(|member| member.connection == connection);
-        own.flat_map(|member| member.held.iter().copied()).collect()
+    /// What a member holds, also after it has left.
+    pub fn held_by(&self, key: Key) -> Vec<TaskId> {
+        self.table.get(key).map(|member| member.held.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Members whose breakers are open no longer.
-    pub fn pass_time(&mut self, now: Nanos) -> Vec<Key> {
-        let keys: Vec<Key> = self.turns.iter().map(|&index| self.table.key_at(index)).collect();
-        keys.into_iter().filter(|&key| self.table[key].breaker.pass_time(now)).collect()
+    /// Those that have left and have still something to settle.
+    pub fn leaving(&self) -> impl Iterator<Item = (Key, &Member)> {
+        self.table.iter().filter(|(_, member)| member.place.is_none())
+    }
+
+    /// Those that are given messages, with their keys.
+    pub fn keyed(&self) -> impl Iterator<Item = (Key, &Member)> {
+        self.table.iter().filter(|(_, member)| member.place.is_some())
+    }
+
+    /// Connections that had no room last.
+    pub fn refusals(&self) -> usize {
+        self.holders.iter().filter(|(_, holder)| holder.refused.is_some()).count()
     }
 
     /// Those that are given messages, in no order that is promised.
@@ -282,6 +325,8 @@ impl Members {
         assert_eq!(self.holders.len(), self.holder_of.len(), "a connection is found by its id");
         let is_somebody = |(_, holder): (usize, &Holder)| holder.subscriptions > 0 || holder.held > 0;
         assert!(self.holders.iter().all(is_somebody), "who has nothing is forgotten");
+        let is_asked = |(_, holder): (usize, &Holder)| holder.refused.is_none() || holder.subscriptions > 0;
+        assert!(self.holders.iter().all(is_asked), "who is given nothing refuses nothing");
         let mut placed = 0;
         for (key, member) in self.table.iter() {
             assert!(member.place.is_some() || !member.held.is_empty(), "who has nothing has left");

@@ -1,5 +1,5 @@
 //! Consistent hashing for the members of a group: connections stand on a ring, and a key belongs to the next
-//! place behind its hash. When a connection leaves, only its keys move.
+//! place after its hash. When a connection leaves, only its keys move.
 
 use crate::HashSeed;
 use crate::identity::ConnectionId;
@@ -53,9 +53,9 @@ impl Ring {
 
     /// Members from the one that a hash belongs to on; those of a connection as often as it has places.
     pub fn from(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let behind = self.places.range((hash, 0)..);
+        let after = self.places.range((hash, 0)..);
         let before = self.places.range(..(hash, 0));
-        behind.chain(before).flat_map(|&(_, holder)| self.members_of(holder))
+        after.chain(before).flat_map(|&(_, holder)| self.members_of(holder))
     }
 
     fn members_of(&self, holder: u32) -> impl Iterator<Item = u32> {
