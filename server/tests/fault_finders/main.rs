@@ -39,6 +39,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "access::tests::a_number_stands_for_the_same_account_for_ever",
     ),
     (
+        "all-of-an-acknowledgement-is-read",
+        "ringbolt-shard",
+        "lib",
+        "work::acknowledgement::tests::of_what_is_longer_the_beginning_is_read",
+    ),
+    (
         "answer-to-a-request-acknowledges",
         "ringbolt-server",
         "border",

@@ -19,6 +19,7 @@ pub mod ring;
 mod room;
 pub mod seen;
 mod serve;
+mod settle;
 mod stranded;
 pub mod task;
 mod time;
@@ -26,13 +27,10 @@ mod wheel;
 
 use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::lanes::Lane;
-use crate::metrics::Counter;
-use crate::outcome::{Answer, BreakerChange, Outcome};
+use crate::outcome::{BreakerChange, Outcome};
 use crate::random::Random;
-use crate::reserved;
 use crate::table::{Key, Table};
 use crate::turn::Turn;
-use acknowledgement::Verb;
 use death::Death;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
@@ -40,7 +38,6 @@ use hashbrown::HashMap;
 use letters::Letters;
 use members::Refused;
 use options::WorkOptions;
-use ringbolt_protocol::headers;
 use room::Rooms;
 use seen::Seen;
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,83 +220,6 @@ impl Book {
     fn largest_but(&self, key: Key) -> Option<&Group> {
         let (largest, group) = self.groups.iter().max_by_key(|(_, group)| group.bytes)?;
         (largest != key && group.bytes > self.groups[key].bytes).then_some(group)
-    }
-
-    /// A member says something of a message. Returns whether it had it to settle.
-    fn settle(
-        &mut self,
-        id: TaskId,
-        connection: ConnectionId,
-        (verb, words): (Verb, &str),
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        // Whoever was given the message may say that it is done, even if another has it by now.
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.tried.contains(&connection)) else {
-            return false;
-        };
-        if verb == Verb::Ack {
-            if let State::InFlight { member: key, .. } = task.state
-                && let Some(member) = self.groups[task.group].members.get_mut(key)
-                && member.connection == connection
-            {
-                debug_assert!(member.held.contains(&id), "a message is held by whom it says");
-                member.load.acknowledged_after(turn.now.since(task.delivered));
-                let reported = acknowledgement::load_in(words);
-                member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
-                if member.breaker.succeeded() {
-                    let group = task.group;
-                    self.breaker_changed(group, key, turn);
-                }
-            }
-            self.finish(id);
-            return true;
-        }
-        let State::InFlight { member, connection: holder, timer } = task.state else { return true };
-        let group = &mut self.groups[task.group];
-        if holder != connection {
-            return true;
-        }
-        if !words.is_empty() {
-            task.error = Some(headers::one_line(words).into());
-        }
-        match verb {
-            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), turn),
-            Verb::Term => self.die(id, Death::Rejected, turn),
-            Verb::Progress => {
-                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                let timer = self.wheel.start(Nanos(turn.now.0 + group.options.wait_nanos), id);
-                task.state = State::InFlight { member, connection, timer: Some(timer) };
-            }
-            Verb::Ack => {}
-        }
-        true
-    }
-
-    /// What a client publishes to the reply subject of an acknowledged delivery. Returns whether the subject
-    /// is one of these.
-    #[cold]
-    pub fn acknowledge(
-        &mut self,
-        (client, account): (ConnectionId, AccountId),
-        subject: &[u8],
-        payload: &[u8],
-        reply: Option<&[u8]>,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let Some(task) = acknowledgement::task_of(subject) else { return false };
-        let Some(verb) = Verb::parse(payload) else {
-            turn.counters.add(Counter::AcknowledgementsStray, 1);
-            return true;
-        };
-        let words = acknowledgement::words(payload);
-        let known = self.settle(task, client, (verb, words), turn);
-        turn.counters.add(if known { verb.counter() } else { Counter::AcknowledgementsStray }, 1);
-        // Who has nothing to acknowledge is not answered.
-        if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
-            let (reply, words) = (reply.into(), Box::default());
-            turn.outcomes.push(Outcome::Answer(Answer { client, account, reply, words }));
-        }
-        true
     }
 
     /// A member was given a message.
