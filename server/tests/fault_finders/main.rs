@@ -39,6 +39,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "access::tests::a_number_stands_for_the_same_account_for_ever",
     ),
     (
+        "all-of-an-acknowledgement-is-read",
+        "ringbolt-shard",
+        "lib",
+        "work::acknowledgement::tests::of_what_is_longer_the_beginning_is_read",
+    ),
+    (
         "answer-to-a-request-acknowledges",
         "ringbolt-server",
         "border",
@@ -255,6 +261,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "acknowledgements::what_no_member_may_have_keeps_nothing_from_them",
     ),
     (
+        "members-elsewhere-are-not-heard-of",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_a_full_link_does_not_take_is_handed_over_when_it_does",
+    ),
+    (
         "messages-let-go-stay-held",
         "ringbolt-server",
         "simulation",
@@ -262,6 +274,24 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "messages-of-a-finished-group-stay-counted",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "messages-taken-back-stay-in-flight",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "messages-taken-out-stay-waiting",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "messages-that-are-given-stay-due",
         "ringbolt-server",
         "simulation",
         "work::every_message_is_acknowledged_dead_or_counted",
@@ -309,6 +339,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "numbers::numbers_of_who_ends_are_free_for_others_however_it_ends",
     ),
     (
+        "open-breakers-stay-open",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
         "patterns-that-nobody-wants-stay",
         "ringbolt-server",
         "simulation",
@@ -319,6 +355,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "simulation",
         "shards::what_is_promised_holds_in_every_order_of_events",
+    ),
+    (
+        "places-go-with-one-of-several-subscriptions",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::a_key_stays_with_its_connection_until_that_is_no_member",
     ),
     (
         "places-of-those-that-ended-are-not-counted",
@@ -355,6 +397,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "border",
         "admission::before_hello_a_native_client_has_room_for_no_more_than_one",
+    ),
+    (
+        "room-that-comes-is-not-heard-of",
+        "ringbolt-server",
+        "shard",
+        "work::room_in_an_outbox_is_used_when_it_comes_and_not_with_the_next_tick",
     ),
     (
         "sleeps-on-a-full-link",
@@ -405,6 +453,12 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
     ),
     (
+        "what-a-full-link-refused-is-not-looked-at-again",
+        "ringbolt-server",
+        "border",
+        "acknowledgements::what_a_full_link_does_not_take_is_handed_over_when_it_does",
+    ),
+    (
         "what-is-handed-over-is-judged-anew",
         "ringbolt-server",
         "border",
@@ -421,6 +475,18 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "border",
         "admission::who_is_not_admitted_in_time_is_closed_whatever_it_waits_for",
+    ),
+    (
+        "who-leaves-takes-the-turns-of-others",
+        "ringbolt-server",
+        "shard",
+        "work::everyone_has_one_turn_in_a_round_whoever_leaves",
+    ),
+    (
+        "who-settled-the-last-stays-leaving",
+        "ringbolt-server",
+        "simulation",
+        "work::every_message_is_acknowledged_dead_or_counted",
     ),
     (
         "words-of-a-member-write-headers",
