@@ -1,7 +1,8 @@
 //! The functions of the pure half that recount what is kept: for each a fault that it notices, so that none
 //! checks nothing.
 
-use super::{FAULTS, root};
+use super::faults::FAULTS;
+use super::root;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
