@@ -5,11 +5,12 @@
 //! ```
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
-use ringbolt_shard::HashSeed;
 use ringbolt_shard::lanes::{LANES, Scheduler};
 use ringbolt_shard::limits::Shares;
 use ringbolt_shard::random::Random;
-use ringbolt_shard::work::balance::{Balance, Choice, Load, Ring};
+use ringbolt_shard::work::balance::{Balance, Choice, Load};
+use ringbolt_shard::work::ring::Ring;
+use ringbolt_shard::{ConnectionId, HashSeed};
 use std::hint::black_box;
 
 fn balances() -> [(&'static str, Balance); 5] {
@@ -32,6 +33,13 @@ fn lanes(criterion: &mut Criterion) {
     });
 }
 
+/// A ring of connections with a member each, of the same number.
+fn ring(members: u32) -> Ring {
+    let mut ring = Ring::new(HashSeed::new(1));
+    (0..members).for_each(|slot| ring.join(ConnectionId { slot, generation: 1 }, slot, slot));
+    ring
+}
+
 fn selection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a member of a group");
     for members in [8, 64] {
@@ -42,7 +50,7 @@ fn selection(criterion: &mut Criterion) {
             reported_percent: random.below(100) as u8,
         };
         let loads: Vec<Load> = (0..members).map(|_| load(&mut random)).collect();
-        let ring = Ring::new(HashSeed::new(1), 0..members);
+        let ring = ring(members);
         for (name, balance) in balances() {
             let mut turn = 0;
             group.bench_function(BenchmarkId::new(name, members), |bencher| {
@@ -51,8 +59,9 @@ fn selection(criterion: &mut Criterion) {
                     (turn, random.number(), random.number())
                 };
                 let choose = |(turn, random, key)| {
-                    let choice = Choice { ring: &ring, turn, random, key: Some(key) };
-                    balance.choose(loads.len(), &choice, |place| Some(loads[place]))
+                    let home = Some(ring.from(key).map(|member| member as usize));
+                    let choice = Choice { count: loads.len(), turn, random, home };
+                    balance.choose(choice, |place| Some(loads[place]))
                 };
                 bencher.iter_batched(setup, choose, BatchSize::SmallInput);
             });
@@ -65,19 +74,19 @@ fn selection(criterion: &mut Criterion) {
 /// keys when one of eight leaves: printed, for it takes no time.
 fn fairness(_: &mut Criterion) {
     const MESSAGES: u64 = 100_000;
-    let owners = |balance: &Balance, members: &[u64]| -> Vec<u64> {
-        let (ring, mut random) = (Ring::new(HashSeed::new(1), members.iter().copied()), Random::new(1));
+    let owners = |balance: &Balance, members: u32| -> Vec<usize> {
+        let (ring, mut random) = (ring(members), Random::new(1));
         let mut owner = |number: u64| {
-            let key = Some(ring.hash(&number.to_le_bytes()));
-            let choice = Choice { ring: &ring, turn: number as usize, random: random.number(), key };
-            members[balance.choose(members.len(), &choice, |_| Some(Load::default())).expect("a member")]
+            let home = Some(ring.from(ring.hash(&number.to_le_bytes())).map(|member| member as usize));
+            let (count, turn) = (members as usize, number as usize);
+            let choice = Choice { count, turn, random: random.number(), home };
+            balance.choose(choice, |_| Some(Load::default())).expect("a member")
         };
         (0..MESSAGES).map(&mut owner).collect()
     };
-    let all: Vec<u64> = (0..8).collect();
     for (name, balance) in balances() {
-        let owners = owners(&balance, &all);
-        let counts = all.iter().map(|&member| owners.iter().filter(|&&owner| owner == member).count());
+        let owners = owners(&balance, 8);
+        let counts = (0..8).map(|member| owners.iter().filter(|&&owner| owner == member).count());
         let shares: Vec<f64> = counts.map(|count| 8.0 * count as f64 / MESSAGES as f64).collect();
         let (least, most) = shares
             .iter()
@@ -85,7 +94,7 @@ fn fairness(_: &mut Criterion) {
         println!("{name}: of a fair share, the members get {least:.2} to {most:.2}");
     }
     let key = Balance::Key("Key".into());
-    let (before, after) = (owners(&key, &all), owners(&key, &all[..7]));
+    let (before, after) = (owners(&key, 8), owners(&key, 7));
     let (mut moved, mut needless) = (0, 0);
     for (was, is) in before.iter().zip(&after) {
         moved += u64::from(was != is);

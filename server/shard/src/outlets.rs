@@ -46,6 +46,6 @@ impl Outlets {
     pub fn check(&self) {
         self.delivery.check();
         self.mesh.check();
-        self.work.check();
+        self.work.check(&self.delivery);
     }
 }

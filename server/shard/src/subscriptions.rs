@@ -132,16 +132,15 @@ impl Bus {
         account: AccountId,
         (pattern, group): (&str, Option<&str>),
         count: u32,
-        turn: &mut Turn<'_>,
     ) {
         debug_assert_ne!(shard, self.outlets.own, "own interest is not announced here");
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
         let Some(space) = self.accounts.space_of_other(account) else { return };
         space.router.set_remote(pattern, group, shard, count);
         space.invalidate(pattern);
-        if group.is_some() && count > 0 {
+        if let Some(group) = group.filter(|_| count > 0) {
             // What was kept for want of a member may have found one.
-            self.hand_over(turn);
+            self.outlets.work.members_elsewhere(account, group);
         }
     }
 

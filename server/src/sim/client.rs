@@ -83,18 +83,8 @@ impl SimClient {
         self.publish_as(SubjectRef::Literal(subject.as_bytes()), None, 0, payload);
     }
 
-    /// A message whose payload is `block`, its headers, and `rest`.
     pub fn publish_with_headers(&mut self, subject: &str, reply: Option<&str>, block: &str, rest: &[u8]) {
-        let publish = Publish {
-            flags: self.flags,
-            timestamp_nanos: 0,
-            correlation_id: 0,
-            subject: SubjectRef::Literal(subject.as_bytes()),
-            reply: reply.map(str::as_bytes),
-            header_bytes: block.len() as u32,
-            payload: &[block.as_bytes(), rest].concat(),
-        };
-        encode::publish(&mut self.written, &publish);
+        self.publish_block(SubjectRef::Literal(subject.as_bytes()), reply, 0, (block, rest));
     }
 
     pub fn publish_as(
@@ -104,14 +94,25 @@ impl SimClient {
         correlation_id: u64,
         payload: &[u8],
     ) {
+        self.publish_block(subject, reply, correlation_id, ("", payload));
+    }
+
+    /// A message whose payload is `block`, its headers, and `rest`.
+    pub fn publish_block(
+        &mut self,
+        subject: SubjectRef<'_>,
+        reply: Option<&str>,
+        correlation_id: u64,
+        (block, rest): (&str, &[u8]),
+    ) {
         let publish = Publish {
             flags: self.flags,
             timestamp_nanos: 0,
             correlation_id,
             subject,
             reply: reply.map(str::as_bytes),
-            header_bytes: 0,
-            payload,
+            header_bytes: block.len() as u32,
+            payload: &[block.as_bytes(), rest].concat(),
         };
         encode::publish(&mut self.written, &publish);
     }

@@ -173,6 +173,39 @@ fn what_was_kept_once_waits_where_it_is_handed_over_to() {
 }
 
 #[test]
+fn what_a_full_link_does_not_take_is_handed_over_when_it_does() {
+    let limits = Limits { subjects_max: 512, outbox_bytes_max: 1 << 20, ..small_limits(2) };
+    let mut play = Play::with(&Access::default(), limits);
+    let first = play.nats(0, "SUB job w;ack;inflight=1 1\r\n");
+    for number in 0..200 {
+        play.say(first, format!("PUB job 500\r\n{number:0500}\r\n").as_bytes());
+    }
+    play.close(first);
+    assert_eq!(play.count(Counter::WorkMessages), 200);
+    let next = play.nats(1, "SUB job w;ack;inflight=1000 1\r\n");
+    (0..20).for_each(|_| play.pass(100_000_000));
+    let heard = play.hear(next);
+    assert!((0..200).all(|number| heard.contains(&format!("{number:0500}\n"))), "none is lost");
+    assert_eq!(heard.matches("MSG job").count(), 200, "or given twice");
+    assert_eq!(play.count(Counter::WorkMessages), 200);
+}
+
+#[test]
+fn who_wants_no_echo_any_more_hands_its_own_messages_over() {
+    let quiet = CONNECT.replace('}', ",\"echo\":false}");
+    let mut play = Play::new(2);
+    let member = play.nats(0, "SUB job w;ack;inflight=1 1\r\nPUB job 1\r\n0\r\n");
+    play.say(member, b"PUB job 3\r\nown\r\n");
+    let reply = reply_in(&play.hear(member));
+    play.say(member, quiet.as_bytes());
+    let far = play.nats(1, "SUB job w;ack;inflight=1 1\r\n");
+    play.pass(100_000_000);
+    assert_eq!(play.hear(far).matches("own").count(), 1);
+    play.say(member, format!("PUB {reply} 0\r\n\r\n").as_bytes());
+    assert_eq!(play.hear(member), "");
+}
+
+#[test]
 fn what_is_handed_over_and_back_is_no_duplicate_of_itself() {
     let mut play = Play::new(2);
     let leaving = play.nats(0, "SUB job w;ack;inflight=1 1\r\nPUB job 1\r\n0\r\n");
@@ -187,6 +220,31 @@ fn what_is_handed_over_and_back_is_no_duplicate_of_itself() {
     play.pass(1_000_000_000);
     assert_eq!(play.hear(leaving).matches("do").count(), 1, "it comes back");
     assert_eq!(play.count(Counter::Duplicates), 0);
+}
+
+#[test]
+fn a_key_stays_with_its_connection_until_that_is_no_member() {
+    let mut play = Play::new(1);
+    let subscribe = "SUB job w;ack;key=K 1\r\nSUB * w;ack;key=K 2\r\n";
+    let members: Vec<usize> = (0..4).map(|_| play.nats(0, subscribe)).collect();
+    let publisher = play.nats(0, "");
+    let owners = |play: &mut Play| -> Vec<Option<usize>> {
+        let owner = |key: u8| {
+            play.say(publisher, hpub("job", "", &format!("K: {key}\r\n"), "do").as_bytes());
+            members.iter().position(|&member| play.hear(member).contains("do"))
+        };
+        (0..4).map(owner).collect()
+    };
+    let before = owners(&mut play);
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    members.iter().for_each(|&member| play.say(member, b"UNSUB 1\r\n"));
+    assert_eq!(owners(&mut play), before, "it has another subscription");
+    let last = before[0].expect("a member");
+    play.say(members[last], b"UNSUB 2\r\n");
+    for (owner, had) in owners(&mut play).into_iter().zip(before) {
+        assert!(owner.is_some() && owner != Some(last), "who left is given nothing");
+        assert!(owner == had || had == Some(last), "and only its keys move");
+    }
 }
 
 #[test]

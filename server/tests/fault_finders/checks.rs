@@ -1,7 +1,8 @@
 //! The functions of the pure half that recount what is kept: for each a fault that it notices, so that none
 //! checks nothing.
 
-use super::{FAULTS, root};
+use super::faults::FAULTS;
+use super::root;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -36,10 +37,13 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("server/shard/src/shard/mod.rs", "bytes-of-who-is-admitted-stay-counted"),
     ("server/shard/src/shard/mod.rs", "subjects-of-a-cut-client-stay-pinned"),
     ("server/shard/src/table.rs", "first-use-of-a-place-is-nobodys"),
-    ("server/shard/src/work/group.rs", "messages-let-go-stay-held"),
+    ("server/shard/src/work/check.rs", "bytes-of-a-finished-message-stay-counted"),
+    ("server/shard/src/work/check.rs", "messages-of-a-finished-group-stay-counted"),
+    ("server/shard/src/work/check.rs", "messages-taken-back-stay-in-flight"),
+    ("server/shard/src/work/group.rs", "messages-taken-out-stay-waiting"),
     ("server/shard/src/work/letters.rs", "bytes-of-taken-letters-stay-counted"),
-    ("server/shard/src/work/mod.rs", "bytes-of-a-finished-message-stay-counted"),
-    ("server/shard/src/work/mod.rs", "messages-of-a-finished-group-stay-counted"),
+    ("server/shard/src/work/members.rs", "messages-let-go-stay-held"),
+    ("server/shard/src/work/ring.rs", "places-go-with-one-of-several-subscriptions"),
     ("server/shard/src/work/wheel.rs", "timers-do-not-know-who-is-before-them"),
 ];
 

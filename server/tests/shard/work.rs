@@ -19,11 +19,16 @@ fn world() -> (World, usize) {
 }
 
 fn member(world: &mut World, group: &str) -> usize {
+    member_beside(world, group, &BTreeSet::new())
+}
+
+/// Likewise, while some clients read nothing.
+fn member_beside(world: &mut World, group: &str, stalled: &BTreeSet<usize>) -> usize {
     let client = world.connect(0);
     world.clients[client].hello();
     world.clients[client].subscribe(1, "job", Some(group), SlowConsumer::Default);
     world.write(client);
-    world.settle(&BTreeSet::new());
+    world.settle(stalled);
     client
 }
 
@@ -115,6 +120,24 @@ fn what_a_member_leaves_another_gets_at_once() {
 }
 
 #[test]
+fn everyone_has_one_turn_in_a_round_whoever_leaves() {
+    for leaving in 0..6 {
+        let (mut world, producer) = world();
+        let members: Vec<usize> =
+            (0..6).map(|_| member(&mut world, "g;ack;balance=round-robin;inflight=9")).collect();
+        publish(&mut world, producer, 1..4);
+        world.clients[members[leaving]].unsubscribe(1, 0);
+        world.write(members[leaving]);
+        world.settle(&BTreeSet::new());
+        publish(&mut world, producer, 4..if leaving < 3 { 7 } else { 6 });
+        for (place, &client) in members.iter().enumerate() {
+            let had = given(&mut world, client).len();
+            assert_eq!(had, usize::from(place < 3 || place != leaving), "{place}, when {leaving} leaves");
+        }
+    }
+}
+
+#[test]
 fn who_unsubscribes_may_still_settle_what_he_has() {
     let (mut world, producer) = world();
     let (first, second) = (member(&mut world, "g;ack"), member(&mut world, "g;ack"));
@@ -149,7 +172,7 @@ fn a_member_whose_outbox_is_full_is_given_no_more_and_is_not_cut() {
     assert!(!world.is_gone(slow));
     let held = world.count(Counter::WorkInFlight);
     assert!((5..9).contains(&held), "16 KiB are all it may let wait: {held}");
-    let other = member(&mut world, "g;ack;inflight=100");
+    let other = member_beside(&mut world, "g;ack;inflight=100", &stalled);
     let wait = |world: &mut World| {
         (0..6).for_each(|_| {
             world.tick(TICK_NANOS);
@@ -162,6 +185,52 @@ fn a_member_whose_outbox_is_full_is_given_no_more_and_is_not_cut() {
     world.crash(slow);
     wait(&mut world);
     assert_eq!(others + given(&mut world, other).len(), 20);
+}
+
+#[test]
+fn room_in_an_outbox_is_used_when_it_comes_and_not_with_the_next_tick() {
+    let (mut world, producer) = world();
+    let reader = member(&mut world, "g;ack;inflight=100");
+    for number in 1..=20 {
+        world.clients[producer].publish_as(SubjectRef::Literal(b"job"), None, number, &[1; 2000]);
+        world.write(producer);
+        world.settle(&BTreeSet::from([reader]));
+    }
+    assert!(world.count(Counter::WorkInFlight) < 20, "not all fit");
+    world.settle(&BTreeSet::new());
+    let numbers: Vec<u64> = given(&mut world, reader).iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=20).collect::<Vec<u64>>());
+}
+
+#[test]
+fn groups_share_the_room_of_a_connection_in_turn() {
+    let (mut world, producer) = world();
+    let reader = world.connect(0);
+    world.clients[reader].hello();
+    for id in 1..=3 {
+        let group = format!("g{id};ack;inflight=100");
+        world.clients[reader].subscribe(id, "job", Some(&group), SlowConsumer::Default);
+    }
+    world.write(reader);
+    world.settle(&BTreeSet::new());
+    for number in 1..=20 {
+        world.clients[producer].publish_as(SubjectRef::Literal(b"job"), None, number, &[1; 2000]);
+        world.write(producer);
+        world.settle(&BTreeSet::from([reader]));
+    }
+    let mut had = [0; 3];
+    while world.count(Counter::WorkInFlight) < 60 {
+        world.begin_send(reader);
+        world.end_send(reader);
+        for id in 1..=3 {
+            let before = std::mem::replace(&mut had[id - 1], world.clients[reader].payloads(id as u32).len());
+            assert!(before <= had[id - 1]);
+        }
+        let (least, most) = (had.iter().min(), had.iter().max());
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 16), "{had:?}");
+    }
+    world.settle(&BTreeSet::new());
+    assert_eq!([1, 2, 3].map(|id| world.clients[reader].payloads(id).len()), [20; 3]);
 }
 
 #[test]

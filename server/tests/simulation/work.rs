@@ -9,6 +9,7 @@ use ringbolt_server::sim::{Received, World, small_limits};
 use ringbolt_shard::TICK_NANOS;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::moment;
 use ringbolt_shard::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,8 @@ struct Member {
     client: usize,
     heard: usize,
     alive: bool,
+    /// It is given messages, and not only settles those it has.
+    subscribed: bool,
     stalled: bool,
     /// Reply subjects it has asked more time for.
     working_on: Vec<String>,
@@ -62,8 +65,9 @@ impl Run {
     fn new(seed: u64) -> Run {
         let mut random = Random::new(seed);
         let shards = 1 + random.below(3);
-        let limits =
-            Limits { outbox_bytes_max: 64 << 10, work_bytes_max: 128 << 10, ..small_limits(shards as usize) };
+        // Of the small ones, some have no room for what their members may have in flight.
+        let outbox_bytes_max = [5 << 10, 64 << 10][random.below(2) as usize];
+        let limits = Limits { outbox_bytes_max, work_bytes_max: 128 << 10, ..small_limits(shards as usize) };
         let mut world = World::new(limits, seed);
         let mut connect = |random: &mut Random| {
             let client = world.connect(random.below(shards) as u16);
@@ -105,20 +109,37 @@ impl Run {
         self.world.clients[client].hello();
         self.world.clients[client].subscribe(1, pattern, Some(GROUP), SlowConsumer::DropNewest);
         self.world.write(client);
-        let (heard, alive, stalled, working_on) = (0, true, false, Vec::new());
-        self.members.push(Member { client, heard, alive, stalled, working_on });
+        let (heard, alive, subscribed, stalled, working_on) = (0, true, true, false, Vec::new());
+        self.members.push(Member { client, heard, alive, subscribed, stalled, working_on });
+    }
+
+    fn unsubscribe(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        if member.alive && std::mem::take(&mut member.subscribed) {
+            let client = member.client;
+            self.tell(|| format!("member {client} unsubscribes"));
+            self.world.clients[client].unsubscribe(1, 0);
+            self.world.write(client);
+        }
     }
 
     fn publish(&mut self) {
         let producer = self.producers[self.random.below(2) as usize];
         let subject = SUBJECTS[self.random.below(3) as usize];
         let priority = PRIORITIES[self.random.below(5) as usize];
-        let payload = vec![7; self.random.below(900) as usize];
+        let bytes_max = [900, 3600][self.random.below(2) as usize];
+        let payload = vec![7; self.random.below(bytes_max) as usize];
+        let deadline = self.random.below(2_000_000_000);
+        let deadline = moment::text(self.world.now.0 + u64::from(deadline));
+        let block = match self.random.below(8) {
+            0 => format!("NATS/1.0\r\nRingbolt-Deadline: {deadline}\r\n\r\n"),
+            _ => String::new(),
+        };
         self.published += 1;
         let number = self.published;
         let client = &mut self.world.clients[producer];
         client.flags = Flags::new(priority, Compression::None);
-        client.publish_as(SubjectRef::Literal(subject.as_bytes()), None, number, &payload);
+        client.publish_block(SubjectRef::Literal(subject.as_bytes()), None, number, (&block, &payload));
         self.world.write(producer);
         self.tell(|| format!("message {number} to {subject}, {priority:?}"));
     }
@@ -214,7 +235,9 @@ impl Run {
             }
             2 if self.members.len() > 1 => {
                 let place = 1 + self.random.below(self.members.len() as u32 - 1) as usize;
-                if std::mem::take(&mut self.members[place].alive) {
+                if self.random.below(2) == 0 {
+                    self.unsubscribe(place);
+                } else if std::mem::take(&mut self.members[place].alive) {
                     self.world.crash(self.members[place].client);
                 }
             }

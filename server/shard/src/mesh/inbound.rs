@@ -49,7 +49,7 @@ impl Bus {
         match *record {
             Record::Fence => unreachable!("the caller handles it"),
             Record::Interest { sequence, account, count, pattern, group } => {
-                self.interest_of_shard(from, account, (pattern, group), count, turn);
+                self.interest_of_shard(from, account, (pattern, group), count);
                 debug_assert!(interest.is_none_or(|before| before < sequence), "they are counted up");
                 *interest = Some(sequence);
             }

@@ -20,7 +20,7 @@ enum Finding {
 
 impl Members {
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
-        self.bus.outlets.work.pass_time(turn);
+        self.bus.outlets.pass_time(turn);
         self.bus.requests.pass_time(turn);
         debug_assert!(self.scanned_at <= turn.now, "time does not go back");
         if turn.now.since(self.scanned_at) < SCAN_NANOS {

@@ -90,7 +90,7 @@ impl Shard {
                     client.verified(verdict == Verdict::Proven, &mut members.bus, turn);
                 }
             }
-            Event::Sent(id) => members.bus.outlets.delivery.sent(id, turn),
+            Event::Sent(id) => members.bus.outlets.sent(id, turn),
             Event::Mesh(from, batch) => {
                 if let Some(fenced) = members.bus.receive_batch(from, batch, turn) {
                     // What it brought is done before the last clients are closed.

@@ -33,7 +33,7 @@ impl Members {
             self.bus.remove_expired(turn);
             match turn.outcomes.pop() {
                 Some(outcome) => self.carry_out(outcome, turn),
-                None if self.bus.outlets.work.take_stranded() => self.bus.hand_over(turn),
+                None if self.bus.outlets.work.has_stranded() => self.bus.hand_over(turn),
                 None if self.bus.outlets.work.is_unsettled() => {}
                 None => break,
             }

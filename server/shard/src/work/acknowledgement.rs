@@ -14,6 +14,8 @@ use ringbolt_protocol::decimal;
 pub const PREFIX: &str = "$JS.ACK.ringbolt.";
 /// Tokens behind the prefix: group, deliveries, message, deliveries to the member, time, messages waiting.
 const TOKENS: usize = 6;
+/// Bytes that are read of a payload, whose length its sender chooses.
+const READ_BYTES_MAX: usize = 1024;
 /// Letters kept of what a member says.
 const WORDS_MAX: usize = 200;
 /// Digits of a message's number.
@@ -31,19 +33,6 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// What a payload says; nothing at all is an acknowledgement.
-    pub fn parse(payload: &[u8]) -> Option<Verb> {
-        let text = std::str::from_utf8(payload).ok()?.trim();
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-        match word {
-            "" | "+ACK" | "+NXT" => Some(Verb::Ack),
-            "-NAK" => Some(Verb::Nak(delay(rest))),
-            "+WPI" => Some(Verb::Progress),
-            "+TERM" => Some(Verb::Term),
-            _ => None,
-        }
-    }
-
     pub fn counter(self) -> Counter {
         match self {
             Verb::Ack => Counter::AcknowledgementsAck,
@@ -54,12 +43,33 @@ impl Verb {
     }
 }
 
-/// What a member adds to its verb, for people: why it failed the message. Bounded, and one line.
-pub fn words(payload: &[u8]) -> &str {
-    let text = std::str::from_utf8(payload).unwrap_or_default().trim();
-    let words = text.split_once(' ').map_or("", |(_, words)| words);
-    let line = words.lines().next().unwrap_or_default();
-    line.char_indices().nth(WORDS_MAX).map_or(line, |(end, _)| &line[..end])
+/// What a payload says, by its beginning, and what it adds for people, such as why the member failed the
+/// message: bounded, and one line. Nothing at all is an acknowledgement.
+pub fn read(payload: &[u8]) -> Option<(Verb, &str)> {
+    let text = beginning(payload)?.trim();
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let verb = match word {
+        "" | "+ACK" | "+NXT" => Verb::Ack,
+        "-NAK" => Verb::Nak(delay(rest)),
+        "+WPI" => Verb::Progress,
+        "+TERM" => Verb::Term,
+        _ => return None,
+    };
+    let line = rest.lines().next().unwrap_or_default();
+    Some((verb, line.char_indices().nth(WORDS_MAX).map_or(line, |(end, _)| &line[..end])))
+}
+
+/// The text that is read of a payload.
+fn beginning(payload: &[u8]) -> Option<&str> {
+    let read = &payload[..payload.len().min(READ_BYTES_MAX)];
+    match std::str::from_utf8(read) {
+        Ok(text) => Some(text),
+        // The last letter may be cut in two.
+        Err(error) if read.len() < payload.len() && error.error_len().is_none() => {
+            std::str::from_utf8(&read[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    }
 }
 
 /// `{"load": percent}`, behind an acknowledgement.
@@ -149,8 +159,22 @@ mod tests {
             ("+TERM bad input", Some(Verb::Term)),
             ("hello", None),
         ] {
-            assert_eq!(Verb::parse(payload.as_bytes()), verb, "{payload}");
+            assert_eq!(read(payload.as_bytes()).map(|(verb, _)| verb), verb, "{payload}");
         }
-        assert_eq!(Verb::parse(&[0xff]), None);
+        assert_eq!(read(&[0xff]), None);
+    }
+
+    #[test]
+    fn of_what_is_longer_the_beginning_is_read() {
+        let delayed = |blanks: usize| format!("-NAK {{{}\"delay\": 5}}", " ".repeat(blanks));
+        let read_of = |text: &str| read(text.as_bytes()).map(|(verb, _)| verb);
+        assert_eq!(read_of(&delayed(1000)), Some(Verb::Nak(Some(5))));
+        assert_eq!(read_of(&delayed(READ_BYTES_MAX)), Some(Verb::Nak(None)), "what is cut says nothing");
+        for letters in READ_BYTES_MAX - 4..READ_BYTES_MAX + 4 {
+            let text = format!("+TERM {}\u{20ac}\u{20ac}", "x".repeat(letters - 6));
+            assert_eq!(read(text.as_bytes()), Some((Verb::Term, &text[6..6 + WORDS_MAX])), "{letters}");
+            let odd = [text.as_bytes(), b"\xff"].concat();
+            assert_eq!(read(&odd).is_some(), odd.len() > READ_BYTES_MAX, "{letters}");
+        }
     }
 }

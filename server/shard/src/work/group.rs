@@ -1,81 +1,35 @@
 //! One queue group on one shard: its members, and the messages that wait for one of them.
 
-use super::balance::{Balance, Choice, Load, Ring};
-use super::breaker::Breaker;
+use super::balance::{Balance, Choice, Load};
+use super::members::{Member, Members};
 use super::options::WorkOptions;
+use super::stranded::Search;
 use super::task::{Envelope, Task, TaskId};
 use crate::delivery::Delivery;
-use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
+use crate::identity::{AccountId, ConnectionId, HashSeed};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::table::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::headers;
-use ringbolt_protocol::subject::{Pattern, Subject};
-use slab::Slab;
 use std::collections::BTreeSet;
 
 /// Waiting messages of a lane that are looked at for one that a free member may have.
 const LOOK_AHEAD: usize = 16;
-/// Waiting messages that are looked at for one that nobody here wants.
+/// Waiting messages that are looked at in one go for those that nobody here wants, and members asked for it.
 const STRANDED_LOOK: usize = 1024;
+const STRANDED_STEPS: usize = 1 << 14;
 /// Stands for a deadline where there is none.
 const NEVER: u64 = u64::MAX;
 
 pub type Tasks = HashMap<TaskId, Task, FixedState>;
 
-/// A subscription of the group.
-#[derive(Debug)]
-pub struct Member {
-    /// Key in the shard's table of subscriptions.
-    pub subscription: Key,
-    pub connection: ConnectionId,
-    /// Key of what its connection holds.
-    holder: usize,
-    pub pattern: Box<str>,
-    /// It speaks the native dialect.
-    pub native: bool,
-    /// What it was given and has not settled yet.
-    pub held: BTreeSet<TaskId>,
-    /// How fast it is and says it is; what it has is in `held`.
-    pub load: Load,
-    pub breaker: Breaker,
-}
-
-impl Member {
-    /// Whether a message is one for it, and it may have it.
-    pub fn wants(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
-        let Envelope { subject, foreign, publisher } = envelope;
-        !(foreign && self.native)
-            && self.matches(subject)
-            && delivery.may_have(self.subscription, self.connection, subject, publisher)
-    }
-
-    /// Whether it is subscribed to a subject.
-    fn matches(&self, subject: &str) -> bool {
-        let matches = || {
-            let pattern = Pattern::relaxed(self.pattern.as_bytes());
-            pattern.is_ok_and(|pattern| pattern.matches(&Subject::trusted(subject)))
-        };
-        *self.pattern == *subject || matches()
-    }
-
-    fn is_choosy(&self, delivery: &Delivery) -> bool {
-        delivery.is_choosy(self.subscription, self.connection)
-    }
-}
-
-/// What a connection holds, of all its subscriptions to the group, those it has left included.
-#[derive(Clone, Copy, Default, Debug)]
-struct Holder {
-    held: u32,
-    subscriptions: u32,
-}
-
 /// A message and the member that is to have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
     pub id: TaskId,
+    /// Key of the member in its group.
+    pub member: Key,
     pub subscription: Key,
     pub connection: ConnectionId,
 }
@@ -86,11 +40,7 @@ pub struct Group {
     pub account: AccountId,
     pub name: Box<str>,
     pub options: WorkOptions,
-    pub members: Vec<Member>,
-    holders: Slab<Holder>,
-    holder_of: HashMap<ConnectionId, usize, FixedState>,
-    /// Those that unsubscribed and have still to settle what they hold.
-    leaving: Vec<Member>,
+    pub members: Members,
     /// Members have, or had, different patterns.
     mixed: bool,
     pattern: Box<str>,
@@ -101,12 +51,9 @@ pub struct Group {
     pub tasks: usize,
     /// What they take.
     pub bytes: usize,
-    held: usize,
     scheduler: Scheduler,
-    ring: Ring,
-    hash_seed: HashSeed,
-    /// Where the search for a member begins.
-    turn: usize,
+    /// For messages that nobody here wants.
+    pub search: Search,
 }
 
 impl Group {
@@ -122,60 +69,34 @@ impl Group {
             account,
             name: name.into(),
             options,
-            members: Vec::new(),
-            holders: Slab::new(),
-            holder_of: HashMap::with_hasher(hash_seed.table()),
-            leaving: Vec::new(),
+            members: Members::new(hash_seed),
             mixed: false,
             pattern: pattern.into(),
             waiting: Default::default(),
             waiting_count: 0,
             tasks: 0,
             bytes: 0,
-            held: 0,
             scheduler: Scheduler::default(),
-            ring: Ring::new(hash_seed, std::iter::empty()),
-            hash_seed,
-            turn: 0,
+            search: Search::default(),
         }
     }
 
-    /// Recounts what waits and what members have.
+    /// Recounts what waits.
     pub fn check(&self) {
+        self.members.check(&self.options.balance);
         let waiting: usize = self.waiting.iter().map(BTreeSet::len).sum();
         assert_eq!(self.waiting_count, waiting, "messages of a group that wait");
-        let members = self.members.iter().chain(&self.leaving);
-        assert_eq!(
-            self.held,
-            members.map(|member| member.held.len()).sum::<usize>(),
-            "messages that members have"
-        );
-        let holders: u32 = self.holders.iter().map(|(_, holder)| holder.held).sum();
-        assert_eq!(self.held, holders as usize, "messages that connections have");
-        assert!(waiting + self.held <= self.tasks, "a message waits or is held, not both");
-        let subscriptions: u32 = self.holders.iter().map(|(_, holder)| holder.subscriptions).sum();
-        assert_eq!(self.members.len(), subscriptions as usize, "subscriptions of all connections");
-        assert_eq!(self.holders.len(), self.holder_of.len(), "a connection is found by its id");
-        let is_somebody = |(_, holder): (usize, &Holder)| holder.subscriptions > 0 || holder.held > 0;
-        assert!(self.holders.iter().all(is_somebody), "who has nothing is forgotten");
-        assert!(self.leaving.iter().all(|member| !member.held.is_empty()), "who has nothing has left");
-    }
-
-    /// Whether that subscription of that connection has a message to settle.
-    pub fn holds(&self, subscription: Key, connection: ConnectionId, id: TaskId) -> bool {
-        let mut all = self.members.iter().chain(&self.leaving);
-        let is = |member: &Member| (member.subscription, member.connection) == (subscription, connection);
-        all.any(|member| is(member) && member.held.contains(&id))
+        assert!(waiting + self.in_flight() <= self.tasks, "a message waits or is held, not both");
     }
 
     /// Whether no more may wait for a member or rest.
     pub fn is_full(&self) -> bool {
-        debug_assert!(self.held <= self.tasks, "what members have is kept");
-        self.tasks - self.held >= self.options.pending_max as usize
+        debug_assert!(self.in_flight() <= self.tasks, "what members have is kept");
+        self.tasks - self.in_flight() >= self.options.pending_max as usize
     }
 
     pub fn in_flight(&self) -> usize {
-        self.held
+        self.members.held()
     }
 
     pub fn waiting(&self) -> usize {
@@ -183,80 +104,14 @@ impl Group {
     }
 
     pub fn join(&mut self, subscription: Key, connection: ConnectionId, pattern: &str, native: bool) {
-        debug_assert!(self.member(subscription).is_none(), "a subscription joins once");
-        let other_dialect = self.members.first().is_some_and(|member| member.native != native);
+        let other_dialect = self.members.iter().next().is_some_and(|member| member.native != native);
         self.mixed |= *self.pattern != *pattern || other_dialect;
-        let (pattern, held) = (pattern.into(), BTreeSet::new());
-        let (load, breaker) = (Load::default(), Breaker::default());
-        let new = || self.holders.insert(Holder::default());
-        let holder = *self.holder_of.entry(connection).or_insert_with(new);
-        self.holders[holder].subscriptions += 1;
-        self.members.push(Member { subscription, connection, holder, pattern, native, held, load, breaker });
-        self.renew_ring();
+        self.members.join((subscription, connection, native), pattern, &self.options.balance);
     }
 
     /// A member is given no more. What it holds stays its own.
-    pub fn leave(&mut self, subscription: Key) {
-        let gone: Vec<Member> =
-            self.members.extract_if(.., |member| member.subscription == subscription).collect();
-        debug_assert_eq!(gone.len(), 1, "who leaves is a member, once");
-        for member in gone {
-            debug_assert!(self.holders[member.holder].subscriptions > 0, "it was counted when it joined");
-            self.holders[member.holder].subscriptions -= 1;
-            self.forget_holder(member.connection, member.holder);
-            if !member.held.is_empty() {
-                self.leaving.push(member);
-            }
-        }
-        self.renew_ring();
-    }
-
-    /// What the subscriptions of a connection hold that it has unsubscribed.
-    pub fn left_by(&self, connection: ConnectionId) -> Vec<TaskId> {
-        let own = self.leaving.iter().filter(|member| member.connection == connection);
-        own.flat_map(|member| member.held.iter().copied()).collect()
-    }
-
-    /// Who neither is a member nor holds anything is nobody.
-    fn forget_holder(&mut self, connection: ConnectionId, holder: usize) {
-        if self.holders[holder].subscriptions == 0 && self.holders[holder].held == 0 {
-            self.holders.remove(holder);
-            let found = self.holder_of.remove(&connection);
-            debug_assert_eq!(found, Some(holder), "a connection is found by its id");
-        }
-    }
-
-    /// A message is no longer held by that subscription.
-    pub fn let_go(&mut self, subscription: Key, id: TaskId) {
-        let mut all = self.members.iter_mut().chain(&mut self.leaving);
-        let holds = |member: &mut &mut Member| member.subscription == subscription && member.held.remove(&id);
-        let Some(member) = all.find_map(|mut member| holds(&mut member).then_some(member)) else { return };
-        let (connection, holder) = (member.connection, member.holder);
-        debug_assert!(self.held > 0 && self.holders[holder].held > 0, "it was counted when it was given");
-        self.held -= 1;
-        self.holders[holder].held -= 1;
-        self.leaving.retain(|member| !member.held.is_empty());
-        self.forget_holder(connection, holder);
-    }
-
-    fn renew_ring(&mut self) {
-        if let Balance::Key(_) = self.options.balance {
-            // A connection has the same places with all its subscriptions: a key stays with it, whatever the
-            // subject.
-            let number = |member: &Member| {
-                u64::from(member.connection.slot) << 32 | u64::from(member.connection.generation)
-            };
-            self.ring = Ring::new(self.hash_seed, self.members.iter().map(number));
-        }
-    }
-
-    pub fn member(&mut self, subscription: Key) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.subscription == subscription)
-    }
-
-    /// The member that was given a message, if it is one still and has not settled it.
-    pub fn holder(&mut self, subscription: Key, id: TaskId) -> Option<&mut Member> {
-        self.member(subscription).filter(|member| member.held.contains(&id))
+    pub fn leave(&mut self, member: Key) {
+        self.members.leave(member, &self.options.balance);
     }
 
     pub fn put(&mut self, id: TaskId, task: &Task) {
@@ -284,30 +139,38 @@ impl Group {
         self.waiting.iter().rev().find_map(last)
     }
 
-    /// Waiting messages whose deadline is past.
-    pub fn expired(&self, now: Nanos) -> Vec<TaskId> {
-        let past = |lane: &BTreeSet<(u64, TaskId)>| {
-            lane.range(..=(now.0.min(NEVER - 1), TaskId::MAX)).map(|&(_, id)| id).collect::<Vec<_>>()
-        };
-        self.waiting.iter().flat_map(past).collect()
-    }
-
-    /// Waiting messages that no member wants, of the first so many.
-    pub fn stranded(&self, tasks: &Tasks, delivery: &Delivery) -> Vec<TaskId> {
+    /// Waiting messages that no member wants, of the next ones to be looked at, and how many those were.
+    pub fn stranded(&mut self, tasks: &Tasks, delivery: &Delivery) -> (Vec<TaskId>, usize) {
+        let Some((first_lane, place)) = self.search.place() else { return (Vec::new(), 0) };
         let choosy = || self.mixed || self.members.iter().any(|member| member.is_choosy(delivery));
         if self.waiting_count == 0 || !self.members.is_empty() && !choosy() {
-            return Vec::new();
+            self.search.end();
+            return (Vec::new(), 0);
         }
-        let first = self.waiting.iter().flatten().take(STRANDED_LOOK).map(|&(_, id)| id);
-        let stays = |task: &Task| {
-            let envelope = task.envelope();
-            // Else two shards whose members may not have it would hand it to each other for ever.
-            let matches = |member: &Member| member.matches(&task.subject);
-            let enough = task.handed_over && self.members.iter().any(matches);
-            enough || self.is_wanted(envelope, delivery)
-        };
-        let wanted = |id: &TaskId| tasks.get(id).is_some_and(stays);
-        first.filter(|id| !wanted(id)).collect()
+        let most = (STRANDED_STEPS / self.members.count().max(1)).clamp(1, STRANDED_LOOK);
+        let lanes = self.waiting.iter().enumerate().skip(first_lane);
+        let mut rest = lanes.flat_map(|(lane, queue)| {
+            let from = if lane == first_lane { place } else { (0, 0) };
+            queue.range(from..).map(move |&place| (lane, place))
+        });
+        let mut ids: Vec<TaskId> = rest.by_ref().take(most).map(|(_, (_, id))| id).collect();
+        let (next, looked_at) = (rest.next(), ids.len());
+        self.search.go_on(next);
+        ids.retain(|id| self.is_stranded(&tasks[id], delivery));
+        (ids, looked_at)
+    }
+
+    /// Whether nobody here wants a message, so that it may go to another shard.
+    pub fn is_stranded(&self, task: &Task, delivery: &Delivery) -> bool {
+        let envelope = task.envelope();
+        // Else two shards whose members may not have it would hand it to each other for ever.
+        let enough = task.handed_over && self.members.iter().any(|member| member.matches(&task.subject));
+        !enough && !self.is_wanted(envelope, delivery)
+    }
+
+    /// The search goes on from this message, which it has come past.
+    pub fn search_from(&mut self, id: TaskId, task: &Task) {
+        self.search.go_back((task.lane() as usize, place_of(id, task)));
     }
 
     /// Whether a message is one for a member.
@@ -315,10 +178,10 @@ impl Group {
         self.members.iter().any(|member| member.wants(envelope, delivery))
     }
 
-    /// The next message and the member that takes it, unless that is among `full`. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, full: &[Key], random: u64) -> Option<Given> {
-        let nobody = self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
-        if self.waiting_count == 0 || nobody {
+    /// The next message and the member that takes it. The message waits no more.
+    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, random: u64) -> Option<Given> {
+        let nobody = || self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
+        if self.waiting_count == 0 || nobody() {
             return None;
         }
         let lanes = self.lanes_served();
@@ -327,68 +190,78 @@ impl Group {
         let first = self.scheduler.next(&heads)?;
         let others = Lane::ALL.into_iter().take(lanes).filter(|&lane| lane != first);
         for lane in std::iter::once(first).chain(others) {
-            let candidates = self.waiting[lane as usize].iter().take(LOOK_AHEAD);
-            let found = candidates.into_iter().find_map(|&(_, id)| {
-                let task = tasks.get(&id)?;
-                Some((id, self.choose(task, delivery, full, random)?))
-            });
-            let Some((id, place)) = found else { continue };
+            let Some((id, place)) = self.first_of(lane, tasks, delivery, random) else { continue };
             self.remove(id, &tasks[&id]);
             let waits = std::array::from_fn(|lane| waits(self, lane));
             self.scheduler.served(lane, 1, waits, delivery.lane_shares());
-            self.turn = place + 1;
-            let member = &mut self.members[place];
-            let new = member.held.insert(id);
-            debug_assert!(new, "a message is given to one member at a time");
-            self.held += 1;
-            self.holders[member.holder].held += 1;
-            let held = self.holders[member.holder].held;
+            let member = self.members.give(place, id);
+            let own = self.members.at(place);
+            let held = self.members.held_with(own);
             debug_assert!(held <= self.options.in_flight_max, "nobody is given more than it may have");
-            return Some(Given { id, subscription: member.subscription, connection: member.connection });
+            return Some(Given { id, member, subscription: own.subscription, connection: own.connection });
         }
         None
+    }
+
+    /// The first message of a lane that somebody takes, and the place of that member.
+    fn first_of(
+        &self,
+        lane: Lane,
+        tasks: &Tasks,
+        delivery: &Delivery,
+        random: u64,
+    ) -> Option<(TaskId, usize)> {
+        self.waiting[lane as usize].iter().take(LOOK_AHEAD).find_map(|&(_, id)| {
+            let task = tasks.get(&id)?;
+            Some((id, self.choose(task, delivery, random)?))
+        })
+    }
+
+    /// Whether a message waits that a member could be given.
+    pub fn keeps_waiting(&self, tasks: &Tasks, delivery: &Delivery) -> bool {
+        let mut lanes = Lane::ALL.into_iter().take(self.lanes_served());
+        lanes.any(|lane| self.first_of(lane, tasks, delivery, 0).is_some())
     }
 
     /// Whether everyone has as much as he may: what the many are asked that come while nobody is free.
     fn is_taken(&self) -> bool {
         let most = self.options.in_flight_max as usize;
-        self.leaving.is_empty() && self.held >= self.holders.len() * most
+        !self.members.some_are_leaving() && self.in_flight() >= self.members.connections() * most
     }
 
     /// Lanes whose messages may be given out now: the critical one alone, when no more is free than is kept
     /// for it.
     fn lanes_served(&self) -> usize {
-        let all = self.holders.len() * self.options.in_flight_max as usize;
+        let all = self.members.connections() * self.options.in_flight_max as usize;
         // However much is reserved, the others are not shut out for ever.
         let reserved = (self.options.reserve as usize).min(all.saturating_sub(1));
-        if all.saturating_sub(self.held) > reserved { LANES } else { 1 }
-    }
-
-    fn held_by(&self, member: &Member) -> u32 {
-        self.holders[member.holder].held
+        if all.saturating_sub(self.in_flight()) > reserved { LANES } else { 1 }
     }
 
     fn is_free(&self, member: &Member) -> bool {
-        let (held, most) = (self.held_by(member), self.options.in_flight_max);
+        let (held, most) = (self.members.held_with(member), self.options.in_flight_max);
         held < most && (!self.options.breaker || held < member.breaker.admits(most))
     }
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
     /// that has.
-    fn choose(&self, task: &Task, delivery: &Delivery, full: &[Key], random: u64) -> Option<usize> {
+    fn choose(&self, task: &Task, delivery: &Delivery, random: u64) -> Option<usize> {
         let key = match &self.options.balance {
-            Balance::Key(header) => headers::find(task.parts().0, header).map(|value| self.ring.hash(value)),
+            Balance::Key(header) => {
+                headers::find(task.parts().0, header).map(|value| self.members.ring.hash(value))
+            }
             _ => None,
         };
-        let choice = Choice { ring: &self.ring, turn: self.turn, random, key };
         let among = |tried: bool| {
-            self.options.balance.choose(self.members.len(), &choice, |place| {
-                let member = &self.members[place];
+            let home = key.map(|hash| self.members.along_ring(hash));
+            let choice = Choice { count: self.members.count(), turn: self.members.turn(), random, home };
+            self.options.balance.choose(choice, |place| {
+                let member = self.members.at(place);
                 let able = self.is_free(member)
-                    && !full.contains(&member.subscription)
+                    && self.members.may_have_room(member, task)
                     && task.tried.contains(&member.connection) == tried
                     && member.wants(task.envelope(), delivery);
-                able.then_some(Load { outstanding: self.held_by(member), ..member.load })
+                able.then_some(Load { outstanding: self.members.held_with(member), ..member.load })
             })
         };
         among(false).or_else(|| if task.tried.is_empty() { None } else { among(true) })

@@ -8,34 +8,40 @@ pub mod acknowledgement;
 pub mod balance;
 pub mod breaker;
 mod bury;
+mod check;
 pub mod death;
 mod group;
 mod hand_over;
 pub mod letters;
+mod members;
 pub mod options;
+pub mod ring;
+mod room;
 pub mod seen;
 mod serve;
+mod settle;
+mod stranded;
 pub mod task;
+mod time;
 mod wheel;
 
-use crate::delivery::Delivery;
 use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
-use crate::metrics::Counter;
-use crate::outcome::{Answer, BreakerChange, Outcome};
+use crate::lanes::Lane;
+use crate::outcome::{BreakerChange, Outcome};
 use crate::random::Random;
-use crate::reserved;
 use crate::table::{Key, Table};
 use crate::turn::Turn;
-use acknowledgement::Verb;
 use death::Death;
 use foldhash::fast::FixedState;
 use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use letters::Letters;
+use members::Refused;
 use options::WorkOptions;
-use ringbolt_protocol::headers;
+use room::Rooms;
 use seen::Seen;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use stranded::Stranded;
 use task::{State, Task, TaskId};
 use wheel::Wheel;
 
@@ -59,13 +65,25 @@ pub struct Book {
     wheel: Wheel,
     next: TaskId,
     bytes: usize,
+    /// Messages that members have.
+    in_flight: usize,
+    /// Waiting messages that have a deadline, by it.
+    deadlines: BTreeSet<(Nanos, TaskId)>,
+    /// Members whose breakers are open, and their groups, by when these let something through.
+    breakers: BTreeSet<(Nanos, Key, Key)>,
+    /// Groups and their members that have left and have still something to settle.
+    leaving: BTreeMap<ConnectionId, BTreeSet<(Key, Key)>>,
     /// Groups that may have something to deliver.
     ready: Vec<Key>,
+    /// There is something in `ready`, `rooms` or `stranded` to be looked at when the event is handled.
+    unsettled: bool,
+    rooms: Rooms,
+    stranded: Stranded,
+    /// Connections that may have other messages than before.
+    changed: BTreeSet<ConnectionId>,
     seen: Seen,
     /// Messages that died.
     letters: Letters,
-    /// Members left, or time passed: some messages may have nobody here who wants them.
-    look_for_stranded: bool,
     hash_seed: HashSeed,
 }
 
@@ -80,61 +98,22 @@ impl Book {
             letters: Letters::default(),
             next: 1,
             bytes: 0,
+            in_flight: 0,
+            deadlines: BTreeSet::new(),
+            breakers: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             ready: Vec::new(),
+            unsettled: false,
+            rooms: Rooms::default(),
+            stranded: Stranded::default(),
+            changed: BTreeSet::new(),
             seen: Seen::new(hash_seed),
-            look_for_stranded: false,
             hash_seed,
         }
     }
 
     fn name_of(&self, group: Key) -> Option<&str> {
         self.groups.get(group).map(|group| &*group.name)
-    }
-
-    /// Recounts what all groups have.
-    pub fn check(&self) {
-        assert_eq!(
-            self.bytes,
-            self.tasks.values().map(Task::weight).sum::<usize>(),
-            "bytes of kept messages"
-        );
-        let (mut tasks, mut bytes) = (0, 0);
-        for (key, group) in self.groups.iter() {
-            group.check();
-            let own = || self.tasks.values().filter(|task| task.group == key);
-            assert_eq!(group.tasks, own().count(), "messages of a group");
-            assert_eq!(group.bytes, own().map(Task::weight).sum::<usize>(), "bytes of a group");
-            assert_eq!(
-                self.names.get(&(group.account, group.name.clone())),
-                Some(&key),
-                "a group has its name"
-            );
-            (tasks, bytes) = (tasks + group.tasks, bytes + group.bytes);
-        }
-        assert_eq!((tasks, bytes), (self.tasks.len(), self.bytes), "messages of all groups");
-        assert_eq!(self.groups.len(), self.names.len(), "a name is that of a group");
-        self.groups.check();
-        self.letters.check();
-        self.check_states();
-    }
-
-    /// Compares what messages say of where they are with what is there.
-    fn check_states(&self) {
-        let mut timers = 0;
-        for (&id, task) in &self.tasks {
-            let timer = match task.state {
-                State::Waiting => None,
-                State::Resting(timer) => Some(timer),
-                State::InFlight { subscription, connection, timer } => {
-                    let held = self.groups[task.group].holds(subscription, connection, id);
-                    assert!(held, "a message is held by whom it says");
-                    timer
-                }
-            };
-            assert!(timer.is_none_or(|timer| self.wheel.is_of(timer, id)), "a timer belongs to its message");
-            timers += usize::from(timer.is_some());
-        }
-        assert_eq!(self.wheel.check(), timers, "timers of all messages");
     }
 
     /// Dead letters that are kept, and their bytes.
@@ -169,24 +148,36 @@ impl Book {
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may
     /// still settle that.
     pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, turn: &mut Turn<'_>) {
-        let group = &mut self.groups[key];
-        let Some(member) = group.member(subscription) else { return };
-        let held = if gone { member.held.clone() } else { BTreeSet::new() };
-        for id in held {
-            self.fail(id, Failure::MemberGone, turn);
+        let Some(member) = self.groups[key].members.of(subscription) else { return };
+        if gone {
+            let held = self.groups[key].members.held_by(member);
+            held.into_iter().for_each(|id| self.fail(id, Failure::MemberGone, turn));
         }
-        self.groups[key].leave(subscription);
-        self.look_for_stranded = true;
+        let Some(left) = self.groups[key].members.get_mut(member) else { return };
+        let connection = left.connection;
+        if let breaker::State::Open(until) = left.breaker.state() {
+            let known = self.breakers.remove(&(until, key, member));
+            debug_assert!(known, "a breaker that is open is known");
+        }
+        if !left.held.is_empty() {
+            self.leaving.entry(connection).or_default().insert((key, member));
+        }
+        // What it could not be given, another subscription of its connection may be.
+        self.ask_again(key, connection);
+        self.groups[key].leave(member);
+        self.look_for_stranded(key);
         self.wake(key);
         self.forget_if_over(key);
     }
 
     /// A connection ends: others get what it still held of subscriptions that ended before.
     pub fn connection_gone(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
-        let held = self.groups.iter().flat_map(|(_, group)| group.left_by(connection));
+        let left = self.leaving.get(&connection).into_iter().flatten();
+        let held = left.flat_map(|&(key, member)| self.groups[key].members.held_by(member));
         for id in held.collect::<Vec<TaskId>>() {
             self.fail(id, Failure::MemberGone, turn);
         }
+        debug_assert!(!self.leaving.contains_key(&connection), "with what it held it has left for good");
     }
 
     /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns
@@ -217,6 +208,7 @@ impl Book {
         group.tasks += 1;
         group.bytes += bytes;
         group.put(id, &task);
+        self.deadlines.extend(task.deadline.map(|deadline| (deadline, id)));
         self.wake(key);
         let other = self.tasks.insert(id, task);
         debug_assert!(other.is_none(), "a number is never used again");
@@ -230,122 +222,6 @@ impl Book {
         (largest != key && group.bytes > self.groups[key].bytes).then_some(group)
     }
 
-    /// A member says something of a message. Returns whether it had it to settle.
-    fn settle(
-        &mut self,
-        id: TaskId,
-        connection: ConnectionId,
-        (verb, words): (Verb, &str),
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        // Whoever was given the message may say that it is done, even if another has it by now.
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.tried.contains(&connection)) else {
-            return false;
-        };
-        if verb == Verb::Ack {
-            if let State::InFlight { subscription, .. } = task.state
-                && let Some(member) = self.groups[task.group].holder(subscription, id)
-                && member.connection == connection
-            {
-                member.load.acknowledged_after(turn.now.since(task.delivered));
-                let reported = acknowledgement::load_in(words);
-                member.load.reported_percent = reported.unwrap_or(member.load.reported_percent);
-                if member.breaker.succeeded() {
-                    let key = task.group;
-                    self.breaker_changed(key, subscription, turn);
-                }
-            }
-            self.finish(id);
-            return true;
-        }
-        let State::InFlight { subscription, connection: holder, timer } = task.state else { return true };
-        let group = &mut self.groups[task.group];
-        if holder != connection {
-            return true;
-        }
-        if !words.is_empty() {
-            task.error = Some(headers::one_line(words).into());
-        }
-        match verb {
-            Verb::Nak(delay) => self.fail(id, Failure::Nak(delay), turn),
-            Verb::Term => self.die(id, Death::Rejected, turn),
-            Verb::Progress => {
-                timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                let timer = self.wheel.start(Nanos(turn.now.0 + group.options.wait_nanos), id);
-                task.state = State::InFlight { subscription, connection, timer: Some(timer) };
-            }
-            Verb::Ack => {}
-        }
-        true
-    }
-
-    /// What a client publishes to the reply subject of an acknowledged delivery. Returns whether the subject
-    /// is one of these.
-    #[cold]
-    pub fn acknowledge(
-        &mut self,
-        (client, account): (ConnectionId, AccountId),
-        subject: &[u8],
-        payload: &[u8],
-        reply: Option<&[u8]>,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let Some(task) = acknowledgement::task_of(subject) else { return false };
-        let Some(verb) = Verb::parse(payload) else {
-            turn.counters.add(Counter::AcknowledgementsStray, 1);
-            return true;
-        };
-        let words = acknowledgement::words(payload);
-        let known = self.settle(task, client, (verb, words), turn);
-        turn.counters.add(if known { verb.counter() } else { Counter::AcknowledgementsStray }, 1);
-        // Who has nothing to acknowledge is not answered.
-        if let Some(reply) = reply.filter(|reply| known && !reserved::refuses_reply(reply)) {
-            let (reply, words) = (reply.into(), Box::default());
-            turn.outcomes.push(Outcome::Answer(Answer { client, account, reply, words }));
-        }
-        true
-    }
-
-    /// What time brings: acknowledgements that did not come, rests that are over, deadlines that passed.
-    pub fn pass_time(&mut self, turn: &mut Turn<'_>) {
-        let mut due = Vec::new();
-        self.wheel.fire(turn.now, &mut due);
-        debug_assert!(due.iter().all(|id| self.tasks.contains_key(id)), "a timer ends with its message");
-        for id in sorted(due) {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            debug_assert_ne!(task.state, State::Waiting, "a message that waits for a member has no timer");
-            match task.state {
-                State::InFlight { subscription, connection, .. } => {
-                    task.state = State::InFlight { subscription, connection, timer: None };
-                    self.fail(id, Failure::TimedOut, turn);
-                }
-                State::Resting(_) => {
-                    task.state = State::Waiting;
-                    let key = task.group;
-                    self.groups[key].put(id, task);
-                    self.wake(key);
-                }
-                State::Waiting => {}
-            }
-        }
-        for key in self.groups.keys().collect::<Vec<Key>>() {
-            let members = &mut self.groups[key].members;
-            let over = members
-                .iter_mut()
-                .filter_map(|member| member.breaker.pass_time(turn.now).then_some(member.subscription));
-            over.collect::<Vec<Key>>()
-                .into_iter()
-                .for_each(|subscription| self.breaker_changed(key, subscription, turn));
-        }
-        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
-        let expired: Vec<TaskId> = waiting.flat_map(|(_, group)| group.expired(turn.now)).collect();
-        expired.into_iter().for_each(|id| self.die(id, Death::Expired, turn));
-        // A member that could not take more may be able to now.
-        let waiting = self.groups.iter().filter(|(_, group)| group.waiting() > 0);
-        self.ready.extend(waiting.map(|(key, _)| key));
-        self.look_for_stranded |= !self.ready.is_empty();
-    }
-
     /// A member was given a message.
     fn given(&mut self, given: Given, now: Nanos) {
         let Some(task) = self.tasks.get_mut(&given.id) else { return };
@@ -353,8 +229,12 @@ impl Book {
         debug_assert!(task.accepted <= now, "time does not go back");
         let wait = self.groups[task.group].options.wait_nanos;
         let timer = self.wheel.start(Nanos(now.0 + wait), given.id);
-        let Given { subscription, connection, .. } = given;
-        task.state = State::InFlight { subscription, connection, timer: Some(timer) };
+        let Given { member, connection, .. } = given;
+        task.state = State::InFlight { member, connection, timer: Some(timer) };
+        if let Some(deadline) = task.deadline {
+            self.deadlines.remove(&(deadline, given.id));
+        }
+        self.in_flight += 1;
         task.attempts = task.attempts.saturating_add(1);
         task.delivered = now;
         if !task.tried.contains(&given.connection) {
@@ -367,9 +247,49 @@ impl Book {
         let Some(task) = self.tasks.get(&given.id) else { return };
         debug_assert_eq!(task.state, State::Waiting, "it was given to nobody yet");
         let group = &mut self.groups[task.group];
-        debug_assert!(group.holds(given.subscription, given.connection, given.id), "it was to have it");
+        let holds = group.members.holds(given.member, given.connection, given.id);
+        debug_assert!(holds, "it was to have it");
         group.put(given.id, task);
-        group.let_go(given.subscription, given.id);
+        group.members.let_go(given.member, given.id);
+    }
+
+    /// The connection of a member takes no message that is as large and no more important, until something
+    /// has left its outbox; or, if `later`, until time passed.
+    fn refused(&mut self, given: Given, (lane, bytes): (Lane, usize), later: bool) {
+        let Some(task) = self.tasks.get(&given.id) else { return };
+        let group = &mut self.groups[task.group];
+        let before = group.members.refused_by(given.connection);
+        let wait = match before {
+            Some(refused) => refused.wait,
+            None => self.rooms.wait(given.connection, task.group),
+        };
+        if later {
+            self.rooms.ask_later(given.connection);
+        }
+        group.members.had_no_room(given.member, Refused { wait, lane, bytes });
+        self.not_given(given);
+    }
+
+    /// A connection may have room for what a group has. Returns whether it had none before.
+    fn ask_again(&mut self, key: Key, connection: ConnectionId) -> bool {
+        let Some(group) = self.groups.get_mut(key) else { return false };
+        let Some(refused) = group.members.ask_again(connection) else { return false };
+        self.rooms.end(connection, refused.wait);
+        true
+    }
+
+    /// Something of a connection's outbox has left.
+    #[inline]
+    pub fn room_of(&mut self, connection: ConnectionId) {
+        if !self.rooms.is_empty() {
+            self.offer(connection);
+        }
+    }
+
+    #[cold]
+    fn offer(&mut self, connection: ConnectionId) {
+        self.rooms.left(connection);
+        self.unsettled |= !self.rooms.is_settled();
     }
 
     fn has_expired(&self, id: TaskId, now: Nanos) -> bool {
@@ -381,15 +301,14 @@ impl Book {
         let Some(task) = self.tasks.get(&id) else { return };
         debug_assert!(matches!(task.state, State::InFlight { .. }), "only who has a message fails it");
         // Who asks for a delay works, and who is gone is not given any more.
-        if let (State::InFlight { subscription, .. }, Failure::Nak(None) | Failure::TimedOut) =
+        if let (State::InFlight { member: key, .. }, Failure::Nak(None) | Failure::TimedOut) =
             (task.state, failure)
         {
-            let key = task.group;
-            let group = &mut self.groups[key];
-            let watched = group.options.breaker;
-            let member = group.holder(subscription, id).filter(|_| watched);
+            let group = &mut self.groups[task.group];
+            let member = group.members.get_mut(key).filter(|_| group.options.breaker);
             if member.is_some_and(|member| member.breaker.failed(turn.now)) {
-                self.breaker_changed(key, subscription, turn);
+                let group = task.group;
+                self.breaker_changed(group, key, turn);
             }
         }
         let Some(task) = self.tasks.get_mut(&id) else { return };
@@ -412,11 +331,22 @@ impl Book {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let key = task.group;
         if rest == 0 {
-            task.state = State::Waiting;
-            self.groups[key].put(id, task);
+            self.wait(id);
         } else {
             task.state = State::Resting(self.wheel.start(Nanos(turn.now.0.saturating_add(rest)), id));
+            self.wake(key);
         }
+    }
+
+    /// A message waits for a member again.
+    fn wait(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.state = State::Waiting;
+        let key = task.group;
+        self.groups[key].put(id, task);
+        self.deadlines.extend(task.deadline.map(|deadline| (deadline, id)));
+        // Who wanted it may have left meanwhile.
+        self.stranded.look_at(id);
         self.wake(key);
     }
 
@@ -444,41 +374,83 @@ impl Book {
     /// From its queue, its rest or its member; what state it is in then is the caller's to say.
     fn take_back(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let group = &mut self.groups[task.group];
+        let key = task.group;
+        let group = &mut self.groups[key];
         match task.state {
-            State::Waiting => drop(group.remove(id, task)),
+            State::Waiting => {
+                group.remove(id, task);
+                if let Some(deadline) = task.deadline {
+                    self.deadlines.remove(&(deadline, id));
+                }
+            }
             State::Resting(timer) => {
                 debug_assert!(self.wheel.is_of(timer, id), "a timer belongs to its message");
                 self.wheel.stop(timer);
             }
-            State::InFlight { subscription, connection, timer } => {
-                debug_assert!(group.holds(subscription, connection, id), "a message is held by whom it says");
+            State::InFlight { member, connection, timer } => {
+                let holds = group.members.holds(member, connection, id);
+                debug_assert!(holds, "a message is held by whom it says");
                 debug_assert!(
                     timer.is_none_or(|timer| self.wheel.is_of(timer, id)),
                     "a timer belongs to its message"
                 );
                 timer.into_iter().for_each(|timer| self.wheel.stop(timer));
-                group.let_go(subscription, id);
+                debug_assert!(self.in_flight > 0, "it was counted when it was given");
+                self.in_flight -= 1;
+                if group.members.let_go(member, id) {
+                    self.forget_leaving(connection, (key, member));
+                }
             }
         }
     }
 
-    /// Messages that nobody here can be given, with the names of their groups.
-    fn stranded(&self, delivery: &Delivery) -> Vec<(Box<str>, Vec<TaskId>)> {
-        let stranded = |group: &Group| (group.name.clone(), group.stranded(&self.tasks, delivery));
-        let groups = self.groups.iter().map(|(_, group)| stranded(group));
-        groups.filter(|(_, ids)| !ids.is_empty()).collect()
+    /// Who had left has settled the last of what it held.
+    #[cold]
+    fn forget_leaving(&mut self, connection: ConnectionId, member: (Key, Key)) {
+        let Some(members) = self.leaving.get_mut(&connection) else { return };
+        members.remove(&member);
+        if members.is_empty() {
+            self.leaving.remove(&connection);
+        }
     }
 
     /// Whether a group may have something to deliver, or messages that nobody here wants.
     #[inline]
     pub fn is_unsettled(&self) -> bool {
-        !self.ready.is_empty() || self.look_for_stranded
+        self.unsettled
     }
 
-    /// Whether messages may have nobody here who wants them; asked once.
-    pub fn take_stranded(&mut self) -> bool {
-        std::mem::take(&mut self.look_for_stranded)
+    /// Whether messages may have nobody here who wants them.
+    pub fn has_stranded(&self) -> bool {
+        !self.stranded.is_settled()
+    }
+
+    /// What waits in a group may have nobody here who wants it, or another shard who does.
+    fn look_for_stranded(&mut self, key: Key) {
+        if let Some(group) = self.groups.get_mut(key).filter(|group| group.waiting() > 0) {
+            group.search.begin();
+            self.stranded.look_at_group(key);
+            self.unsettled = true;
+        }
+    }
+
+    /// Members may have other messages than before.
+    pub fn rights_changed_in(&mut self, key: Key) {
+        self.look_for_stranded(key);
+        self.wake(key);
+    }
+
+    /// A connection may have other messages than before: its groups are looked at when time passed, however
+    /// often it changes its mind.
+    pub fn rights_changed_of(&mut self, connection: ConnectionId) {
+        self.changed.insert(connection);
+    }
+
+    /// Another shard has members of a group.
+    pub fn members_elsewhere(&mut self, account: AccountId, name: &str) {
+        if let Some(&key) = self.names.get(&(account, name.into())) {
+            self.look_for_stranded(key);
+        }
     }
 
     pub fn group_of(&self, key: Key) -> Option<(AccountId, &str)> {
@@ -486,8 +458,11 @@ impl Book {
     }
 
     /// Has it told that a member's breaker changed.
-    fn breaker_changed(&mut self, group: Key, subscription: Key, turn: &mut Turn<'_>) {
-        let Some(member) = self.groups[group].member(subscription) else { return };
+    fn breaker_changed(&mut self, group: Key, key: Key, turn: &mut Turn<'_>) {
+        let Some(member) = self.groups[group].members.get_mut(key) else { return };
+        if let breaker::State::Open(until) = member.breaker.state() {
+            self.breakers.insert((until, group, key));
+        }
         let (connection, pattern) = (member.connection, member.pattern.clone());
         let change = BreakerChange { group, connection, pattern, state: member.breaker.state().name() };
         turn.outcomes.push(Outcome::Breaker(change));
@@ -497,6 +472,7 @@ impl Book {
     /// There may be something to deliver in a group, once the event is handled.
     fn wake(&mut self, group: Key) {
         self.ready.push(group);
+        self.unsettled = true;
     }
 
     /// A group is forgotten with its last member and its last message.
@@ -512,8 +488,7 @@ impl Book {
 
     /// Messages kept, and those of them that a member has.
     pub fn counts(&self) -> (u64, u64) {
-        let in_flight = self.groups.iter().map(|(_, group)| group.in_flight() as u64);
-        (self.tasks.len() as u64, in_flight.sum())
+        (self.tasks.len() as u64, self.in_flight as u64)
     }
 
     pub fn bytes(&self) -> usize {
@@ -529,10 +504,4 @@ fn backoff((least, most): (u64, u64), attempts: u16, random: &mut Random) -> u64
     let longest = least.saturating_mul(1 << doublings).min(most);
     const STEPS: u32 = 1 << 16;
     (u128::from(longest) * u128::from(random.below(STEPS) + 1) / u128::from(STEPS)) as u64
-}
-
-/// Tables are walked in no order; what follows from them must not depend on that.
-fn sorted(mut ids: Vec<TaskId>) -> Vec<TaskId> {
-    ids.sort_unstable();
-    ids
 }

@@ -2,8 +2,9 @@
 
 use super::acknowledgement::reply_subject;
 use super::death::Death;
-use super::task::{Envelope, Task, TaskId};
-use crate::identity::PublisherId;
+use super::task::{Envelope, State, Task, TaskId};
+use crate::identity::{ConnectionId, PublisherId};
+use crate::lanes::Lane;
 use crate::mesh::batch::Record;
 use crate::message::{Message, Payload, Publication};
 use crate::metrics::Counter;
@@ -69,6 +70,7 @@ impl Outlets {
         task.handed_over = true;
         let (kept, shed) = self.work.add(task, self.limits.work_bytes_max);
         turn.counters.add(Counter::DropsWorkFull, shed);
+        kept.into_iter().for_each(|id| self.work.stranded.look_at(id));
         self.serve(group, turn);
         kept.is_some()
     }
@@ -105,25 +107,45 @@ impl Outlets {
         self.mesh.push(shard, &Record::Answer { client, account, reply: &reply, words }, turn);
     }
 
+    /// The segments last taken of a connection have left: there may be room in its outbox.
+    pub fn sent(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
+        self.delivery.sent(connection, turn);
+        self.work.room_of(connection);
+    }
+
     /// Serves the groups that may have something to deliver.
     #[cold]
     pub fn serve_ready(&mut self, turn: &mut Turn<'_>) {
+        self.work.unsettled = false;
+        let freed = self.work.rooms.take_freed();
+        freed.into_iter().for_each(|connection| self.offer_room(connection, turn));
         let mut ready = std::mem::take(&mut self.work.ready);
         ready.sort_unstable();
         ready.dedup();
         ready.into_iter().for_each(|group| self.serve(group, turn));
     }
 
+    /// Serves the groups that wait for room in an outbox, in turn, until one finds that there is none.
+    fn offer_room(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
+        let last = self.work.rooms.last();
+        while let Some((_, group)) = self.work.rooms.first(connection, last) {
+            let waited = self.work.ask_again(group, connection);
+            assert!(waited, "who waits for room was refused");
+            self.serve(group, turn);
+            let members = self.work.groups.get(group).map(|group| &group.members);
+            if members.is_some_and(|members| members.refused_by(connection).is_some()) {
+                break;
+            }
+        }
+    }
+
     /// Gives members of a group what they can take.
     fn serve(&mut self, group: Key, turn: &mut Turn<'_>) {
-        // Members whose outboxes take nothing at this moment; they are asked again when time passed.
-        let mut full: SmallVec<[Key; 4]> = SmallVec::new();
         loop {
             let book = &mut self.work;
             let Some(waiting) = book.groups.get_mut(group) else { return };
-            let given = waiting.next(&book.tasks, &self.delivery, &full, turn.random.number());
+            let given = waiting.next(&book.tasks, &self.delivery, turn.random.number());
             let Some(given) = given else { return };
-            debug_assert!(!full.contains(&given.subscription), "who takes no more is not asked again");
             let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };
             if book.has_expired(given.id, turn.now) {
                 book.not_given(given);
@@ -132,16 +154,24 @@ impl Outlets {
             }
             let Some(task) = book.tasks.remove(&given.id) else { return };
             // If it would not fit, it waits, whatever is done about slow consumers otherwise.
-            let taken = self.delivery.has_room(target, task.weight())
-                && self.deliver_task(given.id, &task, target, turn);
+            let (lane, bytes) = (task.lane(), task.weight());
+            let room = self.delivery.has_room(target, bytes);
+            let taken = room && self.deliver_task(given.id, &task, target, turn);
             self.work.tasks.insert(given.id, task);
-            if taken {
-                self.work.given(given, turn.now);
-            } else {
-                self.work.not_given(given);
-                full.push(given.subscription);
+            match (room, taken) {
+                (_, true) => self.work.given(given, turn.now),
+                (false, false) => self.work.refused(given, (lane, bytes), false),
+                // Its subscription or its connection is about to end, or it is shed.
+                (true, false) => self.work.refused(given, (Lane::Critical, 0), true),
             }
         }
+    }
+
+    /// The group of a message that waits and that nobody here wants.
+    pub(super) fn stranded_in(&self, id: TaskId) -> Option<&str> {
+        let task = self.work.tasks.get(&id).filter(|task| task.state == State::Waiting)?;
+        let group = self.work.groups.get(task.group)?;
+        group.is_stranded(task, &self.delivery).then_some(&*group.name)
     }
 
     /// What a message is delivered with as it was published.

@@ -24,7 +24,7 @@ pub enum State {
     /// Was not acknowledged, and waits before it may be delivered again.
     Resting(Timer),
     /// A member has it, for a time; without a timer that is over.
-    InFlight { subscription: Key, connection: ConnectionId, timer: Option<Timer> },
+    InFlight { member: Key, connection: ConnectionId, timer: Option<Timer> },
 }
 
 /// What decides who may have a message.

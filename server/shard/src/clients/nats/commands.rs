@@ -43,8 +43,11 @@ impl NatsClient {
         if let Some(receiver) = bus.outlets.delivery.receivers.get_mut(self.sender.id) {
             receiver.headers = options.headers;
             let mut watch = receiver.take_watch();
-            watch.no_echo = !options.echo;
+            let before = std::mem::replace(&mut watch.no_echo, !options.echo);
             receiver.set_watch(watch);
+            if before == options.echo {
+                bus.outlets.work.rights_changed_of(self.sender.id);
+            }
         }
         self.answer_ok(bus, turn);
     }
