@@ -98,7 +98,7 @@ impl Bus {
         }
         let message = Message { subject, publication };
         let foreign = route.foreign || publication.foreign;
-        let mut fan_out = FanOut { outlets: &mut self.outlets, subject_hash, hops: 0, foreign, kept: false };
+        let mut fan_out = FanOut { outlets: &mut self.outlets, subject_hash, hops: 0, foreign };
         match except {
             None => fan_out.everyone(route, &message, turn),
             Some(requester) => {
@@ -124,8 +124,7 @@ impl Bus {
         }
         let outlets = &mut self.outlets;
         let message = Message { subject, publication: common };
-        FanOut { outlets, subject_hash, hops: 0, foreign: false, kept: false }
-            .run(route, run, &message, turn);
+        FanOut { outlets, subject_hash, hops: 0, foreign: false }.run(route, run, &message, turn);
         true
     }
 
@@ -213,7 +212,7 @@ impl Bus {
         let foreign = route.foreign || self.outlets.delivery.is_foreign(publication.reply);
         let message = Message { subject, publication: &publication };
         let outlets = &mut self.outlets;
-        let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign, kept: way.kept };
+        let mut fan_out = FanOut { outlets, subject_hash, hops: way.hops, foreign };
         match late {
             Some(requester) if way.plain => fan_out.plain_but(requester, route, &message, turn),
             None if way.plain => {

@@ -3,7 +3,7 @@
 use super::payloads::{LEFT_OUT_BYTES_MAX, Payloads, is_understood};
 use ringbolt_protocol::command::Flags;
 use ringbolt_shard::mesh::MeshBatch;
-use ringbolt_shard::mesh::batch::{Forward, MeshPublish, Read, Record, Way};
+use ringbolt_shard::mesh::batch::{Forward, MeshPublish, OfferAnswer, Read, Record, Way};
 use ringbolt_shard::message::{self, Message, Publication};
 use ringbolt_shard::{AccountId, ConnectionId, PublisherId};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,10 @@ enum Item<'a> {
     Resume(ConnectionId),
     Answer(ConnectionId, AccountId, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes),
     Fence,
+    /// The next item is the message.
+    Offer(u64),
+    OfferAnswered(u64, OfferAnswer),
+    MembersChanged(AccountId, &'a str),
 }
 
 /// What a message has of fixed length.
@@ -33,7 +37,6 @@ struct Head {
     flags: u8,
     plain: bool,
     hops: u8,
-    kept: bool,
     publisher_shard: u16,
     publisher: ConnectionId,
     timestamp_nanos: u64,
@@ -73,6 +76,9 @@ pub fn write(batch: &MeshBatch, payloads: Payloads, into: &mut Vec<u8>) {
                 Item::Answer(client, account, Bytes::new(reply), Bytes::new(words))
             }
             Record::Fence => Item::Fence,
+            Record::Offer { number } => Item::Offer(number),
+            Record::OfferAnswered { number, answer } => Item::OfferAnswered(number, answer),
+            Record::MembersChanged { account, group } => Item::MembersChanged(account, group),
         };
         write_item(&item, into);
     }
@@ -86,7 +92,6 @@ fn write_publish(publish: &MeshPublish<'_>, payloads: Payloads, into: &mut Vec<u
         flags: publication.flags.0,
         plain: way.plain,
         hops: way.hops,
-        kept: way.kept,
         publisher_shard: publication.publisher.shard,
         publisher: publication.publisher.connection,
         timestamp_nanos: publication.timestamp_nanos,
@@ -112,7 +117,7 @@ fn write_item(item: &Item<'_>, into: &mut Vec<u8>) {
 /// The batch that was written. `None`: these are not its bytes.
 pub fn read(mut bytes: &[u8]) -> Option<MeshBatch> {
     let mut batch = MeshBatch::default();
-    let mut left_out = 0;
+    let (mut left_out, mut offered) = (0, false);
     while !bytes.is_empty() {
         let (item, rest) = postcard::take_from_bytes::<Item<'_>>(bytes).ok()?;
         if let Item::Publish(_, _, _, _, payload) = &item {
@@ -120,11 +125,14 @@ pub fn read(mut bytes: &[u8]) -> Option<MeshBatch> {
             if left_out > LEFT_OUT_BYTES_MAX {
                 return None;
             }
+        } else if offered {
+            return None;
         }
+        offered = matches!(item, Item::Offer(_));
         push(&item, &mut batch);
         bytes = rest;
     }
-    Some(batch)
+    (!offered).then_some(batch)
 }
 
 fn push(item: &Item<'_>, batch: &mut MeshBatch) {
@@ -150,8 +158,8 @@ fn push(item: &Item<'_>, batch: &mut MeshBatch) {
                 ..Publication::EMPTY
             };
             let message = Message { subject, publication: &publication };
-            let &Head { subject_hash, plain, hops, kept, .. } = head;
-            let way = Way { subject_hash, plain, group, hops, kept };
+            let &Head { subject_hash, plain, hops, .. } = head;
+            let way = Way { subject_hash, plain, group, hops };
             batch.push_message(&Forward { message: &message, way });
             return;
         }
@@ -163,6 +171,9 @@ fn push(item: &Item<'_>, batch: &mut MeshBatch) {
         Item::Resume(publisher) => Record::Resume { publisher },
         Item::Answer(client, account, reply, words) => Record::Answer { client, account, reply, words },
         Item::Fence => Record::Fence,
+        Item::Offer(number) => Record::Offer { number },
+        Item::OfferAnswered(number, answer) => Record::OfferAnswered { number, answer },
+        Item::MembersChanged(account, group) => Record::MembersChanged { account, group },
     };
     batch.push(&record);
 }

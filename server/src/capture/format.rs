@@ -17,7 +17,7 @@ use twox_hash::XxHash3_64;
 
 const MAGIC: &[u8; 16] = b"ringbolt-capture";
 /// Changed with every change of what stands in a file.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 pub const START_BYTES: usize = MAGIC.len() + 4;
 /// Kind, length, records, checksum.
 const BLOCK_HEAD_BYTES: usize = 1 + 4 + 4 + 8;

@@ -14,6 +14,8 @@ use ringbolt_protocol::native::encode;
 pub enum Received {
     Delivery {
         subscription: u32,
+        /// Empty where the subscription or a number says it.
+        subject: String,
         correlation_id: u64,
         reply: Option<String>,
         payload: Vec<u8>,
@@ -153,6 +155,10 @@ fn owned(frame: &Frame<'_>) -> Received {
     match frame {
         Frame::Deliver(deliver) => Received::Delivery {
             subscription: deliver.subscription_id,
+            subject: match deliver.subject {
+                SubjectRef::Literal(text) => String::from_utf8_lossy(text).into_owned(),
+                SubjectRef::Interned(_) => String::new(),
+            },
             correlation_id: deliver.correlation_id,
             reply: deliver.reply.map(|text| String::from_utf8_lossy(text).into_owned()),
             payload: deliver.payload.to_vec(),

@@ -152,6 +152,10 @@ impl World {
         number
     }
 
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// A client writes what it has gathered.
     pub fn write(&mut self, client: usize) {
         let bytes = self.clients[client].take_written();

@@ -157,72 +157,6 @@ fn each_group_passes_a_message_on_by_itself() {
 }
 
 #[test]
-fn what_was_kept_once_waits_where_it_is_handed_over_to() {
-    let quiet = CONNECT.replace('}', ",\"echo\":false}");
-    let mut play = Play::new(2);
-    let publisher = play.nats_as(1, &quiet, "SUB job w;ack 1\r\n");
-    let worker = play.nats(0, "SUB job w;ack 1\r\n");
-    play.say(publisher, hpub("job", "", "Nats-Msg-Id: x\r\n", "do").as_bytes());
-    assert_eq!(play.hear(worker).matches("do").count(), 1);
-    play.close(worker);
-    play.pass(1_000_000_000);
-    assert_eq!(play.count(Counter::WorkMessages), 1, "its publisher does not want it, but others may come");
-    let next = play.nats(1, "SUB job w;ack 1\r\n");
-    assert_eq!(play.hear(next).matches("do").count(), 1);
-    assert_eq!(play.hear(publisher), "");
-}
-
-#[test]
-fn what_a_full_link_does_not_take_is_handed_over_when_it_does() {
-    let limits = Limits { subjects_max: 512, outbox_bytes_max: 1 << 20, ..small_limits(2) };
-    let mut play = Play::with(&Access::default(), limits);
-    let first = play.nats(0, "SUB job w;ack;inflight=1 1\r\n");
-    for number in 0..200 {
-        play.say(first, format!("PUB job 500\r\n{number:0500}\r\n").as_bytes());
-    }
-    play.close(first);
-    assert_eq!(play.count(Counter::WorkMessages), 200);
-    let next = play.nats(1, "SUB job w;ack;inflight=1000 1\r\n");
-    (0..20).for_each(|_| play.pass(100_000_000));
-    let heard = play.hear(next);
-    assert!((0..200).all(|number| heard.contains(&format!("{number:0500}\n"))), "none is lost");
-    assert_eq!(heard.matches("MSG job").count(), 200, "or given twice");
-    assert_eq!(play.count(Counter::WorkMessages), 200);
-}
-
-#[test]
-fn who_wants_no_echo_any_more_hands_its_own_messages_over() {
-    let quiet = CONNECT.replace('}', ",\"echo\":false}");
-    let mut play = Play::new(2);
-    let member = play.nats(0, "SUB job w;ack;inflight=1 1\r\nPUB job 1\r\n0\r\n");
-    play.say(member, b"PUB job 3\r\nown\r\n");
-    let reply = reply_in(&play.hear(member));
-    play.say(member, quiet.as_bytes());
-    let far = play.nats(1, "SUB job w;ack;inflight=1 1\r\n");
-    play.pass(100_000_000);
-    assert_eq!(play.hear(far).matches("own").count(), 1);
-    play.say(member, format!("PUB {reply} 0\r\n\r\n").as_bytes());
-    assert_eq!(play.hear(member), "");
-}
-
-#[test]
-fn what_is_handed_over_and_back_is_no_duplicate_of_itself() {
-    let mut play = Play::new(2);
-    let leaving = play.nats(0, "SUB job w;ack;inflight=1 1\r\nPUB job 1\r\n0\r\n");
-    play.say(leaving, hpub("job", "", "Nats-Msg-Id: x\r\n", "do").as_bytes());
-    let far = play.nats(1, "SUB job w;ack;inflight=1 1\r\n");
-    // What it holds keeps the group there, with all it remembers.
-    play.say(leaving, b"UNSUB 1\r\n");
-    play.pass(1_000_000_000);
-    assert_eq!(play.hear(far).matches("do").count(), 1);
-    play.say(leaving, b"SUB job w;ack;inflight=9 2\r\n");
-    play.close(far);
-    play.pass(1_000_000_000);
-    assert_eq!(play.hear(leaving).matches("do").count(), 1, "it comes back");
-    assert_eq!(play.count(Counter::Duplicates), 0);
-}
-
-#[test]
 fn a_key_stays_with_its_connection_until_that_is_no_member() {
     let mut play = Play::new(1);
     let subscribe = "SUB job w;ack;key=K 1\r\nSUB * w;ack;key=K 2\r\n";
@@ -282,24 +216,4 @@ fn who_may_be_in_a_group_may_not_make_another_of_it_by_a_key() {
     }
     play.say(client, b"SUB keyed g;ack;key=A;key=K 6\r\n");
     assert_eq!(play.hear(client), "", "the last counts, and may be allowed by its name");
-}
-
-#[test]
-fn what_no_native_member_may_be_given_is_not_handed_to_and_fro() {
-    let long = (0..40).map(|number| format!("t{number}")).collect::<Vec<_>>().join(".");
-    let mut play = Play::new(2);
-    let leaving = play.nats(0, "SUB t0.> w;ack 1\r\n");
-    for shard in [0, 1] {
-        play.native(shard, |client| {
-            client.subscribe(1, "t0.>", Some("w;ack"), SlowConsumer::Default);
-            client.subscribe(2, "h.x", Some("w;ack"), SlowConsumer::Default);
-        });
-    }
-    play.say(leaving, format!("PUB {long} 1\r\nx\r\n").as_bytes());
-    play.close(leaving);
-    (0..3).for_each(|_| play.pass(100_000_000));
-    let before = play.count(Counter::MeshMessagesOut);
-    (0..20).for_each(|_| play.pass(100_000_000));
-    assert_eq!(play.count(Counter::MeshMessagesOut), before);
-    assert_eq!(play.count(Counter::WorkMessages), 1);
 }

@@ -4,6 +4,7 @@ mod acknowledgements;
 mod admission;
 mod answers;
 mod endings;
+mod hand_over;
 mod numbers;
 mod play;
 mod promises;

@@ -204,6 +204,7 @@ fn a_request_nobody_takes_is_refused_and_one_that_is_taken_is_not() {
     assert_eq!(table.heard(asks), []);
     let request = Received::Delivery {
         subscription: 1,
+        subject: String::new(),
         correlation_id: 5,
         reply: Some("r.1".to_owned()),
         payload: b"2+2".to_vec(),
@@ -385,8 +386,13 @@ fn a_draining_server_delivers_what_it_accepted_refuses_the_rest_and_closes_every
     table.world.drain();
     table.world.clients[publisher].publish("a", b"too late");
     table.go(publisher);
-    let delivery =
-        Received::Delivery { subscription: 1, correlation_id: 0, reply: None, payload: b"accepted".to_vec() };
+    let delivery = Received::Delivery {
+        subscription: 1,
+        subject: String::new(),
+        correlation_id: 0,
+        reply: None,
+        payload: b"accepted".to_vec(),
+    };
     assert_eq!(table.heard(subscriber), [delivery, Received::Closed(CloseCode::ShuttingDown)]);
     let refused = Received::Refused { code: RefusalCode::ShuttingDown, correlation_id: 0 };
     assert_eq!(table.heard(publisher), [refused, Received::Closed(CloseCode::ShuttingDown)]);

@@ -2,5 +2,6 @@
 //! other.
 
 mod edge;
+mod hand_over;
 mod shards;
 mod work;

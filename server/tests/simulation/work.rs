@@ -13,7 +13,7 @@ use ringbolt_shard::moment;
 use ringbolt_shard::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 500;
 const STEPS: u32 = 400;
 const GROUP: &str = "g;ack;wait=300ms;max=4;inflight=3;pending=150;backoff=1ms..400ms;poison=3";
 const PATTERNS: [&str; 3] = ["job.*", "job.>", "job.a"];

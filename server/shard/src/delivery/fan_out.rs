@@ -25,8 +25,6 @@ pub struct FanOut<'s> {
     pub hops: u8,
     /// The message is beyond what native clients are promised of subjects: they do not get it.
     pub foreign: bool,
-    /// A shard kept it for members that acknowledge, and hands it over.
-    pub kept: bool,
 }
 
 impl FanOut<'_> {
@@ -185,7 +183,7 @@ impl FanOut<'_> {
     /// The shard a message must go to, wherever it is published: that of its key, or the one that
     /// remembers whether it was published before.
     #[cold]
-    fn home(&mut self, group: &GroupRoute, publication: &Publication<'_>) -> Option<ShardId> {
+    pub fn home(&self, group: &GroupRoute, publication: &Publication<'_>) -> Option<ShardId> {
         let (block, _) = publication.parts();
         let key = key_header(&group.name).and_then(|header| headers::find(block, header));
         let id = key.or(publication.marks.message_id)?;
@@ -209,9 +207,6 @@ impl FanOut<'_> {
         for step in 0..members {
             let target = group.local[(choice as usize + step) % members];
             if let Some(work) = self.outlets.delivery.subscriptions.at(target.subscription).work {
-                if self.kept {
-                    return self.outlets.take_over(work, message, turn);
-                }
                 if refused != Some(work) && self.outlets.has_member_for(work, message, self.foreign, turn) {
                     return self.outlets.work_off(work, message, turn);
                 }
@@ -225,8 +220,24 @@ impl FanOut<'_> {
         self.pass_on(group, message, turn)
     }
 
+    /// To a member of this shard that does not acknowledge. Returns whether one took it.
+    #[cold]
+    pub fn any_plain_member(
+        &mut self,
+        group: &GroupRoute,
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        group.local.iter().any(|&target| {
+            let acknowledges = self.outlets.delivery.subscriptions.at(target.subscription).work.is_some();
+            !acknowledges
+                && !self.spares(target, turn)
+                && self.outlets.delivery.deliver(target, message, turn)
+        })
+    }
+
     /// To a member of another shard, if there is one.
-    pub fn pass_on(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+    fn pass_on(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         let members = group.local.len();
         let remote: u32 = group.remote.iter().map(|&(_, count)| count).sum();
         debug_assert_eq!(remote + members as u32, group.members(), "every member is here or there");
@@ -248,7 +259,7 @@ impl FanOut<'_> {
         message: &Message<'_>,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops, kept: self.kept };
+        let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops };
         match self.outlets.mesh.forward(shard, &Forward { message, way }, turn) {
             Forwarded::Taken => true,
             Forwarded::TakenHoldingBack(publisher) => {

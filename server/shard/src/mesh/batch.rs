@@ -8,6 +8,7 @@ use crate::message::{Marks, Message, Payload, Publication};
 use crate::router::subjects::SubjectId;
 use bytes::Bytes;
 use ringbolt_protocol::command::Flags;
+use serde::{Deserialize, Serialize};
 
 /// What one turn of a shard has for another.
 /// One cache line, so that a hop moves no more than that and the ring's own.
@@ -38,8 +39,6 @@ pub struct Way<'a> {
     pub group: Option<&'a str>,
     /// Shards that found no member of the queue group any more.
     pub hops: u8,
-    /// The sender kept it for members that acknowledge, and hands it over.
-    pub kept: bool,
 }
 
 /// A message for the subscriptions of this shard, from another one.
@@ -80,8 +79,34 @@ pub enum Record<'a> {
         reply: &'a [u8],
         words: &'a [u8],
     },
+    /// The message behind this record is one that the sender keeps for a member that acknowledges, under
+    /// this number: the receiver may take it over. It is answered, whatever becomes of it.
+    Offer {
+        number: u64,
+    },
+    /// The answer to an offer of the receiver.
+    OfferAnswered {
+        number: u64,
+        answer: OfferAnswer,
+    },
+    /// Members of a queue group of the sender may have other messages than before.
+    MembersChanged {
+        account: AccountId,
+        group: &'a str,
+    },
     /// The sender accepts no more of its clients' messages. What it hands over or says itself may follow.
     Fence,
+}
+
+/// What a shard says of a message that it was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum OfferAnswer {
+    /// It is its own now.
+    Taken,
+    /// It has no member that may have it.
+    Unwanted,
+    /// It has no room for it.
+    Full,
 }
 
 /// What a batch holds, as it is read.
@@ -98,12 +123,14 @@ const PAUSE: u8 = 4;
 const RESUME: u8 = 5;
 const FENCE: u8 = 6;
 const ANSWER: u8 = 7;
+const OFFER: u8 = 8;
+const OFFER_ANSWERED: u8 = 9;
+const MEMBERS_CHANGED: u8 = 10;
 
 const PLAIN: u8 = 1;
 const REPLY: u8 = 2;
 const GROUP: u8 = 4;
 const SHARED: u8 = 8;
-const KEPT: u8 = 16;
 
 /// Most bytes of a subject, reply subject or name between shards.
 pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
@@ -111,7 +138,7 @@ pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 /// What a publish has of fixed length.
 const HEAD_BYTES: usize = 46;
 const _: () = assert!(HEAD_BYTES == 4 + 2 + 2 + 4 + 4 + 8 + 8 + 8 + 4 + 2);
-const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED ^ KEPT == 31, "a bit for each part");
+const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED == 15, "a bit for each part");
 const _: () = assert!(size_of::<MeshBatch>() == 64, "a hop moves one cache line");
 
 impl MeshBatch {
@@ -127,10 +154,7 @@ impl MeshBatch {
                 // A queue group has a name: no bytes means no group.
                 self.put(group.unwrap_or("").as_bytes());
             }
-            Record::InterestInForce { sequence } => {
-                self.bytes.push(IN_FORCE);
-                self.bytes.extend_from_slice(&sequence.to_le_bytes());
-            }
+            Record::InterestInForce { sequence } => self.push_number(IN_FORCE, sequence),
             Record::Pause { publisher } => self.push_connection(PAUSE, publisher),
             Record::Resume { publisher } => self.push_connection(RESUME, publisher),
             Record::Answer { client, account, reply, words } => {
@@ -138,6 +162,16 @@ impl MeshBatch {
                 self.bytes.extend_from_slice(&account.0.to_le_bytes());
                 self.put(reply);
                 self.put(words);
+            }
+            Record::Offer { number } => self.push_number(OFFER, number),
+            Record::OfferAnswered { number, answer } => {
+                self.push_number(OFFER_ANSWERED, number);
+                self.bytes.push(answer as u8);
+            }
+            Record::MembersChanged { account, group } => {
+                self.bytes.push(MEMBERS_CHANGED);
+                self.bytes.extend_from_slice(&account.0.to_le_bytes());
+                self.put(group.as_bytes());
             }
             Record::Fence => self.bytes.push(FENCE),
         }
@@ -167,7 +201,7 @@ impl MeshBatch {
         self.messages
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn push_message(&mut self, forward: &Forward<'_>) {
         let Forward { message, way } = forward;
         let publication = message.publication;
@@ -176,7 +210,6 @@ impl MeshBatch {
         parts |= if publication.reply.is_some() { REPLY } else { 0 };
         parts |= if way.group.is_some() { GROUP } else { 0 };
         parts |= if matches!(publication.payload, Payload::Shared(_)) { SHARED } else { 0 };
-        parts |= if way.kept { KEPT } else { 0 };
         let mut head = [0u8; HEAD_BYTES];
         head[..4].copy_from_slice(&[PUBLISH, parts, publication.flags.0, way.hops]);
         head[4..6].copy_from_slice(&publication.publisher.shard.to_le_bytes());
@@ -215,6 +248,11 @@ impl MeshBatch {
         assert_eq!(self.messages as usize, published, "messages of a batch");
         let shared = self.shared.iter().map(Bytes::len).sum::<usize>();
         assert_eq!(self.payload_bytes, shared, "bytes that a batch shares");
+    }
+
+    fn push_number(&mut self, kind: u8, number: u64) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
     fn push_connection(&mut self, kind: u8, connection: ConnectionId) {
@@ -290,6 +328,21 @@ impl<'a> Reader<'a> {
                 let account = AccountId(self.u16());
                 Record::Answer { client, account, reply: self.short(), words: self.short() }
             }
+            OFFER => {
+                self.take(1);
+                Record::Offer { number: self.u64() }
+            }
+            OFFER_ANSWERED => {
+                self.take(1);
+                let number = self.u64();
+                let answers = [OfferAnswer::Taken, OfferAnswer::Unwanted, OfferAnswer::Full];
+                Record::OfferAnswered { number, answer: answers[usize::from(self.take(1)[0])] }
+            }
+            MEMBERS_CHANGED => {
+                self.take(1);
+                let account = AccountId(self.u16());
+                Record::MembersChanged { account, group: self.text() }
+            }
             FENCE => {
                 self.take(1);
                 Record::Fence
@@ -298,15 +351,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn message(&mut self) -> MeshPublish<'a> {
         let head = self.take(HEAD_BYTES);
         let (parts, flags, hops) = (head[1], head[2], head[3]);
-        debug_assert_eq!(
-            parts & !(PLAIN | REPLY | GROUP | SHARED | KEPT),
-            0,
-            "only what is known was written"
-        );
+        debug_assert_eq!(parts & !(PLAIN | REPLY | GROUP | SHARED), 0, "only what is known was written");
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let u32_at = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
@@ -335,8 +384,7 @@ impl<'a> Reader<'a> {
             payload,
             backing: None,
         };
-        let (plain, kept) = (parts & PLAIN != 0, parts & KEPT != 0);
-        let way = Way { subject_hash: u64_at(32), plain, group, hops, kept };
+        let way = Way { subject_hash: u64_at(32), plain: parts & PLAIN != 0, group, hops };
         MeshPublish { subject, publication, way }
     }
 
@@ -393,7 +441,7 @@ mod tests {
                 payload,
                 ..Publication::EMPTY
             },
-            way: Way { subject_hash: 8, plain: group.is_none(), group, hops: 1, kept: group.is_some() },
+            way: Way { subject_hash: 8, plain: group.is_none(), group, hops: 1 },
         };
         let interest = |sequence, count, pattern, group| Record::Interest {
             sequence,
@@ -417,6 +465,12 @@ mod tests {
                 reply: b"in.1",
                 words: b"done",
             }),
+            Read::Control(Record::OfferAnswered { number: 12, answer: OfferAnswer::Taken }),
+            Read::Control(Record::OfferAnswered { number: 13, answer: OfferAnswer::Unwanted }),
+            Read::Control(Record::OfferAnswered { number: 14, answer: OfferAnswer::Full }),
+            Read::Control(Record::Offer { number: 15 }),
+            Read::Publish(publish(Payload::Copied(b"kept"), None, Some("workers"))),
+            Read::Control(Record::MembersChanged { account: AccountId(3), group: "workers" }),
             Read::Control(Record::Fence),
         ];
         let mut batch = MeshBatch::default();
@@ -430,7 +484,7 @@ mod tests {
             }
         }
         assert_eq!(batch.records().collect::<Vec<_>>(), records);
-        assert_eq!(batch.messages(), 3);
+        assert_eq!(batch.messages(), 4);
         assert!(batch.size_bytes() > 9000);
     }
 }

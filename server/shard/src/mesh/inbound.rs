@@ -27,6 +27,7 @@ impl Bus {
             }
             match reader.control() {
                 Record::Fence => fenced = Some(Fenced(from)),
+                Record::Offer { number } => self.offered(from, number, &mut reader, turn),
                 record => self.control_record(from, &record, &mut interest, turn),
             }
         }
@@ -47,7 +48,7 @@ impl Bus {
         turn: &mut Turn<'_>,
     ) {
         match *record {
-            Record::Fence => unreachable!("the caller handles it"),
+            Record::Fence | Record::Offer { .. } => unreachable!("the caller handles them"),
             Record::Interest { sequence, account, count, pattern, group } => {
                 self.interest_of_shard(from, account, (pattern, group), count);
                 debug_assert!(interest.is_none_or(|before| before < sequence), "they are counted up");
@@ -57,6 +58,10 @@ impl Bus {
                 self.outlets.mesh.interest.confirm(from, sequence);
                 self.release_answers(turn);
             }
+            Record::OfferAnswered { number, answer } => {
+                self.outlets.work.offer_answered(from, number, answer);
+            }
+            Record::MembersChanged { account, group } => self.outlets.work.members_elsewhere(account, group),
             Record::Pause { publisher } => self.outlets.delivery.hold_back(publisher, turn),
             Record::Resume { publisher } => self.outlets.delivery.let_go(publisher, turn),
             Record::Answer { client, account, reply, words } => {

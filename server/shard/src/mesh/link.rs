@@ -76,6 +76,20 @@ impl Mesh {
         Forwarded::TakenHoldingBack(connection)
     }
 
+    /// Offers a message that is kept here. Returns whether the link has room for it.
+    pub fn offer(&mut self, shard: ShardId, number: u64, offer: &Forward<'_>, turn: &mut Turn<'_>) -> bool {
+        debug_assert_ne!(shard, self.own, "what is kept here is not offered here");
+        let link = &mut self.links[usize::from(shard)];
+        let room = link.pending_bytes() <= self.limits.mesh_pending_bytes_max;
+        if room {
+            turn.counters.add(Counter::MeshMessagesOut, 1);
+            if link.push_offer(number, offer, self.limits.mesh_batch_bytes) {
+                turn.effects.mesh.push(shard);
+            }
+        }
+        room
+    }
+
     /// Whether a link has so much that what can be done without is not sent.
     pub fn is_overfull(&self, shard: ShardId) -> bool {
         self.links[usize::from(shard)].pending_bytes() > 2 * self.limits.mesh_pending_bytes_max
@@ -167,7 +181,18 @@ impl Link {
         self.append(lane, batch_bytes, |batch| batch.push_message(forward))
     }
 
-    #[inline]
+    /// Likewise, a message that is kept here: it is not shed on its way, whatever its lane is.
+    #[cold]
+    #[inline(never)]
+    #[must_use = "the edge takes only what it is told of"]
+    pub fn push_offer(&mut self, number: u64, offer: &Forward<'_>, batch_bytes: usize) -> bool {
+        self.append(Lane::Normal, batch_bytes, |batch| {
+            batch.push(&Record::Offer { number });
+            batch.push_message(offer);
+        })
+    }
+
+    #[inline(always)]
     fn append(&mut self, lane: Lane, batch_bytes: usize, write: impl FnOnce(&mut MeshBatch)) -> bool {
         let queue = match lane {
             Lane::Normal => &mut self.pending,
@@ -313,7 +338,7 @@ mod tests {
             let publication =
                 Publication { flags: Flags(lane), correlation_id: number, payload, ..Publication::EMPTY };
             let message = Message { subject: "a", publication: &publication };
-            let way = Way { subject_hash: 0, plain: true, group: None, hops: 0, kept: false };
+            let way = Way { subject_hash: 0, plain: true, group: None, hops: 0 };
             link.push_message(&Forward { message: &message, way }, 1)
         };
         // Lane 4 of the wire is background, 0 normal, 1 critical.

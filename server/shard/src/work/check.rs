@@ -34,10 +34,15 @@ impl Book {
 
     /// Compares what messages say of where they are with what is there.
     fn check_states(&self) {
-        let (mut timers, mut deadlines) = (0, 0);
+        let (mut timers, mut deadlines, mut offered) = (0, 0, 0);
         for (&id, task) in &self.tasks {
             let timer = match task.state {
                 State::Waiting => None,
+                State::Offered(shard) => {
+                    offered += 1;
+                    assert!(self.offers.is_open(shard), "an offer is answered");
+                    None
+                }
                 State::Resting(timer) => Some(timer),
                 State::InFlight { member, connection, timer } => {
                     let held = self.groups[task.group].members.holds(member, connection, id);
@@ -52,6 +57,7 @@ impl Book {
                 deadlines += 1;
             }
         }
+        assert!(offered <= self.offers.open(), "each offer is counted until it is answered");
         assert_eq!(self.wheel.check(), timers, "timers of all messages");
         assert_eq!(self.deadlines.len(), deadlines, "deadlines of all messages that wait");
     }

@@ -54,6 +54,8 @@ pub struct Group {
     scheduler: Scheduler,
     /// For messages that nobody here wants.
     pub search: Search,
+    /// How often the members of other shards changed.
+    pub changes_elsewhere: u64,
 }
 
 impl Group {
@@ -78,6 +80,7 @@ impl Group {
             bytes: 0,
             scheduler: Scheduler::default(),
             search: Search::default(),
+            changes_elsewhere: 0,
         }
     }
 
@@ -162,10 +165,7 @@ impl Group {
 
     /// Whether nobody here wants a message, so that it may go to another shard.
     pub fn is_stranded(&self, task: &Task, delivery: &Delivery) -> bool {
-        let envelope = task.envelope();
-        // Else two shards whose members may not have it would hand it to each other for ever.
-        let enough = task.handed_over && self.members.iter().any(|member| member.matches(&task.subject));
-        !enough && !self.is_wanted(envelope, delivery)
+        !self.is_wanted(task.envelope(), delivery)
     }
 
     /// The search goes on from this message, which it has come past.

@@ -14,6 +14,7 @@ mod group;
 mod hand_over;
 pub mod letters;
 mod members;
+mod offers;
 pub mod options;
 pub mod ring;
 mod room;
@@ -37,6 +38,7 @@ use group::{Given, Group, Tasks};
 use hashbrown::HashMap;
 use letters::Letters;
 use members::Refused;
+use offers::Offers;
 use options::WorkOptions;
 use room::Rooms;
 use seen::Seen;
@@ -79,6 +81,7 @@ pub struct Book {
     unsettled: bool,
     rooms: Rooms,
     stranded: Stranded,
+    offers: Offers,
     /// Connections that may have other messages than before.
     changed: BTreeSet<ConnectionId>,
     seen: Seen,
@@ -106,6 +109,7 @@ impl Book {
             unsettled: false,
             rooms: Rooms::default(),
             stranded: Stranded::default(),
+            offers: Offers::default(),
             changed: BTreeSet::new(),
             seen: Seen::new(hash_seed),
             hash_seed,
@@ -187,11 +191,8 @@ impl Book {
         let (key, lane) = (task.group, task.lane());
         let bytes = task.weight();
         let mut shed = 0;
-        loop {
+        while !self.has_room_for(&task, bytes_max) {
             let full = self.groups[key].is_full();
-            if !full && self.bytes + bytes <= bytes_max {
-                break;
-            }
             // What the shard has no room for, the group gives that takes most of it.
             let most = if full { None } else { self.largest_but(key).and_then(Group::least) };
             let own = || self.groups[key].least_below(lane);
@@ -213,6 +214,11 @@ impl Book {
         let other = self.tasks.insert(id, task);
         debug_assert!(other.is_none(), "a number is never used again");
         (Some(id), shed)
+    }
+
+    /// Whether its group and the shard have room for a message.
+    fn has_room_for(&self, task: &Task, bytes_max: usize) -> bool {
+        !self.groups[task.group].is_full() && self.bytes + task.weight() <= bytes_max
     }
 
     /// The group that takes most of the memory, if it is not this one.
@@ -383,6 +389,8 @@ impl Book {
                     self.deadlines.remove(&(deadline, id));
                 }
             }
+            // The answer will find that it is another's no more.
+            State::Offered(_) => {}
             State::Resting(timer) => {
                 debug_assert!(self.wheel.is_of(timer, id), "a timer belongs to its message");
                 self.wheel.stop(timer);
@@ -435,7 +443,7 @@ impl Book {
     }
 
     /// Members may have other messages than before.
-    pub fn rights_changed_in(&mut self, key: Key) {
+    fn rights_changed_in(&mut self, key: Key) {
         self.look_for_stranded(key);
         self.wake(key);
     }
@@ -446,9 +454,10 @@ impl Book {
         self.changed.insert(connection);
     }
 
-    /// Another shard has members of a group.
+    /// Another shard has other members of a group than before, or they may have other messages.
     pub fn members_elsewhere(&mut self, account: AccountId, name: &str) {
         if let Some(&key) = self.names.get(&(account, name.into())) {
+            self.groups[key].changes_elsewhere += 1;
             self.look_for_stranded(key);
         }
     }

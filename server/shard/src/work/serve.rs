@@ -61,18 +61,19 @@ impl Outlets {
         kept.is_some()
     }
 
-    /// Keeps a message that another shard has kept before: it was confirmed, and is known by its id. Whether
-    /// or not a member may have it at this moment, it waits for one. Returns whether it is kept.
+    /// Keeps a message that another shard has kept before: it was confirmed, and is known by its id. None is
+    /// given up for it: it has a place where it is. Returns whether it is kept.
     #[cold]
-    pub fn take_over(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn take_over(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
-        let mut task = Task::of(message, group, turn.now);
-        task.handed_over = true;
-        let (kept, shed) = self.work.add(task, self.limits.work_bytes_max);
-        turn.counters.add(Counter::DropsWorkFull, shed);
-        kept.into_iter().for_each(|id| self.work.stranded.look_at(id));
-        self.serve(group, turn);
-        kept.is_some()
+        let task = Task::of(message, group, turn.now);
+        let room = self.work.has_room_for(&task, self.limits.work_bytes_max);
+        if room {
+            let (kept, shed) = self.work.add(task, self.limits.work_bytes_max);
+            debug_assert!(kept.is_some() && shed == 0, "there was room for it");
+            self.serve(group, turn);
+        }
+        room
     }
 
     /// Tells a publisher who asked for it what became of its message, as JetStream does. Its own shard does,
@@ -167,11 +168,10 @@ impl Outlets {
         }
     }
 
-    /// The group of a message that waits and that nobody here wants.
-    pub(super) fn stranded_in(&self, id: TaskId) -> Option<&str> {
-        let task = self.work.tasks.get(&id).filter(|task| task.state == State::Waiting)?;
-        let group = self.work.groups.get(task.group)?;
-        group.is_stranded(task, &self.delivery).then_some(&*group.name)
+    /// Whether a message waits that nobody here wants.
+    pub(super) fn is_stranded(&self, id: TaskId) -> bool {
+        let task = self.work.tasks.get(&id).filter(|task| task.state == State::Waiting);
+        task.is_some_and(|task| self.work.groups[task.group].is_stranded(task, &self.delivery))
     }
 
     /// What a message is delivered with as it was published.

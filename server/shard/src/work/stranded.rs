@@ -41,10 +41,9 @@ impl Search {
         };
     }
 
-    /// What was looked at from that place on is to be looked at again.
+    /// What is from that place on is to be looked at, once more if it was.
     pub fn go_back(&mut self, place: Place) {
-        self.again |= self.at == Some(BEGINNING);
-        self.at = Some(place);
+        self.at = Some(self.at.map_or(place, |at| at.min(place)));
     }
 
     pub fn end(&mut self) {
@@ -59,7 +58,6 @@ pub struct Stranded {
     messages: Vec<TaskId>,
     /// Those for when time passed: the rest of a large group, and what a full link did not take.
     groups_later: BTreeSet<Key>,
-    messages_later: Vec<TaskId>,
     /// The group that is first in its turn.
     next: Option<Key>,
 }
@@ -78,13 +76,8 @@ impl Stranded {
         self.groups_later.insert(group);
     }
 
-    pub fn look_later(&mut self, id: TaskId) {
-        self.messages_later.push(id);
-    }
-
     pub fn pass_time(&mut self) {
         self.groups.append(&mut self.groups_later);
-        self.messages.append(&mut self.messages_later);
     }
 
     pub fn is_settled(&self) -> bool {
@@ -125,8 +118,10 @@ mod tests {
         search.go_on(None);
         assert_eq!(search.place(), Some(BEGINNING), "there was a reason on the way");
         search.go_back((2, (3, 3)));
-        search.go_on(None);
-        assert_eq!(search.place(), Some(BEGINNING), "it was not come to");
+        assert_eq!(search.place(), Some(BEGINNING), "it is not come to yet");
+        search.go_on(Some((3, (1, 1))));
+        search.go_back((2, (3, 3)));
+        assert_eq!(search.place(), Some((2, (3, 3))));
         search.go_on(None);
         assert_eq!(search.place(), None);
     }

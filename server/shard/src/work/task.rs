@@ -1,7 +1,7 @@
 //! A message on its way to being acknowledged.
 
 use super::wheel::Timer;
-use crate::identity::{AccountId, ConnectionId, Nanos, PublisherId};
+use crate::identity::{AccountId, ConnectionId, Nanos, PublisherId, ShardId};
 use crate::lanes::Lane;
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::router::subjects::SubjectId;
@@ -23,6 +23,8 @@ pub enum State {
     Waiting,
     /// Was not acknowledged, and waits before it may be delivered again.
     Resting(Timer),
+    /// Another shard was asked to take it over, and has not answered.
+    Offered(ShardId),
     /// A member has it, for a time; without a timer that is over.
     InFlight { member: Key, connection: ConnectionId, timer: Option<Timer> },
 }
@@ -58,8 +60,9 @@ pub struct Task {
     pub accepted: Nanos,
     pub delivered: Nanos,
     pub deadline: Option<Nanos>,
-    /// It comes from another shard, and goes to a further one only when nobody here is subscribed to it.
-    pub handed_over: bool,
+    /// Shards that have nobody who may have it, as of the group's so many changes elsewhere.
+    pub declined: SmallVec<[ShardId; 2]>,
+    pub declined_at: u64,
     /// What the last member that failed it said.
     pub error: Option<Box<str>>,
     /// That member said nothing, or asked for a delay.
@@ -95,7 +98,8 @@ impl Task {
             accepted: now,
             delivered: now,
             deadline: publication.marks.deadline,
-            handed_over: false,
+            declined: SmallVec::new(),
+            declined_at: 0,
             error: None,
             overload: false,
             publisher: publication.publisher,

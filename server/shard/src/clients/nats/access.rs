@@ -121,9 +121,9 @@ impl NatsClient {
 
     fn drop_forbidden_subscriptions(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
         let Some(receiver) = bus.outlets.delivery.receivers.get(self.sender.id) else { return };
+        bus.outlets.work.rights_changed_of(self.sender.id);
         for key in receiver.subscriptions.keys() {
             let Some(subscription) = bus.outlets.delivery.subscriptions.get_mut(key) else { continue };
-            subscription.work.into_iter().for_each(|group| bus.outlets.work.rights_changed_in(group));
             let Some(permissions) = &self.permissions else {
                 subscription.filter = None;
                 continue;
