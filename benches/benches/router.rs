@@ -28,7 +28,7 @@ fn routes(criterion: &mut Criterion) {
     let texts: Vec<String> = (0..SUBJECTS).map(|number| format!("region.{}.created", number * 7)).collect();
     for subscriptions in amount([10_000, 1_000_000], [100, 1000]) {
         let mut router = router(subscriptions);
-        let mut subjects = Subjects::new(HashSeed::new(1), 1 << 16);
+        let mut subjects = Subjects::new(HashSeed::new(1), 1 << 16, 1 << 30);
         let mut next = texts.iter().cycle();
         group.bench_function(BenchmarkId::new("by text, cached", subscriptions), |bencher| {
             bencher.iter(|| {

@@ -38,7 +38,7 @@ fn main() {
         ("random subjects, fewer than routes are kept", SUBJECTS_MAX as u32 / 2),
         ("random subjects, far more than routes are kept", subscriptions / 2),
     ] {
-        let mut subjects = Subjects::new(HashSeed::new(1), SUBJECTS_MAX);
+        let mut subjects = Subjects::new(HashSeed::new(1), SUBJECTS_MAX, 1 << 30);
         let mut times = Histogram::<u64>::new(3).expect("three digits");
         let mut random = 1u64;
         for message in 0..2 * messages {

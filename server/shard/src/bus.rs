@@ -65,7 +65,7 @@ impl Bus {
         seed: HashSeed,
     ) -> Bus {
         Bus {
-            accounts: Accounts::new(access, identity.reply_key, seed, limits.subjects_max),
+            accounts: Accounts::new(access, identity.reply_key, seed, &limits),
             requests: Requests::new(seed),
             outlets: Outlets::new(own, limits, seed),
             identity,
@@ -154,6 +154,7 @@ impl Bus {
         counters.set(Counter::SubjectsCached, sum(|subjects| subjects.len() as u64));
         counters.set(Counter::RouteCacheHits, sum(|subjects| subjects.hits));
         counters.set(Counter::RouteCacheMisses, sum(|subjects| subjects.misses));
+        counters.set(Counter::RoutesBytes, sum(|subjects| subjects.routes_bytes() as u64));
         counters.set(Counter::BufferPoolHits, delivery.pool.hits);
         counters.set(Counter::BufferPoolMisses, delivery.pool.misses);
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);

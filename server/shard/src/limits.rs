@@ -173,6 +173,11 @@ impl Limits {
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)
     }
 
+    /// What the cached routes of an account may take.
+    pub fn routes_bytes_max(&self) -> usize {
+        self.memory_bytes_max / 16
+    }
+
     pub fn check(&self) {
         assert_eq!(self.fault(), None, "limits that no server has");
     }

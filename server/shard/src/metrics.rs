@@ -64,6 +64,7 @@ counters! {
     SubjectsCached: Gauge "subjects_cached", "Subjects in the table of routes.";
     RouteCacheHits: Counter "route_cache_hits", "Messages routed by a cached route.";
     RouteCacheMisses: Counter "route_cache_misses", "Routes computed.";
+    RoutesBytes: Gauge "routes_bytes", "Memory that cached routes take, their table aside.";
     MessagesIn: Counter "messages_in", "Messages published by this shard's connections.";
     MessagesOut: Counter "messages_out", "Messages put into outboxes of this shard's connections.";
     BytesIn: Counter "bytes_in", "Bytes received.";

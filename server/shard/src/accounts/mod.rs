@@ -5,6 +5,7 @@ pub mod space;
 
 use crate::access::{Access, Permissions};
 use crate::identity::{AccountId, HashSeed};
+use crate::limits::Limits;
 use links::Links;
 use space::Space;
 use std::rc::Rc;
@@ -19,16 +20,18 @@ pub struct Accounts {
     spaces: Vec<Space>,
     seed: HashSeed,
     subjects_max: usize,
+    routes_bytes_max: usize,
 }
 
 impl Accounts {
-    pub fn new(access: &Access, reply_key: (u64, u64), seed: HashSeed, subjects_max: usize) -> Accounts {
+    pub fn new(access: &Access, reply_key: (u64, u64), seed: HashSeed, limits: &Limits) -> Accounts {
         let mut accounts = Accounts {
             links: Links::new(&access.links, reply_key),
             permissions: access.shared_permissions(),
             spaces: Vec::new(),
             seed,
-            subjects_max,
+            subjects_max: limits.subjects_max,
+            routes_bytes_max: limits.routes_bytes_max(),
             access: access.clone(),
         };
         accounts.make_spaces(access.account_numbers());
@@ -91,7 +94,7 @@ impl Accounts {
         for number in 0..self.access.account_numbers() {
             let was_there = number >= before.account_numbers() || before.account(number as u16).is_some();
             if was_there && self.access.account(number as u16).is_none() {
-                self.spaces[number] = Space::new(self.seed, self.subjects_max);
+                self.spaces[number] = self.new_space();
             }
         }
     }
@@ -103,11 +106,16 @@ impl Accounts {
         self.spaces.iter().map(Space::check).sum()
     }
 
+    fn new_space(&self) -> Space {
+        Space::new(self.seed, self.subjects_max, self.routes_bytes_max)
+    }
+
     /// Accounts are known by numbers below this.
     fn make_spaces(&mut self, numbers: usize) {
         assert!(numbers <= 1 << u16::BITS, "accounts have numbers");
         while self.spaces.len() < numbers {
-            self.spaces.push(Space::new(self.seed, self.subjects_max));
+            let space = self.new_space();
+            self.spaces.push(space);
         }
     }
 }

@@ -12,8 +12,9 @@ pub struct Space {
 }
 
 impl Space {
-    pub fn new(hash_seed: HashSeed, subjects_max: usize) -> Space {
-        Space { router: Router::new(hash_seed), subjects: Subjects::new(hash_seed, subjects_max) }
+    pub fn new(hash_seed: HashSeed, subjects_max: usize, routes_bytes_max: usize) -> Space {
+        let subjects = Subjects::new(hash_seed, subjects_max, routes_bytes_max);
+        Space { router: Router::new(hash_seed), subjects }
     }
 
     /// The text of a subject, its hash, and who wants it.

@@ -225,6 +225,18 @@ impl Route {
         Some(&self.groups[place])
     }
 
+    /// What it takes beside itself, names of groups aside.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let targets = |targets: &Targets| {
+            if targets.spilled() { targets.capacity() * size_of::<Target>() } else { 0 }
+        };
+        let group = |group: &GroupRoute| {
+            targets(&group.local) + group.remote.capacity() * size_of::<(ShardId, u32)>()
+        };
+        let groups = self.groups.capacity() * size_of::<GroupRoute>();
+        targets(&self.plain) + groups + self.groups.iter().map(group).sum::<usize>()
+    }
+
     /// To be called once all entries are merged.
     pub(super) fn settle(&mut self) {
         self.groups.sort_by(|one, other| one.name.cmp(&other.name));

@@ -2,7 +2,8 @@
 //!
 //! The table is bounded. A subject that a connection interned is pinned; the others are evicted by a
 //! clock hand when the table is full. When everything is pinned, a subject is routed through a
-//! scratch entry that is overwritten by the next one.
+//! scratch entry that is overwritten by the next one. Routes take a bounded amount of memory beside: those
+//! found first are forgotten first, and found anew when they are asked for.
 
 use super::{Route, Router, kind_of};
 use crate::HashSeed;
@@ -11,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use ringbolt_protocol::subject::Subject;
 use ringbolt_protocol::swar;
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 /// Index of a subject in its shard's table.
@@ -35,6 +37,8 @@ struct Entry {
     /// The router's generation of its kind when `route` was computed.
     generation: u64,
     kind: u8,
+    /// It is among those whose routes take memory.
+    heavy: bool,
     pins: u32,
     /// Used since the clock hand last passed.
     recent: bool,
@@ -47,13 +51,17 @@ pub struct Subjects {
     entries: Vec<Entry>,
     hand: u32,
     subjects_max: usize,
+    /// What routes take beside their entries, and those who have such, the oldest first.
+    routes_bytes: usize,
+    routes_bytes_max: usize,
+    heavy: VecDeque<SubjectId>,
     state: FixedState,
     pub hits: u64,
     pub misses: u64,
 }
 
 impl Subjects {
-    pub fn new(seed: HashSeed, subjects_max: usize) -> Subjects {
+    pub fn new(seed: HashSeed, subjects_max: usize, routes_bytes_max: usize) -> Subjects {
         assert!(subjects_max < u32::MAX as usize, "every subject has a number");
         let scratch = Entry {
             text: CompactString::default(),
@@ -61,6 +69,7 @@ impl Subjects {
             route: Route::default(),
             generation: NEVER,
             kind: 0,
+            heavy: false,
             pins: 1,
             recent: false,
         };
@@ -69,6 +78,9 @@ impl Subjects {
             entries: vec![scratch],
             hand: 0,
             subjects_max,
+            routes_bytes: 0,
+            routes_bytes_max,
+            heavy: VecDeque::new(),
             state: seed.table(),
             hits: 0,
             misses: 0,
@@ -159,13 +171,14 @@ impl Subjects {
     /// The route of a subject, computed again if interest changed since.
     #[inline]
     pub fn route(&mut self, id: SubjectId, router: &Router) -> (&str, u64, &Route) {
-        let entry = &mut self.entries[id.0 as usize];
+        let entry = &self.entries[id.0 as usize];
         if entry.generation == router.generation(entry.kind) {
             self.hits += 1;
         } else {
             self.misses += 1;
-            refresh(entry, router);
+            self.refresh(id, router);
         }
+        let entry = &self.entries[id.0 as usize];
         (&entry.text, entry.hash, &entry.route)
     }
 
@@ -184,7 +197,18 @@ impl Subjects {
     pub fn check(&self) -> u64 {
         assert_eq!(self.index.len() + 1, self.entries.len(), "all but the scratch entry are found");
         assert_eq!(self.entries[0].pins, 1, "the scratch entry is nobody's");
+        let routes = self.entries.iter().map(|entry| entry.route.heap_bytes());
+        assert_eq!(self.routes_bytes, routes.sum::<usize>(), "bytes of routes");
+        let heavy = self.entries.iter().filter(|entry| entry.heavy);
+        assert_eq!(self.heavy.len(), heavy.count(), "routes that take memory are found");
+        let light = |entry: &Entry| entry.heavy || entry.route.heap_bytes() == 0;
+        assert!(self.entries.iter().all(light), "a route that takes memory can be forgotten");
         self.entries[1..].iter().map(|entry| u64::from(entry.pins)).sum()
+    }
+
+    /// What the routes take beside the table.
+    pub fn routes_bytes(&self) -> usize {
+        self.routes_bytes
     }
 
     /// Subjects in the table.
@@ -205,6 +229,7 @@ impl Subjects {
                 route: Route::default(),
                 generation: NEVER,
                 kind: 0,
+                heavy: false,
                 pins: 0,
                 recent: true,
             });
@@ -225,6 +250,42 @@ impl Subjects {
         debug_assert!(self.index.len() <= self.subjects_max, "the table is bounded");
         debug_assert_eq!(self.index.len() + 1, self.entries.len(), "all but the scratch entry are found");
         SubjectId(index)
+    }
+
+    #[cold]
+    fn refresh(&mut self, id: SubjectId, router: &Router) {
+        let entry = &mut self.entries[id.0 as usize];
+        debug_assert_ne!(router.generation(entry.kind), NEVER, "a route that is computed has a generation");
+        let before = entry.route.heap_bytes();
+        router.match_into(Subject::trusted(&entry.text), &mut entry.route);
+        entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
+        entry.route.by_receiver &= !entry.route.foreign;
+        entry.generation = router.generation(entry.kind);
+        let after = entry.route.heap_bytes();
+        if after == before {
+            return;
+        }
+        self.routes_bytes = self.routes_bytes - before + after;
+        if !std::mem::replace(&mut entry.heavy, true) {
+            self.heavy.push_back(id);
+        }
+        while self.routes_bytes > self.routes_bytes_max && self.forget_oldest_route(id) {}
+    }
+
+    /// Makes room, but not of that one. Returns whether there was another.
+    fn forget_oldest_route(&mut self, kept: SubjectId) -> bool {
+        let Some(oldest) = self.heavy.pop_front() else { return false };
+        if oldest == kept {
+            self.heavy.push_back(kept);
+            return self.heavy.len() > 1;
+        }
+        let entry = &mut self.entries[oldest.0 as usize];
+        entry.heavy = false;
+        entry.generation = NEVER;
+        let route = std::mem::take(&mut entry.route);
+        debug_assert!(route.heap_bytes() <= self.routes_bytes, "it was counted when it was found");
+        self.routes_bytes -= route.heap_bytes();
+        true
     }
 
     /// Frees the next unpinned entry that was not used for a whole round of the hand.
@@ -255,15 +316,6 @@ impl Subjects {
     }
 }
 
-#[cold]
-fn refresh(entry: &mut Entry, router: &Router) {
-    debug_assert_ne!(router.generation(entry.kind), NEVER, "a route that is computed has a generation");
-    router.match_into(Subject::trusted(&entry.text), &mut entry.route);
-    entry.route.foreign = Subject::new(entry.text.as_bytes()).is_err();
-    entry.route.by_receiver &= !entry.route.foreign;
-    entry.generation = router.generation(entry.kind);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_subject_keeps_its_number_and_a_pinned_one_survives_a_flood() {
-        let mut subjects = Subjects::new(HashSeed::new(1), 64);
+        let mut subjects = Subjects::new(HashSeed::new(1), 64, 1 << 20);
         let pinned = subjects.pin(subject("keep.me")).expect("room");
         for number in 0..10_000 {
             subjects.resolve(subject(&format!("flood.{number}")));
@@ -287,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_table_full_of_pins_still_routes_and_refuses_further_pins() {
-        let mut subjects = Subjects::new(HashSeed::new(1), 4);
+        let mut subjects = Subjects::new(HashSeed::new(1), 4, 1 << 20);
         for number in 0..4 {
             subjects.pin(subject(&format!("pin.{number}"))).expect("room");
         }
@@ -305,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_cached_route_follows_changes_of_interest() {
-        let mut subjects = Subjects::new(HashSeed::new(1), 16);
+        let mut subjects = Subjects::new(HashSeed::new(1), 16, 1 << 20);
         let mut router = Router::new(HashSeed::new(1));
         let id = subjects.resolve(subject("a.b"));
         assert!(subjects.route(id, &router).2.is_empty());
@@ -324,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_outdates_routes_of_subjects_that_begin_like_it_and_no_others() {
-        let mut subjects = Subjects::new(HashSeed::new(1), 16);
+        let mut subjects = Subjects::new(HashSeed::new(1), 16, 1 << 20);
         let mut router = Router::new(HashSeed::new(1));
         let ids = ["a.b", "b.b", "a", "c"].map(|text| subjects.resolve(subject(text)));
         let target = Target { subscription: 1, slot: 1 };
@@ -344,6 +396,34 @@ mod tests {
             let found = ids.map(|id| !subjects.route(id, &router).2.is_empty());
             assert_eq!((found, subjects.misses - before), (matched, outdated), "{pattern:?}");
             router.unsubscribe(pattern, None, target);
+        }
+    }
+
+    #[test]
+    fn routes_take_a_bounded_amount_of_memory_and_stay_true() {
+        const ROUTES_BYTES_MAX: usize = 64 << 10;
+        let mut subjects = Subjects::new(HashSeed::new(1), 256, ROUTES_BYTES_MAX);
+        let mut router = Router::new(HashSeed::new(1));
+        let everything = Pattern::new(b">").expect("pattern");
+        for number in 0..1000 {
+            router.subscribe(everything, None, Target { subscription: number, slot: number });
+        }
+        let one_route = 8 * 1024;
+        for number in 0..1000 {
+            let id = subjects.resolve(subject(&format!("s.{}", number % 200)));
+            assert_eq!(subjects.route(id, &router).2.plain.len(), 1000);
+            subjects.check();
+            assert!(subjects.routes_bytes <= ROUTES_BYTES_MAX.max(one_route));
+        }
+        // One that is larger than all may be is there as long as nothing else is asked for.
+        for number in 1000..20_000 {
+            router.subscribe(everything, None, Target { subscription: number, slot: number });
+        }
+        for text in ["s.1", "s.2", "s.1"] {
+            let id = subjects.resolve(subject(text));
+            assert_eq!(subjects.route(id, &router).2.plain.len(), 20_000);
+            subjects.check();
+            assert_eq!(subjects.heavy.len(), 1);
         }
     }
 }
