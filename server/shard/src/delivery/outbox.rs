@@ -335,7 +335,8 @@ fn tail_of<'q>(
     };
     if !fits {
         if queue.capacity() == 0 {
-            *queue = pool.take_queue();
+            // What it was holds no memory, which to drop it would be to find out.
+            std::mem::forget(std::mem::replace(queue, pool.take_queue()));
         }
         queue.push_back(Segment::Copied(pool.take()));
     }

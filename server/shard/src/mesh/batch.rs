@@ -142,6 +142,10 @@ const _: () = assert!(PLAIN ^ REPLY ^ GROUP ^ SHARED == 15, "a bit for each part
 const _: () = assert!(size_of::<MeshBatch>() == 64, "a hop moves one cache line");
 
 impl MeshBatch {
+    pub fn with_capacity(bytes: usize) -> MeshBatch {
+        MeshBatch { bytes: Vec::with_capacity(bytes), ..MeshBatch::default() }
+    }
+
     pub fn push(&mut self, record: &Record<'_>) {
         match *record {
             Record::Interest { sequence, account, count, pattern, group } => {
@@ -195,6 +199,11 @@ impl MeshBatch {
     /// Bytes this batch holds on to.
     pub fn size_bytes(&self) -> usize {
         self.bytes.len() + self.payload_bytes
+    }
+
+    /// Bytes of the records, without the payloads that are shared.
+    pub fn bytes_written(&self) -> usize {
+        self.bytes.len()
     }
 
     pub fn messages(&self) -> u32 {

@@ -150,6 +150,8 @@ pub struct Link {
     /// Batches of the other lanes, while there are some.
     beside: Option<Box<Beside>>,
     pending_bytes: usize,
+    /// What the batch last taken had: the next will need as much.
+    last_bytes: usize,
     /// The edge was told to take a batch and has not come yet.
     announced: bool,
     /// Publishers of this shard held back until the link is half empty.
@@ -200,7 +202,7 @@ impl Link {
         };
         let fits = queue.back().is_some_and(|last| last.size_bytes() < batch_bytes);
         if !fits {
-            queue.push_back(MeshBatch::default());
+            queue.push_back(MeshBatch::with_capacity(self.last_bytes.min(batch_bytes)));
         }
         let batch = queue.back_mut().expect("pushed above");
         let before = batch.size_bytes();
@@ -225,6 +227,7 @@ impl Link {
         debug_assert!(self.announced, "the edge takes what it was told of");
         debug_assert!(batch.size_bytes() <= self.pending_bytes, "what is taken was counted");
         self.pending_bytes -= batch.size_bytes();
+        self.last_bytes = batch.bytes_written();
         debug_assert!(self.pending_bytes == 0 || self.pending_batches() > 0, "bytes wait in batches");
         Some(batch)
     }

@@ -172,13 +172,12 @@ impl Subjects {
     #[inline]
     pub fn route(&mut self, id: SubjectId, router: &Router) -> (&str, u64, &Route) {
         let entry = &self.entries[id.0 as usize];
-        if entry.generation == router.generation(entry.kind) {
+        let entry = if entry.generation == router.generation(entry.kind) {
             self.hits += 1;
+            &self.entries[id.0 as usize]
         } else {
-            self.misses += 1;
-            self.refresh(id, router);
-        }
-        let entry = &self.entries[id.0 as usize];
+            self.refresh(id, router)
+        };
         (&entry.text, entry.hash, &entry.route)
     }
 
@@ -253,7 +252,9 @@ impl Subjects {
     }
 
     #[cold]
-    fn refresh(&mut self, id: SubjectId, router: &Router) {
+    #[inline(never)]
+    fn refresh(&mut self, id: SubjectId, router: &Router) -> &Entry {
+        self.misses += 1;
         let entry = &mut self.entries[id.0 as usize];
         debug_assert_ne!(router.generation(entry.kind), NEVER, "a route that is computed has a generation");
         let before = entry.route.heap_bytes();
@@ -262,14 +263,14 @@ impl Subjects {
         entry.route.by_receiver &= !entry.route.foreign;
         entry.generation = router.generation(entry.kind);
         let after = entry.route.heap_bytes();
-        if after == before {
-            return;
+        if after != before {
+            self.routes_bytes = self.routes_bytes - before + after;
+            if !std::mem::replace(&mut entry.heavy, true) {
+                self.heavy.push_back(id);
+            }
+            while self.routes_bytes > self.routes_bytes_max && self.forget_oldest_route(id) {}
         }
-        self.routes_bytes = self.routes_bytes - before + after;
-        if !std::mem::replace(&mut entry.heavy, true) {
-            self.heavy.push_back(id);
-        }
-        while self.routes_bytes > self.routes_bytes_max && self.forget_oldest_route(id) {}
+        &self.entries[id.0 as usize]
     }
 
     /// Makes room, but not of that one. Returns whether there was another.
