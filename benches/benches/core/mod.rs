@@ -53,6 +53,8 @@ impl Core {
             lame_duck_nanos: 10_000_000_000,
             send_stall_nanos_max: 10_000_000_000,
             buffer_pool_max: 4096,
+            turn_steps: u32::MAX,
+            client_steps: u32::MAX,
             lane_shares: Shares::default(),
             work_bytes_max: 8 << 20,
             memory_bytes_max: 1 << 30,

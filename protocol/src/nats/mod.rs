@@ -14,7 +14,7 @@ pub use connect::Connect;
 pub use error::ParseError;
 pub use info::Info;
 pub use parse::{Command, ParseLimits, Parsed, fast_publish, parse};
-pub use run::{Span, scan_run};
+pub use run::{SPAN_END_BYTES, Span, scan_run};
 
 /// The version of nats-server whose protocol and behaviour this is. Clients decide by it what they use.
 pub const COMPATIBLE_VERSION: &str = "2.15.1";

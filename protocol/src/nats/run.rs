@@ -24,6 +24,8 @@ impl Span {
 }
 
 const END: &[u8; 2] = b"\r\n";
+/// Bytes behind the payload of a span that belong to its message.
+pub const SPAN_END_BYTES: usize = END.len();
 /// Longest size of a message of a run.
 const DIGITS_MAX: usize = 5;
 

@@ -9,6 +9,7 @@ use crate::identity::{ConnectionId, PublisherId};
 use crate::mesh::batch::{MeshPublish, TEXT_BYTES_MAX};
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
+use crate::steps::RUN_STEPS;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::subject::Subject;
@@ -85,6 +86,9 @@ impl Bus {
     ) -> bool {
         let space = self.accounts.space(publication.account);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        if route.is_costly() {
+            turn.charge(route.steps(publication.payload.bytes().len()));
+        }
         if route.is_empty() {
             return except.is_some();
         }
@@ -108,24 +112,35 @@ impl Bus {
         }
     }
 
-    /// Delivers a run, which has the subject of `common`. Returns whether it could be delivered as one: if
-    /// not, nothing was.
-    pub fn publish_run(&mut self, common: &Publication<'_>, run: &Run<'_>, turn: &mut Turn<'_>) -> bool {
+    /// Delivers a run, which has the subject of `common`, as far as the turn goes. Returns the beginning
+    /// of it that was delivered; nothing: its messages are to be published one by one.
+    pub fn publish_run<'r>(
+        &mut self,
+        common: &Publication<'_>,
+        mut run: Run<'r>,
+        turn: &mut Turn<'_>,
+    ) -> Run<'r> {
         debug_assert!(common.header_bytes == 0 && common.reply.is_none(), "the messages of a run are plain");
         debug_assert!(run.messages() > 0, "a run has messages");
         let account = common.account;
         if self.accounts.links.concern(account) {
-            return false;
+            return run.first(0);
         }
         let space = self.accounts.space(account);
         let (subject, subject_hash, route) = space.subjects.route(common.subject, &space.router);
         if !route.by_receiver || self.requests.concern(account, subject) {
-            return false;
+            return run.first(0);
         }
-        let outlets = &mut self.outlets;
-        let message = Message { subject, publication: common };
-        FanOut { outlets, subject_hash, hops: 0, foreign: false }.run(route, run, &message, turn);
-        true
+        if route.is_costly() {
+            run = run.within(route.bytes_within(turn.left().max(RUN_STEPS)));
+            turn.charge(route.steps(run.bytes()));
+        }
+        if run.messages() > 0 {
+            let outlets = &mut self.outlets;
+            let message = Message { subject, publication: common };
+            FanOut { outlets, subject_hash, hops: 0, foreign: false }.run(route, &run, &message, turn);
+        }
+        run
     }
 
     /// Publishes on behalf of the server. Returns whether anyone took it.
@@ -204,6 +219,9 @@ impl Bus {
         let Some(space) = self.accounts.known_space(publication.account) else { return };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        if route.is_costly() {
+            turn.charge(route.steps(publication.payload.bytes().len()));
+        }
         let late = if way.plain && self.requests.concern(publication.account, subject) {
             self.requests.late(publication.account, subject, publication.correlation_id, turn)
         } else {

@@ -26,6 +26,8 @@ pub enum Event<'a> {
     Mesh(ShardId, &'a MeshBatch),
     /// The batch last taken for this shard is on its way: there is room for the next.
     MeshRoom(ShardId),
+    /// A turn of the edge begins, and somebody waited for it. Wanted while [`super::Shard::is_behind`].
+    Continue,
     /// Time passed. Wanted about every [`super::TICK_NANOS`].
     Tick,
     /// Who may connect from now on, and the limits; clients that no longer may are closed. Only those of

@@ -95,6 +95,10 @@ impl ShardSet {
         self.0 == 0
     }
 
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     pub fn contains(self, shard: ShardId) -> bool {
         self.0 & (1 << shard) != 0
     }

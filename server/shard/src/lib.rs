@@ -31,6 +31,7 @@ pub mod work;
 mod door;
 mod notices;
 mod reserved;
+mod steps;
 mod subscriptions;
 
 pub use bus::ServerIdentity;

@@ -103,6 +103,9 @@ pub struct Limits {
     pub receive_buffer_bytes: u32,
     pub receive_buffers: u16,
     pub ring_entries: u32,
+    /// Work of all clients in a turn, and of one, in steps of about 50 ns; an operation more.
+    pub turn_steps: u32,
+    pub client_steps: u32,
     pub hello_timeout_nanos: u64,
     pub ping_interval_nanos: u64,
     pub ping_outstanding_max: u8,
@@ -168,6 +171,7 @@ impl Limits {
             (self.subjects_max < u32::MAX as usize, "subjects have numbers"),
             (self.interned_subjects_max <= u32::MAX as usize, "clients give subjects numbers"),
             (self.subscriptions_max <= u32::MAX as usize, "a WELCOME says how many"),
+            (self.client_steps > 0 && self.client_steps <= self.turn_steps, "a turn is for somebody"),
             (shares <= u32::from(Shares::SUM_MAX), "the lanes are promised what there is"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)

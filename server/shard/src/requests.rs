@@ -9,6 +9,7 @@ use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::message::Publication;
 use crate::metrics::Counter;
 use crate::outcome::{Gathered, Outcome};
+use crate::steps::WATCH_STEPS;
 use crate::turn::Turn;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -126,6 +127,7 @@ impl Requests {
         let reply = publication.reply.and_then(|reply| Subject::relaxed(reply).ok());
         let (Some(reply), true) = (reply, marks.deadline.is_some() || marks.gather > 0) else { return };
         debug_assert!(publication.header_bytes > 0, "what is asked for stands in headers");
+        turn.charge(WATCH_STEPS);
         let within = |nanos: u64| Nanos(turn.now.0.saturating_add(nanos));
         let deadline = marks.deadline.unwrap_or(within(GATHER_NANOS_MAX)).min(within(DEADLINE_NANOS_MAX));
         let key = (publication.account, Rc::from(reply.as_str()), publication.correlation_id);
@@ -246,13 +248,8 @@ mod tests {
     fn at<R>(now: u64, act: impl FnOnce(&mut Turn<'_>) -> R) -> (R, Vec<Gathered>) {
         let (mut effects, mut counters) = (Effects::default(), Counters::default());
         let (mut random, mut outcomes) = (Random::new(1), Outcomes::default());
-        let result = act(&mut Turn {
-            now: Nanos(now),
-            effects: &mut effects,
-            counters: &mut counters,
-            random: &mut random,
-            outcomes: &mut outcomes,
-        });
+        let turn = &mut Turn::new(Nanos(now), &mut effects, &mut counters, &mut random, &mut outcomes);
+        let result = act(turn);
         let gathered = std::iter::from_fn(|| outcomes.pop()).filter_map(|outcome| match outcome {
             Outcome::Gathered(gathered) => Some(gathered),
             _ => None,

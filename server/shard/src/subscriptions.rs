@@ -7,6 +7,7 @@ use crate::identity::{AccountId, ConnectionId, ShardId};
 use crate::limits::SlowConsumerPolicy;
 use crate::mesh::batch::Record;
 use crate::router::Target;
+use crate::steps::INTEREST_STEPS;
 use crate::table::Key;
 use crate::turn::Turn;
 use crate::work::options::WorkOptions;
@@ -38,6 +39,7 @@ impl Bus {
         let receiver = delivery.receivers.get_mut(id)?;
         debug_assert!(receiver.open, "a client that was told to close is not heard");
         debug_assert_eq!(sid.is_empty(), client_id > 0, "it has the name of one dialect");
+        turn.charge(INTEREST_STEPS);
         debug_assert!(work.is_none() || group.is_some(), "who acknowledges is a member of a group");
         let drops = policy.unwrap_or_else(|| self.outlets.limits.slow_consumer_for(pattern.as_str()));
         receiver.lenient |= drops.is_lenient();
@@ -83,6 +85,7 @@ impl Bus {
     /// `gone`: with its connection.
     pub fn remove_subscription(&mut self, key: Key, gone: bool, turn: &mut Turn<'_>) {
         let Some(subscription) = self.outlets.delivery.subscriptions.remove(key) else { return };
+        turn.charge(INTEREST_STEPS);
         if let Some(group) = subscription.work {
             self.outlets.work.leave(group, key, gone, turn);
         }

@@ -1,12 +1,16 @@
-//! What every room of a shard may use while an event is handled.
+//! What every room of a shard may use while an event is handled, and what handling it costs.
 
 use crate::event::Effects;
 use crate::identity::Nanos;
 use crate::metrics::Counters;
 use crate::outcome::Outcomes;
 use crate::random::Random;
+use crate::steps::BYTES_READ_A_STEP;
 
 /// The event's time, what it asks of the edge, and what it leaves to be done.
+///
+/// Whose event it is pays for the bytes it brought, and so for all that takes no longer than reading them.
+/// What takes longer is charged before it is done, or by what was counted on the way.
 #[derive(Debug)]
 pub struct Turn<'a> {
     pub now: Nanos,
@@ -14,4 +18,54 @@ pub struct Turn<'a> {
     pub counters: &'a mut Counters,
     pub random: &'a mut Random,
     pub outcomes: &'a mut Outcomes,
+    /// Steps that are left to whose event it is, or how many more were taken.
+    left: i64,
+}
+
+/// What an event may take that cannot wait.
+pub const UNBOUNDED: i64 = i64::MAX;
+
+impl<'a> Turn<'a> {
+    pub fn new(
+        now: Nanos,
+        effects: &'a mut Effects,
+        counters: &'a mut Counters,
+        random: &'a mut Random,
+        outcomes: &'a mut Outcomes,
+    ) -> Turn<'a> {
+        Turn { now, effects, counters, random, outcomes, left: UNBOUNDED }
+    }
+
+    #[inline]
+    pub fn charge(&mut self, steps: usize) {
+        self.left -= steps as i64;
+    }
+
+    /// Whose work begins may take so many steps.
+    #[inline]
+    pub fn allow(&mut self, steps: i64) {
+        self.left = steps;
+    }
+
+    /// Steps taken of those allowed, and for that many bytes of what was said.
+    #[inline]
+    pub fn taken_of(&self, allowed: i64, said_bytes: usize) -> i64 {
+        allowed - self.left + (said_bytes / BYTES_READ_A_STEP) as i64
+    }
+
+    /// Steps that are left; none: it is overdrawn.
+    pub fn left(&self) -> i64 {
+        self.left
+    }
+
+    /// Steps taken beyond those allowed.
+    pub fn overdrawn(&self) -> i64 {
+        (-self.left).max(0)
+    }
+
+    /// Whether an operation may be begun.
+    #[inline]
+    pub fn may_go_on(&self) -> bool {
+        self.left > 0
+    }
 }

@@ -64,6 +64,7 @@ pub enum Entry<'a> {
     Mesh(ShardId, #[serde(borrow)] &'a Bytes),
     MeshRoom(ShardId),
     Tick,
+    Continue,
     /// Access and limits as JSON.
     Settings(#[serde(borrow)] &'a Bytes),
     ReplayLetters(Option<u64>),

@@ -148,6 +148,7 @@ impl Recorder {
                 self.record(now, &Entry::Tick);
                 self.write();
             }
+            Event::Continue => self.record(now, &Entry::Continue),
             Event::Settings(access, limits) => self.settings(now, access, limits),
             Event::Verified(id, verdict) => self.record(now, &Entry::Verified(id, verdict)),
             Event::Sent(id) => self.record(now, &Entry::Sent(id)),

@@ -166,6 +166,7 @@ fn plain_event(entry: &Entry<'_>) -> Option<Event<'static>> {
         Entry::Sent(id) => Event::Sent(id),
         Entry::MeshRoom(shard) => Event::MeshRoom(shard),
         Entry::Tick => Event::Tick,
+        Entry::Continue => Event::Continue,
         Entry::ReplayLetters(one) => Event::ReplayLetters(one),
         Entry::PurgeLetters(one) => Event::PurgeLetters(one),
         Entry::LameDuck => Event::LameDuck,

@@ -13,6 +13,10 @@ const RECEIVE_BYTES_MAX: usize = 4 << 30;
 const _: () = assert!(RING_ENTRIES.is_power_of_two());
 const _: () = assert!((32 << 20) + 4 * SUBJECT_BYTES_MAX < FRAME_BODY_BYTES_CEILING as usize);
 
+/// Work of all clients in a turn: about a millisecond. One client leaves something of it to the others.
+const TURN_STEPS: u32 = 20_000;
+const CLIENT_STEPS: u32 = 8_192;
+
 impl Config {
     /// Derives and checks what no single setting can know.
     pub fn limits(&self) -> Result<Limits, ConfigError> {
@@ -58,6 +62,8 @@ impl Config {
             mesh_ring_batches: self.mesh_ring_batches,
             receive_buffer_bytes: self.receive_buffer_bytes as u32,
             receive_buffers: self.receive_buffers as u16,
+            turn_steps: TURN_STEPS,
+            client_steps: CLIENT_STEPS,
             ring_entries: RING_ENTRIES,
             hello_timeout_nanos: self.hello_timeout_nanos,
             ping_interval_nanos: self.ping_interval_nanos,

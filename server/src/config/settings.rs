@@ -172,8 +172,8 @@ pub const SETTINGS: &[Setting] = &[
         "SIZE",
         "4GiB",
         "Bytes that may wait in a shard to be sent or acknowledged. From 80 % of it on, lanes are shed, the \
-         least important first, and taken again 20 % lower. Cached routes of an account take a sixteenth of it \
-         at most, as it was at the start.",
+         least important first, and taken again 20 % lower. Cached routes of an account take a sixteenth of \
+         it at most, as it was at the start.",
     ),
     row(
         "dead_letters_bytes_max",

@@ -45,6 +45,8 @@ pub fn small_limits(shards: usize) -> Limits {
         receive_buffer_bytes: 4096,
         receive_buffers: 4,
         ring_entries: 64,
+        turn_steps: u32::MAX,
+        client_steps: u32::MAX,
         hello_timeout_nanos: 5_000_000_000,
         ping_interval_nanos: 30_000_000_000,
         ping_outstanding_max: 2,
@@ -58,6 +60,11 @@ pub fn small_limits(shards: usize) -> Limits {
         memory_bytes_max: 1 << 30,
         dead_letters_bytes_max: 1 << 16,
     }
+}
+
+/// What turns and clients may take: so little that most wait for a turn, some, or all there is.
+pub fn some_steps(seed: u64) -> (u32, u32) {
+    [(20, 5), (200, 50), (u32::MAX, u32::MAX)][(seed % 3) as usize]
 }
 
 /// A socket's two ends, as the edge sees it.
@@ -247,6 +254,15 @@ impl World {
         true
     }
 
+    /// A turn begins on a shard where somebody waits for it.
+    pub fn go_on(&mut self, shard: ShardId) -> bool {
+        let behind = self.shards[usize::from(shard)].is_behind();
+        if behind {
+            self.handle(shard, Event::Continue);
+        }
+        behind
+    }
+
     /// Finishes an ending that the shard asked for, or that has nothing left to send.
     pub fn finish_ending(&mut self, client: usize) -> bool {
         let connection = &self.connections[client];
@@ -271,7 +287,9 @@ impl World {
     }
 
     fn end(&mut self, client: usize, departure: Departure) {
+        let handled = self.received_bytes(client);
         let connection = &mut self.connections[client];
+        connection.received_bytes = handled;
         connection.gone = true;
         connection.inbound.clear();
         connection.flight.clear();
@@ -303,6 +321,9 @@ impl World {
                 moved |= self.send_all(stalled);
                 moved |= self.finish_ending(client);
             }
+            for shard in 0..count {
+                moved |= self.go_on(shard);
+            }
             for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
                 moved |= self.send_batch(from, to);
                 moved |= self.receive_batch(from, to);
@@ -332,9 +353,11 @@ impl World {
         self.connections[client].inbound.len()
     }
 
-    /// Bytes of a client that its shard has received.
+    /// Bytes of a client that its shard has received, and not put off to a later turn.
     pub fn received_bytes(&self, client: usize) -> u64 {
-        self.connections[client].received_bytes
+        let connection = &self.connections[client];
+        let deferred = self.shards[usize::from(connection.shard)].deferred_bytes(connection.id);
+        connection.received_bytes - deferred as u64
     }
 
     pub fn is_paused(&self, client: usize) -> bool {

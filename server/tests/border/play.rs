@@ -184,6 +184,12 @@ impl Play {
         self.shards[usize::from(shard)].handle(self.now, event, &mut effects);
         self.shards[usize::from(shard)].check();
         self.apply(shard, effects);
+        while self.shards[usize::from(shard)].is_behind() {
+            let mut effects = Effects::default();
+            self.shards[usize::from(shard)].handle(self.now, Event::Continue, &mut effects);
+            self.shards[usize::from(shard)].check();
+            self.apply(shard, effects);
+        }
     }
 
     fn apply(&mut self, shard: ShardId, effects: Effects) {

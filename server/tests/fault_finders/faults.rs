@@ -369,6 +369,12 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "server_headers::headers_of_the_server_are_taken_out_of_what_clients_publish_and_all_else_is_kept",
     ),
     (
+        "receivers-cost-nothing",
+        "ringbolt-server",
+        "shard",
+        "turns::who_asks_for_much_is_heard_in_later_turns_and_the_others_in_this_one",
+    ),
+    (
         "reload-lowers-what-a-client-was-promised",
         "ringbolt-server",
         "end_to_end",
@@ -447,6 +453,12 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "subscriptions::an_id_with_odd_bytes_ends_its_own_subscription_and_once",
     ),
     (
+        "what-a-client-says-later-is-heard-first",
+        "ringbolt-server",
+        "simulation",
+        "shards::what_is_promised_holds_in_every_order_of_events",
+    ),
+    (
         "what-a-full-link-refused-is-not-looked-at-again",
         "ringbolt-server",
         "border",
@@ -499,6 +511,24 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "shard",
         "work::everyone_has_one_turn_in_a_round_whoever_leaves",
+    ),
+    (
+        "who-owes-goes-first",
+        "ringbolt-server",
+        "shard",
+        "turns::when_the_turn_is_over_who_owes_nothing_is_heard_first_in_the_next",
+    ),
+    (
+        "who-owes-is-heard-at-once",
+        "ringbolt-server",
+        "shard",
+        "turns::who_spent_more_than_its_share_waits_a_turn_for_each_time_over",
+    ),
+    (
+        "who-owes-never-goes-first",
+        "ringbolt-server",
+        "shard",
+        "turns::when_the_turn_is_over_who_owes_nothing_is_heard_first_in_the_next",
     ),
     (
         "who-settled-the-last-stays-leaving",

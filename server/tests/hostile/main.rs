@@ -8,6 +8,7 @@
 #[path = "../end_to_end/client.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod client;
+mod fan_out;
 mod interest;
 mod nats;
 #[path = "../end_to_end/server.rs"]

@@ -30,6 +30,11 @@ impl Nats {
         self.stream.write_all(words.as_bytes()).expect("the server takes it");
     }
 
+    /// Says something, and reads nothing, until the server has had enough of it. Returns whether it took all.
+    pub fn say_deaf(&mut self, words: &str) -> bool {
+        self.stream.write_all(words.as_bytes()).is_ok()
+    }
+
     /// Waits until all it said was handled.
     pub fn sync(&mut self) {
         self.say("PING\r\n");

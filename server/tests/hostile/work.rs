@@ -26,3 +26,29 @@ fn requests_are_watched_until_the_year_2500() {
         responder
     });
 }
+
+#[test]
+fn a_group_with_a_key_has_many_members() {
+    during("B4 1000 members of a group with a key", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        let subscribe = |id: usize| format!("SUB b4 w;ack;key=K {id}\r\n");
+        nats.say(&(0..1000).map(subscribe).collect::<String>());
+        nats.sync();
+        nats.say(&(0..1000).map(|id| format!("UNSUB {id}\r\n")).collect::<String>());
+        nats.sync();
+        nats
+    });
+}
+
+#[test]
+fn what_is_acknowledged_is_nothing_and_long() {
+    during("B18 a megabyte of JSON for no message", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        let words = format!("-NAK {{\"delay\": [{}0]}}", "0,".repeat(500_000));
+        for number in 0..20 {
+            nats.say(&format!("PUB $JS.ACK.ringbolt.w.1.{number}.1.0.0 {}\r\n{words}\r\n", words.len()));
+        }
+        nats.sync();
+        nats
+    });
+}

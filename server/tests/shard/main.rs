@@ -7,4 +7,5 @@ mod overload;
 mod requests;
 mod runs;
 mod table;
+mod turns;
 mod work;

@@ -6,7 +6,7 @@
 
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_server::sim::{Received, World, small_limits, some_steps};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::random::Random;
@@ -49,7 +49,14 @@ impl Run {
         let shards = 2 + random.below(3) as usize;
         // Some shards have room for a few messages only.
         let work_bytes_max = [8 << 10, 1 << 20][random.below(2) as usize];
-        let limits = Limits { outbox_bytes_max: 1 << 20, work_bytes_max, ..small_limits(shards) };
+        let (turn_steps, client_steps) = some_steps(seed);
+        let limits = Limits {
+            outbox_bytes_max: 1 << 20,
+            work_bytes_max,
+            turn_steps,
+            client_steps,
+            ..small_limits(shards)
+        };
         let mut world = World::new(limits, seed);
         let producer = world.connect(random.below(shards as u32) as ShardId);
         world.clients[producer].hello();

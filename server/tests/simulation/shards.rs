@@ -5,7 +5,7 @@
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::sim::{Received, Sabotage, World, small_limits};
+use ringbolt_server::sim::{Received, Sabotage, World, small_limits, some_steps};
 use ringbolt_shard::delivery::slow_consumer::hard_limit_bytes;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
@@ -85,7 +85,9 @@ impl Run {
         let shards = shards_min.max(1 + random.below(4) as u16);
         let small = small_limits(usize::from(shards));
         // A batch may hold a message for each of a client's subscriptions.
-        let limits = Limits { outbox_bytes_max: 32 << 10, subscriptions_max: 8, ..small };
+        let (turn_steps, client_steps) = some_steps(seed);
+        let limits =
+            Limits { outbox_bytes_max: 32 << 10, subscriptions_max: 8, turn_steps, client_steps, ..small };
         let world = World::new(limits.clone(), seed);
         Run {
             world,
@@ -247,7 +249,10 @@ impl Run {
             7 => drop(self.world.send_batch(from, to)),
             8 => drop(self.world.receive_batch(from, to)),
             9 if self.random.below(20) == 0 => self.world.tick(1_000_000),
-            _ => drop(self.world.finish_ending(client)),
+            _ => {
+                self.world.go_on(from);
+                self.world.finish_ending(client);
+            }
         }
         // A healthy client keeps up: it never lets its outbox fill.
         for client in 0..self.clients.len() {

@@ -5,7 +5,7 @@
 
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_server::sim::{Received, World, small_limits, some_steps};
 use ringbolt_shard::TICK_NANOS;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
@@ -67,7 +67,14 @@ impl Run {
         let shards = 1 + random.below(3);
         // Of the small ones, some have no room for what their members may have in flight.
         let outbox_bytes_max = [5 << 10, 64 << 10][random.below(2) as usize];
-        let limits = Limits { outbox_bytes_max, work_bytes_max: 128 << 10, ..small_limits(shards as usize) };
+        let (turn_steps, client_steps) = some_steps(seed);
+        let limits = Limits {
+            outbox_bytes_max,
+            work_bytes_max: 128 << 10,
+            turn_steps,
+            client_steps,
+            ..small_limits(shards as usize)
+        };
         let mut world = World::new(limits, seed);
         let mut connect = |random: &mut Random| {
             let client = world.connect(random.below(shards) as u16);

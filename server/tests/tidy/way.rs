@@ -51,7 +51,9 @@ const LEAVES: &[&str] = &[
     "server/shard/src/reserved.rs",
     "server/shard/src/router/entry.rs",
     "server/shard/src/router/subscribers.rs",
+    "server/shard/src/steps.rs",
     "server/shard/src/table.rs",
+    "server/shard/src/turn.rs",
 ];
 
 /// Where a function on the way may turn aside, into this file (all of it: `*`) or function, and why.
@@ -84,8 +86,10 @@ const EXITS: &[(&str, &str, &str)] = &[
     ("server/shard/src/router/mod.rs", "*", "the route is computed anew, or interest changes"),
     ("server/shard/src/shard/housekeeping.rs", "*", "time passed"),
     ("server/shard/src/shard/leaving.rs", "*", "the shard ends"),
+    ("server/shard/src/shard/pace.rs", "*", "what a turn may take"),
     ("server/shard/src/shard/settings.rs", "*", "settings were read again"),
     ("server/shard/src/shard/settle.rs", "*", "what handling the event left to be done"),
+    ("server/shard/src/shard/turns.rs", "*", "who is heard in a later turn"),
     ("server/shard/src/subscriptions.rs", "*", "subscriptions come and go"),
     ("server/shard/src/work/bury.rs", "*", "dead letters are replayed or purged"),
     ("server/shard/src/work/serve.rs", "*", "groups that acknowledge"),

@@ -54,6 +54,15 @@ impl Client {
         }
     }
 
+    /// Handles what the client said, as far as the turn goes. Returns how many bytes of its end are left.
+    #[inline(never)]
+    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
+        match self {
+            Client::Native(client) => client.receive(input, bus, turn),
+            Client::Nats(client) => client.receive(input, bus, turn),
+        }
+    }
+
     /// Asks whether the client is alive.
     pub fn ping(&mut self, bus: &mut Bus, turn: &mut Turn<'_>) {
         debug_assert!(self.sender().pings_outstanding < u8::MAX, "pings are bounded");

@@ -4,7 +4,9 @@ use crate::bus::Bus;
 use crate::event::Opening;
 use crate::identity::{AccountId, ConnectionId, Nanos};
 use crate::limits::UNADMITTED_BYTES_MAX;
+use bytes::Bytes;
 use core::net::SocketAddr;
+use std::collections::VecDeque;
 
 /// Bytes that each client may send before it is admitted, however many there are.
 const UNCOUNTED_BYTES: usize = 4096;
@@ -35,6 +37,16 @@ pub struct Sender {
     pub bytes_in: u64,
     /// The beginning of a frame or operation whose rest has not arrived.
     partial: Vec<u8>,
+    /// What comes after a turn that gave it no more. Made with the first.
+    deferred: Option<Box<Deferred>>,
+}
+
+/// What a client has said that waits for a turn, and what it still pays for.
+#[derive(Debug, Default)]
+struct Deferred {
+    pieces: VecDeque<Bytes>,
+    /// Steps it has spent beyond what its turns gave it.
+    owed: i64,
 }
 
 impl Sender {
@@ -51,6 +63,7 @@ impl Sender {
             messages_in: 0,
             bytes_in: 0,
             partial: Vec::new(),
+            deferred: None,
         }
     }
 
@@ -78,6 +91,53 @@ impl Sender {
         }
         partial.extend_from_slice(rest);
         self.put_back(partial, bus)
+    }
+
+    /// Whether it is to be heard in a later turn.
+    #[inline]
+    pub fn waits(&self) -> bool {
+        self.deferred.is_some()
+    }
+
+    /// It is heard later, after all that it said before.
+    pub fn defer(&mut self, piece: Bytes) {
+        debug_assert!(!piece.is_empty(), "silence need not wait");
+        self.deferred.get_or_insert_default().pieces.push_back(piece);
+    }
+
+    /// Likewise, before all that it said later.
+    pub fn defer_again(&mut self, piece: Bytes) {
+        self.deferred.get_or_insert_default().pieces.push_front(piece);
+    }
+
+    /// The next piece that waits.
+    pub fn deferred(&mut self) -> Option<Bytes> {
+        self.deferred.as_mut()?.pieces.pop_front()
+    }
+
+    pub fn deferred_bytes(&self) -> usize {
+        let pieces = self.deferred.iter().flat_map(|deferred| &deferred.pieces);
+        pieces.map(Bytes::len).sum()
+    }
+
+    pub fn owe(&mut self, steps: i64) {
+        if steps > 0 {
+            let deferred = self.deferred.get_or_insert_default();
+            deferred.owed += steps;
+        } else if self.deferred.as_ref().is_some_and(|deferred| deferred.pieces.is_empty()) {
+            self.deferred = None;
+        }
+    }
+
+    /// Pays so much of what it owes. Returns what is left.
+    pub fn pay(&mut self, steps: i64) -> i64 {
+        let Some(deferred) = &mut self.deferred else { return 0 };
+        deferred.owed = (deferred.owed - steps).max(0);
+        deferred.owed
+    }
+
+    pub fn forget_deferred(&mut self) {
+        self.deferred = None;
     }
 
     /// What was kept so far, to go on with.

@@ -10,6 +10,7 @@ use crate::message::{Message, Publication};
 use crate::metrics::Counter;
 use crate::outlets::Outlets;
 use crate::router::{GroupRoute, Route, Target};
+use crate::steps::MEMBER_STEPS;
 use crate::turn::Turn;
 use crate::work::options::key_header;
 use ringbolt_protocol::headers;
@@ -131,6 +132,7 @@ impl FanOut<'_> {
 
     /// To one member of a queue group, wherever it is; every member is as likely.
     fn member(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        turn.charge(MEMBER_STEPS);
         let mut home = None;
         if message.publication.header_bytes > 0 {
             if self.drops_expired_for(group, message.publication, turn) {

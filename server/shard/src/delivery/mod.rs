@@ -230,6 +230,23 @@ impl Delivery {
         self.resume_publishers(&publishers, turn);
     }
 
+    /// Receives no more from a client of this shard until it has been heard: nobody is told, it is soon.
+    pub fn receive_later(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.receivers.get_mut(id) else { return };
+        if !std::mem::replace(&mut receiver.deferred, true) {
+            turn.effects.receive.push((id, Receive::Pause));
+        }
+    }
+
+    /// It has been heard.
+    pub fn receive_again(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.receivers.get_mut(id) else { return };
+        let was_deferred = std::mem::take(&mut receiver.deferred);
+        if was_deferred && receiver.open && receiver.pauses == 0 {
+            turn.effects.receive.push((id, Receive::Resume));
+        }
+    }
+
     /// Stops receiving from a publisher of this shard, for one more reason.
     pub fn hold_back(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id) else { return };
@@ -253,7 +270,7 @@ impl Delivery {
         if receiver.pauses == 0 {
             assert!(self.paused_publishers > 0, "it was counted when it was held back");
             self.paused_publishers -= 1;
-            if receiver.open {
+            if receiver.open && !receiver.deferred {
                 turn.effects.receive.push((id, Receive::Resume));
                 self.report_flow(id, false, turn);
             }

@@ -31,6 +31,8 @@ pub struct Receiver {
     pub bytes_out: u64,
     /// Reasons for which the edge was told not to receive: full outboxes and links.
     pub pauses: u32,
+    /// What its client said waits for a turn: the edge was told not to receive, too.
+    pub deferred: bool,
     /// Answers that wait for other shards; later ones queue after them.
     pub answers: Answers,
     pub outbox: Outbox,
@@ -162,6 +164,7 @@ impl Receiver {
             messages_out: 0,
             bytes_out: 0,
             pauses: 0,
+            deferred: false,
             answers: Answers::default(),
             outbox: Outbox::new(dialect),
             subscriptions: if native { Subscriptions::Native(None) } else { Subscriptions::Nats(None) },

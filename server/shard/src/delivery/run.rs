@@ -52,6 +52,31 @@ impl<'a> Run<'a> {
         self.spans.len() as u64
     }
 
+    /// Bytes of its messages, with what a delivery has beside, roughly.
+    pub fn bytes(&self) -> usize {
+        self.payload_bytes + HEAD_BYTES_MAX * self.spans.len()
+    }
+
+    /// As many of the first messages as take no more bytes, on the average. A batch is one.
+    #[cold]
+    pub fn within(self, bytes: usize) -> Run<'a> {
+        if matches!(self.form, Form::Batch(_)) || self.bytes() <= bytes {
+            return self;
+        }
+        self.first(self.spans.len() * bytes / self.bytes())
+    }
+
+    /// The first messages.
+    #[cold]
+    pub fn first(self, messages: usize) -> Run<'a> {
+        Run::new(self.form, self.input, &self.spans[..messages])
+    }
+
+    /// Where its last message ends in the input.
+    pub fn end(&self) -> Option<usize> {
+        self.spans.last().map(|span| span.end as usize)
+    }
+
     /// The messages one by one, each with what `common` says of them all.
     #[inline]
     pub fn each<'m>(&self, common: &Publication<'m>, mut act: impl FnMut(&Publication<'m>))

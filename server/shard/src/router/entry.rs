@@ -2,8 +2,10 @@
 
 use super::subscribers::{Subscribers, Target};
 use crate::identity::{ShardId, ShardSet};
+use crate::steps::BYTES_A_STEP;
 use foldhash::quality::FixedState;
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -155,7 +157,14 @@ pub struct Route {
     pub by_receiver: bool,
     /// The subject is beyond what native clients are promised.
     pub foreign: bool,
+    /// A message costs more than its bytes, which whoever sent them pays for anyway.
+    costly: Cell<bool>,
+    /// Steps that finding the route took, for the first message to pay.
+    unpaid: Cell<u32>,
 }
+
+/// What a message to so few costs, its bytes pay for.
+const FEW: usize = 4;
 
 /// A queue group over all patterns the subject matches: members of one name are one group.
 #[derive(Debug)]
@@ -220,6 +229,32 @@ impl Route {
         self.plain.is_empty() && self.remote.is_empty() && self.groups.is_empty()
     }
 
+    /// Whether [`Route::steps`] are to be charged for a message.
+    #[inline]
+    pub fn is_costly(&self) -> bool {
+        self.costly.get()
+    }
+
+    /// Steps that a message, or a run, of so many bytes takes beside reading it and choosing members.
+    #[cold]
+    pub fn steps(&self, bytes: usize) -> usize {
+        let copies = self.copies();
+        self.costly.set(copies > FEW);
+        let walked = self.unpaid.take() as usize;
+        if copies > FEW { walked + copies * (1 + bytes / BYTES_A_STEP) } else { walked }
+    }
+
+    /// Bytes that a run may have that takes no more steps than these.
+    #[cold]
+    pub fn bytes_within(&self, steps: i64) -> usize {
+        let each = steps / self.copies().max(1) as i64 - 1;
+        each.max(0) as usize * BYTES_A_STEP
+    }
+
+    fn copies(&self) -> usize {
+        self.plain.len() + self.remote.len()
+    }
+
     pub fn group(&self, name: &str) -> Option<&GroupRoute> {
         let place = self.groups.binary_search_by(|group| (*group.name).cmp(name)).ok()?;
         Some(&self.groups[place])
@@ -237,8 +272,11 @@ impl Route {
         targets(&self.plain) + groups + self.groups.iter().map(group).sum::<usize>()
     }
 
-    /// To be called once all entries are merged.
-    pub(super) fn settle(&mut self) {
+    /// To be called once all entries are merged, for which so many nodes were visited.
+    pub(super) fn settle(&mut self, nodes: usize) {
+        let merged = self.plain.len() + self.groups.len();
+        self.unpaid.set((nodes + merged) as u32);
+        self.costly.set(true);
         self.groups.sort_by(|one, other| one.name.cmp(&other.name));
         self.groups.dedup_by(|more, kept| kept.takes_in(more));
         debug_assert!(self.groups.iter().all(|group| group.members() > 0), "one of each can be chosen");

@@ -84,8 +84,8 @@ impl Router {
             debug_assert!(!entry.is_empty(), "what nobody wants is not kept");
             route.merge(entry);
         }
-        self.wildcards.matches(subject, |entry| route.merge(entry));
-        route.settle();
+        let nodes = self.wildcards.matches(subject, |entry| route.merge(entry));
+        route.settle(nodes);
     }
 
     /// Of the routes of subjects of that kind.

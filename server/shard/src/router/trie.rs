@@ -72,12 +72,15 @@ impl Trie {
         result
     }
 
-    /// Calls `found` with the entry of every pattern that matches; it may be empty.
-    pub(super) fn matches<'t>(&'t self, subject: Subject<'_>, mut found: impl FnMut(&'t Entry)) {
+    /// Calls `found` with the entry of every pattern that matches; it may be empty. Returns how many nodes it
+    /// looked at.
+    pub(super) fn matches<'t>(&'t self, subject: Subject<'_>, mut found: impl FnMut(&'t Entry)) -> usize {
         // Depth first with an explicit stack: at most one waiting `*` branch a token.
         let text = subject.as_str();
         let mut stack: SmallVec<[(NodeId, Option<&str>); 8]> = smallvec![(ROOT, Some(text))];
+        let mut nodes = 0;
         while let Some((id, rest)) = stack.pop() {
+            nodes += 1;
             let node = &self.nodes[id as usize];
             let Some(rest) = rest else {
                 found(&node.here);
@@ -95,6 +98,7 @@ impl Trie {
                 stack.push((child, behind));
             }
         }
+        nodes
     }
 
     /// Recounts the patterns, and the nodes they stand in.

@@ -48,7 +48,7 @@ impl Members {
         }
         // A further ping is due an interval after the last.
         let ping_due = limits.ping_interval_nanos * (u64::from(sender.pings_outstanding) + 1);
-        if turn.now.since(sender.received_at) < ping_due || receiver.pauses > 0 {
+        if turn.now.since(sender.received_at) < ping_due || receiver.pauses > 0 || sender.waits() {
             return None;
         }
         let unanswered = sender.pings_outstanding >= limits.ping_outstanding_max;

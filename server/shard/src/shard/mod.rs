@@ -3,9 +3,11 @@
 mod drain;
 mod housekeeping;
 mod leaving;
+mod pace;
 pub mod report;
 mod settings;
 mod settle;
+mod turns;
 
 use crate::access::{Access, Verdict};
 use crate::bus::{Bus, ServerIdentity};
@@ -22,9 +24,10 @@ use crate::mesh::MeshBatch;
 use crate::metrics::{Counter, Counters};
 use crate::outcome::Outcomes;
 use crate::random::Random;
-use crate::turn::Turn;
+use crate::turn::{Turn, UNBOUNDED};
 use crate::work::letters::LetterReport;
 use drain::Drain;
+use pace::Pace;
 use std::rc::Rc;
 
 /// See the module.
@@ -44,6 +47,7 @@ pub(crate) struct Members {
     /// Connections opened so far.
     opened: u64,
     pub drain: Drain,
+    pace: Pace,
     pub scanned_at: Nanos,
 }
 
@@ -66,6 +70,7 @@ impl Shard {
                 bus: Bus::new(id, Rc::new(limits.clone()), access, identity, seed),
                 opened: 0,
                 drain: Drain::new(limits.shards, id),
+                pace: Pace::new(limits),
                 scanned_at: Nanos(0),
             },
             counters: Counters::default(),
@@ -76,20 +81,20 @@ impl Shard {
 
     /// The only way in. `effects` must be empty, and must be applied in full before the next call.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, effects: &mut Effects) {
-        assert!(effects.is_empty(), "the effects of the event before were not applied");
+        debug_assert!(effects.is_empty(), "the effects of the event before were not applied");
         debug_assert!(self.outcomes.is_empty(), "the event before was handled in full");
         let Shard { members, counters, random, outcomes } = self;
-        let turn = &mut Turn { now, effects, counters, random, outcomes };
+        let turn = &mut Turn::new(now, effects, counters, random, outcomes);
         match event {
             Event::Bytes(id, bytes) => {
                 members.hear(id, bytes, turn);
                 members.look_at_memory(turn);
             }
-            Event::Verified(id, verdict) => {
-                if let Some(Client::Nats(client)) = members.clients.get_mut(id) {
-                    client.verified(verdict == Verdict::Proven, &mut members.bus, turn);
-                }
+            Event::Continue => {
+                members.go_on(turn);
+                members.look_at_memory(turn);
             }
+            Event::Verified(id, verdict) => members.verified(id, verdict, turn),
             Event::Sent(id) => members.bus.outlets.sent(id, turn),
             Event::Mesh(from, batch) => {
                 if let Some(fenced) = members.bus.receive_batch(from, batch, turn) {
@@ -97,11 +102,18 @@ impl Shard {
                     members.settle(turn);
                     members.fence(fenced, turn);
                 }
+                if batch.messages() > 0 {
+                    members.pace.share_with_shard(now);
+                }
+                members.pace.spend_at(now, turn.taken_of(UNBOUNDED, batch.size_bytes()));
                 members.look_at_memory(turn);
             }
             Event::MeshRoom(shard) => members.bus.mesh_room(shard, turn),
             Event::Opened(id, opening) => members.open(id, &opening, turn),
-            Event::Closed(id, departure) => members.closed(id, departure, turn),
+            Event::Closed(id, departure) => {
+                members.closed(id, departure, turn);
+                members.pace.spend_at(now, turn.taken_of(UNBOUNDED, 0));
+            }
             Event::Tick => {
                 members.tick(turn);
                 members.look_at_memory(turn);
@@ -113,7 +125,10 @@ impl Shard {
             Event::ReplayLetters(one) => turn.effects.letters = Some(members.bus.replay_letters(one, turn)),
             Event::PurgeLetters(one) => turn.effects.letters = Some(members.bus.purge_letters(one)),
             Event::LameDuck => members.begin_leaving(turn),
-            Event::Drain => members.begin_drain(turn),
+            Event::Drain => {
+                members.catch_up(turn);
+                members.begin_drain(turn);
+            }
         }
         members.settle(turn);
     }
@@ -141,6 +156,22 @@ impl Shard {
         self.receiver(id).is_none_or(|receiver| receiver.outbox.is_empty())
     }
 
+    /// Whether somebody waits for [`Event::Continue`].
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.members.pace.is_behind()
+    }
+
+    /// Whether what has come of other shards is to wait for the next turn.
+    pub fn is_spent(&self) -> bool {
+        self.members.pace.is_over_for_shards()
+    }
+
+    /// Whether something that a connection has said waits: what ended it has not come yet.
+    pub fn has_more_of(&self, id: ConnectionId) -> bool {
+        self.members.clients.get(id).is_some_and(|client| client.sender().waits())
+    }
+
     pub fn id(&self) -> ShardId {
         self.members.bus.outlets.own
     }
@@ -164,6 +195,11 @@ impl Shard {
         self.receiver(id).map_or(0, |receiver| receiver.outbox.queued_bytes())
     }
 
+    /// Bytes of a connection that wait for a later turn, likewise.
+    pub fn deferred_bytes(&self, id: ConnectionId) -> usize {
+        self.members.clients.get(id).map_or(0, |client| client.sender().deferred_bytes())
+    }
+
     /// Up to `most` letters from number `from` on; with their contents, if asked.
     pub fn letters(&self, from: u64, most: usize, contents: bool) -> Vec<LetterReport> {
         self.members.bus.letters(from, most, contents)
@@ -180,23 +216,51 @@ impl Shard {
 }
 
 impl Members {
+    /// A connection has said something. It is handled as far as the turn goes, unless earlier words wait.
     #[inline]
     fn hear(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if !self.bus.outlets.delivery.is_open(id) {
-            return;
+        if self.bus.outlets.delivery.is_open(id) {
+            turn.counters.add(Counter::BytesIn, input.len() as u64);
+            self.take_in(id, input, turn);
         }
-        turn.counters.add(Counter::BytesIn, input.len() as u64);
-        match client {
+    }
+
+    #[inline(always)]
+    fn take_in(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let goes_on = self.pace.goes_on(id, turn.now);
+        let share = self.pace.share();
+        turn.allow(share);
+        let left = match client {
             Client::Native(speaker) => {
                 speaker.sender.heard(turn.now);
-                speaker.receive(input, &mut self.bus, turn);
+                if speaker.sender.waits() || !goes_on {
+                    return self.wait_turn(id, input, turn);
+                }
+                speaker.receive(input, &mut self.bus, turn)
             }
             Client::Nats(speaker) => {
                 speaker.sender.heard(turn.now);
-                speaker.receive(input, &mut self.bus, turn);
+                if speaker.sender.waits() || !goes_on {
+                    return self.wait_turn(id, input, turn);
+                }
+                speaker.receive(input, &mut self.bus, turn)
             }
+        };
+        self.pace.spend(turn.taken_of(share, input.len()));
+        debug_assert!(left == 0 || !turn.may_go_on(), "who may go on leaves nothing");
+        if !turn.may_go_on() {
+            self.fall_behind(id, &input[input.len() - left..], turn);
         }
+    }
+
+    fn verified(&mut self, id: ConnectionId, verdict: Verdict, turn: &mut Turn<'_>) {
+        let Some(Client::Nats(client)) = self.clients.get_mut(id) else { return };
+        let waited = client.verified(verdict == Verdict::Proven, &mut self.bus, turn);
+        if !waited.is_empty() {
+            self.hear_what_waited(id, &waited, turn);
+        }
+        self.bus.outlets.delivery.pool.give(waited);
     }
 
     fn open(&mut self, id: ConnectionId, opening: &Opening, turn: &mut Turn<'_>) {
@@ -243,6 +307,7 @@ impl Members {
             self.bus.forget(id, turn);
         }
         client.let_go(&mut self.bus);
+        client.sender_mut().forget_deferred();
         debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
         self.bus.outlets.delivery.closed(id, turn);
         self.check_drained(turn);
@@ -265,6 +330,7 @@ impl Members {
 
     fn check(&self) {
         self.bus.check();
+        self.check_pace();
         let natives = self.clients.iter().filter_map(|client| match client {
             Client::Native(client) => Some(client),
             Client::Nats(_) => None,

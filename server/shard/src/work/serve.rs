@@ -11,6 +11,7 @@ use crate::metrics::Counter;
 use crate::outcome::{Answer, Outcome};
 use crate::outlets::Outlets;
 use crate::router::Target;
+use crate::steps::KEEP_STEPS;
 use crate::table::Key;
 use crate::turn::Turn;
 use ringbolt_protocol::headers;
@@ -37,6 +38,7 @@ impl Outlets {
     /// Keeps a message until a member of the group has acknowledged it. Returns whether it is kept.
     pub fn work_off(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
+        turn.charge(KEEP_STEPS);
         let marks = message.publication.marks;
         let mut task = Task::of(message, group, turn.now);
         let confirm = task.reply.take_if(|_| marks.confirm);

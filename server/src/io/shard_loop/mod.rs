@@ -207,7 +207,12 @@ impl<P: Platform> ShardLoop<P> {
         // Orders come before batches: another shard may have taken settings that a batch of its presumes, and
         // they were published before it sent that.
         self.obey(now)?;
-        let mut worked = self.completions(now)?;
+        // Those who could not be heard in the last turn come before who speaks in this one.
+        let mut worked = self.shard.is_behind();
+        if worked {
+            self.handle(now, Event::Continue)?;
+        }
+        worked |= self.completions(now)?;
         worked |= self.inbound(now)?;
         self.verified(now)?;
         if now.since(self.ticked_at) >= TICK_NANOS {
@@ -228,7 +233,9 @@ impl<P: Platform> ShardLoop<P> {
         let mut worked = false;
         for from in 0..self.mesh.shards() {
             let mut taken = 0;
+            // What a turn has no time for waits in the links, and one of each shard is taken in any case.
             while taken < BATCHES_A_TURN
+                && (taken == 0 || !self.shard.is_spent())
                 && let Some(batch) = self.mesh.receive(from)
             {
                 self.handle(now, Event::Mesh(from, &batch))?;
@@ -273,8 +280,11 @@ impl<P: Platform> ShardLoop<P> {
     /// Whether there is work that no completion will tell of: a shard with work must not sleep.
     pub fn has_work(&mut self) -> bool {
         let ordered = self.orders.news_since(&self.obeyed);
-        let waits =
-            self.mesh.has_inbound() || self.offload.is_ready() || !self.unproven.is_empty() || ordered;
+        let waits = self.shard.is_behind()
+            || self.mesh.has_inbound()
+            || self.offload.is_ready()
+            || !self.unproven.is_empty()
+            || ordered;
         waits || self.links.iter().any(|&shard| self.mesh.would_move(shard))
     }
 

@@ -10,7 +10,7 @@ use ringbolt_server::io::Listening;
 use ringbolt_server::io::platform::WorkKind;
 use ringbolt_server::sim::edge::{NATIVE, NATIVE_UNIX, NATS, Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
-use ringbolt_server::sim::{SimClient, small_limits};
+use ringbolt_server::sim::{SimClient, small_limits, some_steps};
 use ringbolt_shard::Dialect;
 use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
@@ -68,7 +68,10 @@ impl Run {
         // In narrow outboxes nobody can keep up with whatever order the kernel chooses.
         let tight = random.below(6) == 0;
         let buffers = [1, 2, 4, 8][random.below(4) as usize];
+        let (turn_steps, client_steps) = some_steps(seed);
         let limits = Limits {
+            turn_steps,
+            client_steps,
             outbox_bytes_max: if tight { 8 << 10 } else { OUTBOX_BYTES_MAX },
             subscriptions_max: SUBSCRIPTIONS_MAX,
             receive_buffers: buffers,

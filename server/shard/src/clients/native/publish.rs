@@ -175,16 +175,17 @@ impl NativeClient {
         let input_bytes_max = bus.limits().outbox_segment_bytes / 2;
         let mut spans = std::mem::take(&mut bus.outlets.delivery.spans);
         let most = payload_bytes_max.min(body_bytes_max);
-        let consumed = scan_run(input, first, number_bytes, most, input_bytes_max, &mut spans);
+        scan_run(input, first, number_bytes, most, input_bytes_max, &mut spans);
         let run = Run::new(Form::Native, input, &spans);
         let common = self.publication(subject, &Publish { payload: b"", ..*publish }, None, bus);
-        let routed = run.messages() > 0 && bus.publish_run(&common, &run, turn);
-        if routed {
-            turn.counters.add(Counter::MessagesIn, run.messages());
-            self.sender.count(run.messages(), run.payload_bytes);
+        let routed = if run.messages() > 0 { bus.publish_run(&common, run, turn) } else { run };
+        let end = routed.end();
+        if end.is_some() {
+            turn.counters.add(Counter::MessagesIn, routed.messages());
+            self.sender.count(routed.messages(), routed.payload_bytes);
         }
         bus.outlets.delivery.spans = spans;
-        if routed { consumed } else { 0 }
+        end.unwrap_or(0)
     }
 
     /// Handles a PUBLISH_BATCH, whose body is the end of the frame. Apart from the other frames its loops
@@ -234,7 +235,7 @@ impl NativeClient {
             spans.extend(batch.messages.spans());
             debug_assert_eq!(spans.len() as u64, messages, "every message of the batch stands somewhere");
             let run = Run::new(Form::Batch(batch.messages), batch.messages.bytes(), &spans);
-            let routed = bus.publish_run(&common, &run, turn);
+            let routed = bus.publish_run(&common, run, turn).messages() > 0;
             if routed {
                 self.sender.count(messages, run.payload_bytes);
             }

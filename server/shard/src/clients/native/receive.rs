@@ -9,25 +9,29 @@ use ringbolt_protocol::error::DecodeError;
 use ringbolt_protocol::native::decode::{Decoded, Frame, decode_frame};
 
 impl NativeClient {
-    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
+    /// Handles as much as the turn allows. Returns how many bytes of the end are left for a later one.
+    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
         let whole = if self.sender.partial().is_empty() {
             Ok(Some(input))
         } else {
             self.finish_partial(input, bus, turn)
         };
         let rest = match whole {
+            Ok(Some(rest)) if !turn.may_go_on() => Ok(rest),
             Ok(Some(whole)) => self.whole_frames(whole, bus, turn),
-            Ok(None) => return,
+            Ok(None) => return 0,
             Err(error) => Err(error),
         };
         match rest {
             Ok([]) => {}
+            Ok(rest) if !turn.may_go_on() => return rest.len(),
             Ok(rest) => {
                 let kept = self.sender.keep(rest, bus);
                 self.close_unless(kept, bus, turn);
             }
             Err(error) => self.violation(&error.to_string(), bus, turn),
         }
+        0
     }
 
     fn close_unless(&mut self, kept: bool, bus: &mut Bus, turn: &mut Turn<'_>) {
@@ -61,6 +65,9 @@ impl NativeClient {
                             return Ok(&[]);
                         }
                         input = &input[ran..];
+                    }
+                    if !turn.may_go_on() {
+                        break;
                     }
                 }
             }
@@ -134,7 +141,10 @@ impl NativeClient {
     ) -> bool {
         match frame {
             Frame::Publish(publish) => self.publish(publish, backing, bus, turn),
-            Frame::Control(control) => self.control(control, bus, turn),
+            Frame::Control(control) => {
+                turn.charge(1);
+                self.control(control, bus, turn);
+            }
             Frame::PublishBatch(batch) => self.publish_batch(batch, backing, bus, turn),
             Frame::Deliver(_) | Frame::DeliverBatch(_) => {
                 self.violation("deliveries go from the server to the client only", bus, turn);

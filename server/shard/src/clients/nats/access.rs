@@ -47,25 +47,27 @@ impl NatsClient {
         }
     }
 
-    /// Its proof was checked.
-    pub fn verified(&mut self, proven: bool, bus: &mut Bus, turn: &mut Turn<'_>) {
+    /// Its proof was checked. Returns what it said meanwhile, which is to be handled.
+    pub fn verified(&mut self, proven: bool, bus: &mut Bus, turn: &mut Turn<'_>) -> Vec<u8> {
         if self.sender.stage != Stage::Verifying || !bus.outlets.delivery.is_open(self.sender.id) {
-            return;
+            return Vec::new();
         }
         debug_assert!(self.claimed.is_some(), "what is verified is a claim");
         bus.outlets.delivery.let_go(self.sender.id, turn);
         let claimed = self.claimed.take().filter(|_| proven);
         // The user may have changed while it was verified.
         if !claimed.is_some_and(|user| self.become_user(user, bus, turn)) {
-            return self.refuse_to_admit(bus, turn);
+            self.refuse_to_admit(bus, turn);
+            return Vec::new();
         }
         self.finish_connect(bus, turn);
-        let waiting = self.sender.take_partial(bus);
         self.begun_under = None;
+        let waiting = self.sender.take_partial(bus);
         if bus.outlets.delivery.is_open(self.sender.id) {
-            self.receive(&waiting, bus, turn);
+            return waiting;
         }
         bus.outlets.delivery.pool.give(waiting);
+        Vec::new()
     }
 
     /// Makes a client that user. Returns whether there is such a user.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
 use ringbolt_protocol::headers;
 use ringbolt_protocol::nats::encode::{self, MessageLine};
-use ringbolt_protocol::nats::scan_run;
+use ringbolt_protocol::nats::{SPAN_END_BYTES, scan_run};
 use ringbolt_protocol::subject::Subject;
 
 /// `PUB` and its blank.
@@ -200,16 +200,17 @@ impl NatsClient {
         let payload_bytes_max = bus.limits().shared_payload_bytes_min.saturating_sub(1);
         let input_bytes_max = bus.limits().outbox_segment_bytes / 2;
         let mut spans = std::mem::take(&mut bus.outlets.delivery.spans);
-        let consumed = scan_run(input, head, &self.limits, payload_bytes_max, input_bytes_max, &mut spans);
+        scan_run(input, head, &self.limits, payload_bytes_max, input_bytes_max, &mut spans);
         let run = Run::new(Form::Nats, input, &spans);
         let common = self.publication(self.last_subject, bus);
-        let routed = run.messages() > 0 && bus.publish_run(&common, &run, turn);
-        if routed {
-            turn.counters.add(Counter::MessagesIn, run.messages());
-            self.sender.count(run.messages(), run.payload_bytes);
+        let routed = if run.messages() > 0 { bus.publish_run(&common, run, turn) } else { run };
+        let end = routed.end();
+        if end.is_some() {
+            turn.counters.add(Counter::MessagesIn, routed.messages());
+            self.sender.count(routed.messages(), routed.payload_bytes);
         }
         bus.outlets.delivery.spans = spans;
-        routed.then_some(consumed)
+        end.map(|end| end + SPAN_END_BYTES)
     }
 }
 

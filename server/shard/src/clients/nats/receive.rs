@@ -16,19 +16,22 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(WAITING_BYTES_MAX < UNADMITTED_BYTES_MAX, "one client is not all of them");
 
 impl NatsClient {
-    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
+    /// Handles as much as the turn allows. Returns how many bytes of the end are left for a later one.
+    pub fn receive(&mut self, input: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
         let whole = if self.sender.partial().is_empty() {
             Ok(Some(input))
         } else {
             self.finish_operation(input, bus, turn)
         };
         let rest = match whole {
+            Ok(Some(rest)) if !turn.may_go_on() => Ok(rest),
             Ok(Some(whole)) => self.whole_operations(whole, bus, turn),
-            Ok(None) => return,
+            Ok(None) => return 0,
             Err(error) => Err(error),
         };
         match rest {
             Ok([]) => {}
+            Ok(rest) if !turn.may_go_on() => return rest.len(),
             Ok(rest) => {
                 let kept = self.sender.keep(rest, bus);
                 self.close_unless(kept, bus, turn);
@@ -41,6 +44,7 @@ impl NatsClient {
                 self.close(reason, error.answer(), bus, turn);
             }
         }
+        0
     }
 
     fn close_unless(&mut self, kept: bool, bus: &mut Bus, turn: &mut Turn<'_>) {
@@ -76,7 +80,10 @@ impl NatsClient {
                 }
                 debug_assert!(ran <= rest.len(), "a run is a part of the input");
                 input = &rest[ran..];
-                continue;
+                if turn.may_go_on() {
+                    continue;
+                }
+                break;
             }
             if self.sender.stage == Stage::Verifying {
                 return self.wait_verified(input, bus, turn);
@@ -96,6 +103,9 @@ impl NatsClient {
             }
             limits = self.limits;
             input = &input[consumed..];
+            if !turn.may_go_on() {
+                break;
+            }
         }
         Ok(input)
     }
@@ -186,6 +196,7 @@ impl NatsClient {
         turn: &mut Turn<'_>,
     ) -> bool {
         bus.remove_expired(turn);
+        turn.charge(1);
         match *command {
             Command::Publish(ref publish) => self.publish(publish, backing, bus, turn),
             Command::Subscribe { pattern, group, sid } => self.subscribe(pattern, group, sid, bus, turn),

@@ -1,0 +1,145 @@
+//! Who said more than a turn gives it, or came when the turn was over, is heard in a later one.
+
+use super::Members;
+use crate::clients::Client;
+use crate::identity::ConnectionId;
+use crate::metrics::Counter;
+use crate::turn::Turn;
+use bytes::Bytes;
+
+impl Members {
+    /// What a client said while it was verified is handled now, before all that it said later.
+    #[cold]
+    pub(super) fn hear_what_waited(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.sender().waits() {
+            client.sender_mut().defer_again(Bytes::copy_from_slice(input));
+        } else {
+            self.take_in(id, input, turn);
+        }
+    }
+
+    /// What came when the turn was over, or after more that waits.
+    #[cold]
+    pub(super) fn wait_turn(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id).filter(|_| !input.is_empty()) else { return };
+        let sender = client.sender_mut();
+        if sender.waits() {
+            sender.defer(Bytes::copy_from_slice(input));
+            return;
+        }
+        turn.allow(0);
+        let rest = self.hear_alone(id, input, turn);
+        self.put_off(id, rest, turn);
+    }
+
+    /// A connection has said, or spent, more than a turn gives it.
+    #[cold]
+    pub(super) fn fall_behind(&mut self, id: ConnectionId, rest: &[u8], turn: &mut Turn<'_>) {
+        let rest = self.hear_alone(id, rest, turn);
+        self.put_off(id, rest, turn);
+    }
+
+    /// Who is alone is heard further. Returns what is left even so.
+    fn hear_alone<'i>(&mut self, id: ConnectionId, input: &'i [u8], turn: &mut Turn<'_>) -> &'i [u8] {
+        let Some(share) = self.pace.alone(turn.now) else { return input };
+        let Some(client) = self.clients.get_mut(id) else { return input };
+        if !self.bus.outlets.delivery.is_open(id) {
+            return input;
+        }
+        turn.allow(share);
+        let left = client.receive(input, &mut self.bus, turn);
+        self.pace.spend(turn.taken_of(share, input.len() - left));
+        &input[input.len() - left..]
+    }
+
+    /// The rest is heard in a later turn.
+    fn put_off(&mut self, id: ConnectionId, rest: &[u8], turn: &mut Turn<'_>) {
+        let over = turn.overdrawn();
+        if !self.bus.outlets.delivery.is_open(id) || over == 0 && rest.is_empty() {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let sender = client.sender_mut();
+        debug_assert!(!sender.waits(), "who waits is not heard");
+        if !rest.is_empty() {
+            sender.defer(Bytes::copy_from_slice(rest));
+        }
+        sender.owe(over);
+        self.pace.line_up(id, over > 0);
+        turn.counters.add(Counter::ClientsDeferred, 1);
+        self.bus.outlets.delivery.receive_later(id, turn);
+    }
+
+    /// A turn begins, and those who wait go on as far as it goes.
+    pub(super) fn go_on(&mut self, turn: &mut Turn<'_>) {
+        let (mut fresh, mut debtors) = self.pace.begin_with_waiting(turn.now);
+        while !self.pace.is_spent()
+            && let Some(id) = self.pace.next(&mut fresh, &mut debtors)
+        {
+            self.go_on_with(id, turn);
+        }
+        // Who owes pays though the turn was over before it came to it: nobody owes for ever.
+        for _ in 0..debtors {
+            let Some(id) = self.pace.next_debtor() else { break };
+            if let Some(client) = self.clients.get_mut(id) {
+                client.sender_mut().pay(self.pace.share());
+                self.pace.line_up(id, true);
+            }
+        }
+    }
+
+    fn go_on_with(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let share = self.pace.alone(turn.now).unwrap_or(self.pace.share());
+        if client.sender_mut().pay(share) > 0 {
+            return self.pace.line_up(id, true);
+        }
+        turn.allow(share);
+        let mut said_bytes = 0;
+        while self.bus.outlets.delivery.is_open(id)
+            && turn.may_go_on()
+            && let Some(rest) = client.sender_mut().deferred()
+        {
+            let left = client.receive(&rest, &mut self.bus, turn);
+            said_bytes += rest.len() - left;
+            if left > 0 {
+                client.sender_mut().defer_again(rest.slice(rest.len() - left..));
+            }
+            // What each piece leaves to be done comes before the next.
+            if !turn.outcomes.is_empty() {
+                break;
+            }
+        }
+        self.pace.spend(turn.taken_of(share, said_bytes));
+        let open = self.bus.outlets.delivery.is_open(id);
+        let over = turn.overdrawn();
+        client.sender_mut().owe(over);
+        if open && client.sender().waits() {
+            self.pace.line_up(id, over > 0);
+        } else {
+            client.sender_mut().forget_deferred();
+            self.bus.outlets.delivery.receive_again(id, turn);
+        }
+    }
+
+    /// Handles all that waits, whatever it costs: what was accepted is delivered before the end.
+    pub(super) fn catch_up(&mut self, turn: &mut Turn<'_>) {
+        while self.pace.is_behind() {
+            self.go_on(turn);
+            self.settle(turn);
+        }
+    }
+
+    /// Recounts who waits.
+    pub(super) fn check_pace(&self) {
+        let mut waiting: Vec<ConnectionId> = self.pace.waiting().collect();
+        let all = waiting.len();
+        waiting.sort_unstable();
+        waiting.dedup();
+        assert_eq!(all, waiting.len(), "a client waits once");
+        for client in self.clients.iter().map(Client::sender).filter(|sender| sender.waits()) {
+            assert!(waiting.binary_search(&client.id).is_ok(), "who waits is in line");
+        }
+    }
+}

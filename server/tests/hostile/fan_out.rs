@@ -1,0 +1,68 @@
+//! Attacks by what a client publishes, and to how many.
+
+use crate::nats::Nats;
+use crate::victim::during;
+
+fn subscribe(nats: &mut Nats, lines: impl Iterator<Item = String>) {
+    let lines: Vec<String> = lines.collect();
+    for some in lines.chunks(1000) {
+        nats.say(&some.concat());
+    }
+    nats.sync();
+}
+
+/// Publishes until all is said, or the server ends the connection, which reads nothing.
+fn publish(nats: &mut Nats, lines: impl Iterator<Item = String>) {
+    let lines: Vec<String> = lines.collect();
+    let _ = lines.chunks(1000).all(|some| nats.say_deaf(&some.concat()));
+}
+
+#[test]
+fn every_subject_has_many_receivers() {
+    during("B2 20 000 wildcards for 20 000 subjects", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        subscribe(&mut nats, (0..20_000).map(|id| format!("SUB b2.* {id}\r\n")));
+        publish(&mut nats, (0..20_000).map(|subject| format!("PUB b2.{subject} 0\r\n\r\n")));
+        nats
+    });
+}
+
+#[test]
+fn one_message_after_the_other_goes_to_very_many() {
+    during("B10 a megabyte of publishes to 60 000 subscriptions", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        subscribe(&mut nats, (0..60_000).map(|id| format!("SUB b10.same {id}\r\n")));
+        publish(&mut nats, (0..60_000).map(|_| "PUB b10.same 0\r\n\r\n".to_owned()));
+        nats
+    });
+}
+
+#[test]
+fn patterns_multiply_paths() {
+    during("B10 subjects that 4096 patterns match by many paths", &[], |server| {
+        let pattern = |bits: u32| {
+            let tokens = (0..12).map(|place| if bits >> place & 1 == 0 { "a" } else { "*" });
+            tokens.collect::<Vec<_>>().join(".")
+        };
+        let mut nats = Nats::connect(&server.nats);
+        subscribe(&mut nats, (0..1 << 12).map(|bits| format!("SUB {}.b {bits}\r\n", pattern(bits))));
+        let mut publisher = Nats::connect(&server.nats);
+        let subject = "a.".repeat(12);
+        // Each is another subject, and none has a receiver.
+        publish(&mut publisher, (0..2000).map(|last| format!("PUB {subject}{last} 0\r\n\r\n")));
+        publisher.sync();
+        (nats, publisher)
+    });
+}
+
+#[test]
+fn large_headers_go_to_many_receivers() {
+    during("B5 879 KiB of headers for 300 receivers", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        subscribe(&mut nats, (0..300).map(|id| format!("SUB b5 {id}\r\n")));
+        let block = format!("NATS/1.0\r\n{}\r\n", "A: b\r\n".repeat(150_000));
+        let publish = format!("HPUB b5 {0} {0}\r\n{block}\r\n", block.len());
+        let _ = (0..5).all(|_| nats.say_deaf(&publish));
+        nats
+    });
+}
