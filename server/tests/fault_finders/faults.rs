@@ -456,7 +456,7 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "what-a-client-says-later-is-heard-first",
         "ringbolt-server",
         "simulation",
-        "shards::what_is_promised_holds_in_every_order_of_events",
+        "edge::promises_hold_whatever_the_kernel_does",
     ),
     (
         "what-a-full-link-refused-is-not-looked-at-again",
