@@ -135,6 +135,7 @@ impl Bus {
             run = run.within(route.bytes_within(turn.left().max(RUN_STEPS)));
             turn.charge(route.steps(run.bytes()));
         }
+        turn.charge(run.messages() as usize);
         if run.messages() > 0 {
             let outlets = &mut self.outlets;
             let message = Message { subject, publication: common };
@@ -219,6 +220,7 @@ impl Bus {
         let Some(space) = self.accounts.known_space(publication.account) else { return };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        turn.charge(1);
         if route.is_costly() {
             turn.charge(route.steps(publication.payload.bytes().len()));
         }

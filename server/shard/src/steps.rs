@@ -4,8 +4,11 @@
 /// Bytes that are copied in a step.
 pub const BYTES_A_STEP: usize = 512;
 
-/// Bytes that are read in a step, and what they say is done.
-pub const BYTES_READ_A_STEP: usize = 32;
+/// Steps that it takes to read an operation of so many bytes, and to do what it says to a few receivers.
+#[inline]
+pub fn steps_of(bytes: usize) -> usize {
+    1 + bytes / BYTES_A_STEP
+}
 
 /// Steps that a run of messages may take though its client has fewer left. A turn that sends to a thousand
 /// receivers takes long anyway, and what it sends to each of them had better be much.
@@ -16,6 +19,9 @@ pub const INTEREST_STEPS: usize = 16;
 
 /// Steps that it takes to choose a member of a group.
 pub const MEMBER_STEPS: usize = 16;
+
+/// Members that are looked at in a step.
+pub const MEMBERS_A_STEP: usize = 4;
 
 /// Steps that it takes to keep a message, to give it to a member, and to let go of it.
 pub const KEEP_STEPS: usize = 32;

@@ -5,12 +5,12 @@ use crate::identity::Nanos;
 use crate::metrics::Counters;
 use crate::outcome::Outcomes;
 use crate::random::Random;
-use crate::steps::BYTES_READ_A_STEP;
 
 /// The event's time, what it asks of the edge, and what it leaves to be done.
 ///
-/// Whose event it is pays for the bytes it brought, and so for all that takes no longer than reading them.
-/// What takes longer is charged before it is done, or by what was counted on the way.
+/// Each operation pays for its bytes, and so for all that takes no longer than reading them. What takes
+/// longer is charged before it is done, or by what was counted on the way. What a capture hides, the lengths
+/// of passwords, costs nothing: a replay takes the same turns.
 #[derive(Debug)]
 pub struct Turn<'a> {
     pub now: Nanos,
@@ -47,10 +47,10 @@ impl<'a> Turn<'a> {
         self.left = steps;
     }
 
-    /// Steps taken of those allowed, and for that many bytes of what was said.
+    /// Steps taken of those allowed.
     #[inline]
-    pub fn taken_of(&self, allowed: i64, said_bytes: usize) -> i64 {
-        allowed - self.left + (said_bytes / BYTES_READ_A_STEP) as i64
+    pub fn taken_of(&self, allowed: i64) -> i64 {
+        allowed - self.left
     }
 
     /// Steps that are left; none: it is overdrawn.

@@ -304,6 +304,12 @@ impl World {
         }
     }
 
+    pub fn lame_duck(&mut self) {
+        for shard in 0..self.shards.len() as ShardId {
+            self.handle(shard, Event::LameDuck);
+        }
+    }
+
     pub fn drain(&mut self) {
         for shard in 0..self.shards.len() as ShardId {
             self.handle(shard, Event::Drain);

@@ -226,3 +226,28 @@ fn what_a_shard_has_no_room_for_stays_until_it_has() {
     assert_eq!(done, (0..300).map(|number| format!("{number:03}")).collect::<Vec<_>>(), "none is lost");
     assert_eq!(play.count(Counter::DropsWorkFull), 0);
 }
+
+#[test]
+fn who_has_no_room_for_a_kept_message_has_it_when_there_is_some() {
+    for place in 0..2 {
+        let mut play = Play::new(2);
+        let leaving = play.nats(0, "SUB t0.> w;ack 1\r\n");
+        natives(&mut play, 0..2);
+        let plain = play.nats(place, "SUB fill 2\r\n");
+        let large = long_publish().replace(" 1\r\nx", &format!(" 4000\r\n{}", "x".repeat(4000)));
+        play.say(leaving, large.as_bytes());
+        play.say(plain, b"SUB t0.> w 1\r\n");
+        play.deafen(plain);
+        let fill = format!("PUB fill 4000\r\n{}\r\n", "y".repeat(4000));
+        let publisher = play.nats(place, &fill.repeat(4));
+        play.close(leaving);
+        (0..3).for_each(|_| play.pass(100_000_000));
+        assert_eq!(play.count(Counter::WorkMessages), 1, "it does not fit");
+        assert_eq!(play.reason(plain), None, "nobody is cut for what waits elsewhere");
+        play.listen(plain);
+        (0..3).for_each(|_| play.pass(100_000_000));
+        assert_eq!(play.hear(plain).matches("MSG t0").count(), 1, "on shard {place}");
+        assert_eq!(play.count(Counter::WorkMessages), 0);
+        assert_eq!(play.hear(publisher), "");
+    }
+}

@@ -109,6 +109,12 @@ impl Play {
         self.clients[client].deaf = true;
     }
 
+    /// It reads again.
+    pub fn listen(&mut self, client: usize) {
+        self.clients[client].deaf = false;
+        self.send(self.clients[client].shard, id_of(client));
+    }
+
     pub fn is_held_back(&self, client: usize) -> bool {
         self.clients[client].held_back
     }

@@ -303,6 +303,12 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "shards::what_is_promised_holds_in_every_order_of_events",
     ),
     (
+        "new-limits-judge-what-waits",
+        "ringbolt-server",
+        "shard",
+        "turns::what_waits_for_a_turn_is_judged_by_the_limits_that_it_was_said_under",
+    ),
+    (
         "newcomers-send-without-bound",
         "ringbolt-server",
         "border",
@@ -501,16 +507,34 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "hand_over::what_no_native_member_may_be_given_is_not_handed_to_and_fro",
     ),
     (
+        "who-is-full-may-not-have-it",
+        "ringbolt-server",
+        "border",
+        "hand_over::who_has_no_room_for_a_kept_message_has_it_when_there_is_some",
+    ),
+    (
         "who-is-verified-may-take-for-ever",
         "ringbolt-server",
         "border",
         "admission::who_is_not_admitted_in_time_is_closed_whatever_it_waits_for",
     ),
     (
+        "who-leaves-is-not-heard-out",
+        "ringbolt-server",
+        "shard",
+        "turns::what_waits_for_a_turn_is_published_before_its_client_is_closed",
+    ),
+    (
         "who-leaves-takes-the-turns-of-others",
         "ringbolt-server",
         "shard",
         "work::everyone_has_one_turn_in_a_round_whoever_leaves",
+    ),
+    (
+        "who-owes-and-was-not-heard-goes-last",
+        "ringbolt-server",
+        "shard",
+        "turns::whoever_owes_comes_to_its_turn_however_much_others_owe",
     ),
     (
         "who-owes-goes-first",
@@ -535,6 +559,12 @@ pub const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ringbolt-server",
         "simulation",
         "work::every_message_is_acknowledged_dead_or_counted",
+    ),
+    (
+        "who-waits-for-its-turn-is-not-told-to-go-on",
+        "ringbolt-server",
+        "shard",
+        "turns::a_publisher_that_is_paused_while_it_waits_for_its_turn_hears_that_it_may_go_on",
     ),
     (
         "who-was-full-is-full-for-ever",

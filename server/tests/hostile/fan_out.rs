@@ -3,14 +3,6 @@
 use crate::nats::Nats;
 use crate::victim::during;
 
-fn subscribe(nats: &mut Nats, lines: impl Iterator<Item = String>) {
-    let lines: Vec<String> = lines.collect();
-    for some in lines.chunks(1000) {
-        nats.say(&some.concat());
-    }
-    nats.sync();
-}
-
 /// Publishes until all is said, or the server ends the connection, which reads nothing.
 fn publish(nats: &mut Nats, lines: impl Iterator<Item = String>) {
     let lines: Vec<String> = lines.collect();
@@ -21,7 +13,7 @@ fn publish(nats: &mut Nats, lines: impl Iterator<Item = String>) {
 fn every_subject_has_many_receivers() {
     during("B2 20 000 wildcards for 20 000 subjects", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        subscribe(&mut nats, (0..20_000).map(|id| format!("SUB b2.* {id}\r\n")));
+        nats.say_all((0..20_000).map(|id| format!("SUB b2.* {id}\r\n")));
         publish(&mut nats, (0..20_000).map(|subject| format!("PUB b2.{subject} 0\r\n\r\n")));
         nats
     });
@@ -31,7 +23,7 @@ fn every_subject_has_many_receivers() {
 fn one_message_after_the_other_goes_to_very_many() {
     during("B10 a megabyte of publishes to 60 000 subscriptions", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        subscribe(&mut nats, (0..60_000).map(|id| format!("SUB b10.same {id}\r\n")));
+        nats.say_all((0..60_000).map(|id| format!("SUB b10.same {id}\r\n")));
         publish(&mut nats, (0..60_000).map(|_| "PUB b10.same 0\r\n\r\n".to_owned()));
         nats
     });
@@ -45,7 +37,7 @@ fn patterns_multiply_paths() {
             tokens.collect::<Vec<_>>().join(".")
         };
         let mut nats = Nats::connect(&server.nats);
-        subscribe(&mut nats, (0..1 << 12).map(|bits| format!("SUB {}.b {bits}\r\n", pattern(bits))));
+        nats.say_all((0..1 << 12).map(|bits| format!("SUB {}.b {bits}\r\n", pattern(bits))));
         let mut publisher = Nats::connect(&server.nats);
         let subject = "a.".repeat(12);
         // Each is another subject, and none has a receiver.
@@ -59,10 +51,32 @@ fn patterns_multiply_paths() {
 fn large_headers_go_to_many_receivers() {
     during("B5 879 KiB of headers for 300 receivers", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        subscribe(&mut nats, (0..300).map(|id| format!("SUB b5 {id}\r\n")));
+        nats.say_all((0..300).map(|id| format!("SUB b5 {id}\r\n")));
         let block = format!("NATS/1.0\r\n{}\r\n", "A: b\r\n".repeat(150_000));
         let publish = format!("HPUB b5 {0} {0}\r\n{block}\r\n", block.len());
         let _ = (0..5).all(|_| nats.say_deaf(&publish));
+        nats
+    });
+}
+
+#[test]
+fn no_member_of_a_large_group_takes_a_message() {
+    during("a group of 50 000 of whom nobody takes a message", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        nats.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\n");
+        nats.say_all((0..50_000).map(|id| format!("SUB group.a q {id}\r\n")));
+        nats.say_all((0..3000).map(|_| "PUB group.a 0\r\n\r\n".to_owned()));
+        nats
+    });
+}
+
+#[test]
+fn the_route_of_a_large_group_is_made_anew_all_the_time() {
+    during("a group of 50 000 and interest that changes", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        nats.say_all((0..50_000).map(|id| format!("SUB group.b q {id}\r\n")));
+        let change = "SUB group.b 50001\r\nPUB group.b 0\r\n\r\nUNSUB 50001\r\nPUB group.b 0\r\n\r\n";
+        nats.say_all((0..500).map(|_| change.to_owned()));
         nats
     });
 }

@@ -6,21 +6,12 @@ use crate::victim::during;
 /// Subscriptions of one connection; the default limit is 65 536.
 const SUBSCRIPTIONS: usize = 65_000;
 
-/// One after the other, so that the server has handled all of it before the next.
-fn say_all(nats: &mut Nats, lines: impl Iterator<Item = String>) {
-    let lines: Vec<String> = lines.collect();
-    for some in lines.chunks(1000) {
-        nats.say(&some.concat());
-    }
-    nats.sync();
-}
-
 #[test]
 fn many_subscriptions_of_one_subject_end_at_once() {
     during("B1 many subscriptions of one subject end", &[], |server| {
         for _ in 0..3 {
             let mut nats = Nats::connect(&server.nats);
-            say_all(&mut nats, (0..SUBSCRIPTIONS).map(|id| format!("SUB b1.same {id}\r\n")));
+            nats.say_all((0..SUBSCRIPTIONS).map(|id| format!("SUB b1.same {id}\r\n")));
         }
     });
 }
@@ -29,8 +20,8 @@ fn many_subscriptions_of_one_subject_end_at_once() {
 fn ids_are_many_and_look_alike() {
     during("B3 many ids", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        say_all(&mut nats, (0..40_000).map(|id| format!("SUB b3.{id} {id:0>64}\r\n")));
-        say_all(&mut nats, (0..40_000).map(|id| format!("UNSUB {id:0>64}\r\n")));
+        nats.say_all((0..40_000).map(|id| format!("SUB b3.{id} {id:0>64}\r\n")));
+        nats.say_all((0..40_000).map(|id| format!("UNSUB {id:0>64}\r\n")));
         nats
     });
 }
@@ -39,8 +30,8 @@ fn ids_are_many_and_look_alike() {
 fn a_subject_has_many_groups() {
     during("B10 a subject has 20 000 groups", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        say_all(&mut nats, (0..20_000).map(|group| format!("SUB b10 g{group} {group}\r\n")));
-        say_all(&mut nats, (0..20_000).map(|group| format!("UNSUB {group}\r\n")));
+        nats.say_all((0..20_000).map(|group| format!("SUB b10 g{group} {group}\r\n")));
+        nats.say_all((0..20_000).map(|group| format!("UNSUB {group}\r\n")));
         nats
     });
 }
@@ -49,7 +40,7 @@ fn a_subject_has_many_groups() {
 fn a_wildcard_comes_and_goes() {
     during("B17 a wildcard comes and goes", &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        say_all(&mut nats, (0..100_000).map(|id| format!("SUB b17.*.x {id}\r\nUNSUB {id}\r\n")));
+        nats.say_all((0..100_000).map(|id| format!("SUB b17.*.x {id}\r\nUNSUB {id}\r\n")));
         nats
     });
 }

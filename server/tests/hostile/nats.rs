@@ -30,6 +30,13 @@ impl Nats {
         self.stream.write_all(words.as_bytes()).expect("the server takes it");
     }
 
+    /// Says line by line, in parts, and waits until the server has handled them.
+    pub fn say_all(&mut self, lines: impl Iterator<Item = String>) {
+        let lines: Vec<String> = lines.collect();
+        lines.chunks(1000).for_each(|some| self.say(&some.concat()));
+        self.sync();
+    }
+
     /// Says something, and reads nothing, until the server has had enough of it. Returns whether it took all.
     pub fn say_deaf(&mut self, words: &str) -> bool {
         self.stream.write_all(words.as_bytes()).is_ok()

@@ -3,9 +3,12 @@
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::{Received, World, small_limits};
-use ringbolt_shard::TICK_NANOS;
+use ringbolt_shard::access::{Access, Credential, Secret, User};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
+use ringbolt_shard::{
+    ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard, TICK_NANOS,
+};
 use std::collections::BTreeSet;
 
 /// Subscriptions to `wide`: what a message to it costs, about.
@@ -112,8 +115,9 @@ fn who_spent_more_than_its_share_waits_a_turn_for_each_time_over() {
 fn when_the_turn_is_over_who_owes_nothing_is_heard_first_in_the_next() {
     let (mut world, listener, greedy, modest) = world(100, 100);
     let mut before = 0;
-    for round in 1..9 {
-        publish(&mut world, greedy, "wide", 10 * round..10 * round + 4);
+    for round in 1..41 {
+        // Rounds of different lengths, so that any of their turns is a fourth one.
+        publish(&mut world, greedy, "wide", 10 * round..10 * round + 3 + round % 5);
         world.receive(greedy, usize::MAX);
         publish(&mut world, modest, "narrow", 1000 + round..1001 + round);
         world.receive(modest, usize::MAX);
@@ -125,5 +129,184 @@ fn when_the_turn_is_over_who_owes_nothing_is_heard_first_in_the_next() {
         // Another turn begins.
         world.tick(1);
     }
-    assert!((4..8).contains(&before), "in most turns, and not in all: {before} of 8");
+    assert!((20..40).contains(&before), "in most turns, and not in all: {before} of 40");
+}
+
+#[test]
+fn a_publisher_that_is_paused_while_it_waits_for_its_turn_hears_that_it_may_go_on() {
+    let mut world = World::new(Limits { turn_steps: 1000, client_steps: 20, ..small_limits(1) }, 1);
+    let (slow, greedy) = (world.connect(0), world.connect(0));
+    world.clients[greedy].flow = true;
+    for client in [slow, greedy] {
+        world.clients[client].hello();
+    }
+    (1..=16).for_each(|id| world.clients[slow].subscribe(id, "wide", None, SlowConsumer::PausePublisher));
+    [slow, greedy].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    for number in 0..4 {
+        world.clients[greedy].publish_as(SubjectRef::Literal(b"wide"), None, number, &[b'x'; 1000]);
+    }
+    world.write(greedy);
+    world.receive(greedy, usize::MAX);
+    assert!(world.is_paused(greedy));
+    world.begin_send(slow);
+    world.end_send(slow);
+    while world.go_on(0) {
+        world.begin_send(slow);
+        world.end_send(slow);
+    }
+    world.settle(&BTreeSet::new());
+    let flow = |received: &Received| match received {
+        Received::Flow(paused) => Some(*paused),
+        _ => None,
+    };
+    let told: Vec<bool> = world.clients[greedy].received.iter().filter_map(flow).collect();
+    assert!(told.contains(&true), "it was paused");
+    assert_eq!((told.last(), world.is_paused(greedy)), (Some(&false), false), "{told:?}");
+}
+
+#[test]
+fn what_waits_for_a_turn_is_published_before_its_client_is_closed() {
+    let mut world = World::new(Limits { turn_steps: 1000, client_steps: 10, ..small_limits(1) }, 1);
+    let (greedy, listener) = (world.connect(0), world.connect(0));
+    for client in [greedy, listener] {
+        world.clients[client].hello();
+        world.write(client);
+    }
+    (1..=16).for_each(|id| world.clients[listener].subscribe(id, "wide", None, SlowConsumer::Default));
+    world.write(listener);
+    world.settle(&BTreeSet::new());
+    publish(&mut world, greedy, "wide", 1..6);
+    world.receive(greedy, usize::MAX);
+    assert_eq!(heard(&mut world, listener).len(), 16, "the first, and others wait");
+    world.lame_duck();
+    let mut told = Vec::new();
+    for _ in 0..200 {
+        world.tick(TICK_NANOS);
+        told.extend(heard(&mut world, listener));
+        if world.is_gone(greedy) {
+            break;
+        }
+    }
+    assert!(world.is_gone(greedy) && !world.is_gone(listener));
+    assert_eq!(told.len(), 4 * 16, "what was accepted is delivered");
+}
+
+/// A shard by itself, and how many connections it ended.
+struct Lone {
+    shard: Shard,
+    closed: usize,
+}
+
+impl Lone {
+    fn new(limits: &Limits, access: &Access) -> Lone {
+        let identity = ServerIdentity {
+            server_id: String::new(),
+            server_name: String::new(),
+            version: String::new(),
+            reply_key: (1, 2),
+            unix_epoch_nanos: 0,
+            nats: Some(("127.0.0.1".to_owned(), 4222)),
+        };
+        Lone { shard: Shard::new(0, limits, access, identity, 1, 2), closed: 0 }
+    }
+
+    /// Returns the messages delivered so far, the connections it ended, and whether somebody waits.
+    fn handle(&mut self, now: u64, event: Event<'_>) -> (u64, usize, bool) {
+        let mut effects = Effects::default();
+        self.shard.handle(Nanos(now), event, &mut effects);
+        self.closed += effects.close.len();
+        (self.shard.counters().get(Counter::MessagesOut), self.closed, self.shard.is_behind())
+    }
+
+    fn connect(&mut self, slot: u32) {
+        let opening = Opening { dialect: Dialect::Nats, ..Opening::NATIVE };
+        self.handle(1, Event::Opened(client(slot), opening));
+        self.say(slot, "CONNECT {\"verbose\":false,\"user\":\"a\",\"pass\":\"x\"}\r\n");
+    }
+
+    fn say(&mut self, slot: u32, words: &str) -> (u64, usize, bool) {
+        self.handle(1, Event::Bytes(client(slot), words.as_bytes()))
+    }
+
+    fn catch_up(&mut self) -> (u64, usize, bool) {
+        while self.handle(1, Event::Continue).2 {}
+        self.handle(1, Event::Continue)
+    }
+}
+
+fn client(slot: u32) -> ConnectionId {
+    ConnectionId { slot, generation: 1 }
+}
+
+#[test]
+fn what_waits_for_a_turn_is_judged_by_the_limits_that_it_was_said_under() {
+    let limits = Limits { outbox_bytes_max: 1 << 20, ..small_limits(1) };
+    let limits = Limits { turn_steps: 1000, client_steps: 10, ..limits };
+    let mut lone = Lone::new(&limits, &Access::default());
+    (0..2).for_each(|slot| lone.connect(slot));
+    lone.say(0, &(0..16).map(|id| format!("SUB wide {id}\r\n")).collect::<String>());
+    lone.catch_up();
+    let publish = |bytes: usize| format!("PUB wide {bytes}\r\n{}\r\n", "x".repeat(bytes));
+    let said = lone.say(1, &[publish(1), publish(900), publish(400)].concat());
+    assert_eq!(said, (16, 0, true), "the others wait");
+    let lower = Limits { payload_bytes_max: 500, ..limits.clone() };
+    lone.handle(1, Event::Settings(&Access::default(), &lower));
+    assert_eq!(lone.catch_up(), (3 * 16, 0, false));
+    let after = lone.say(1, &publish(900));
+    assert_eq!(after, (3 * 16, 1, false), "what is said from now on is judged by what was announced");
+}
+
+#[test]
+fn who_said_in_time_who_it_is_is_not_closed_for_waiting() {
+    let limits = Limits { turn_steps: 10, client_steps: 10, ..small_limits(1) };
+    let late = limits.hello_timeout_nanos + 1_000_000_000;
+    let mut access = Access::default();
+    access.add_user(User::new("a", Credential::Password(Secret::new("x")), 0));
+    let mut lone = Lone::new(&limits, &access);
+    lone.connect(0);
+    lone.catch_up();
+    // It makes the turn longer than the one that comes next may have.
+    assert!(lone.say(0, &(0..9).map(|id| format!("SUB a {id}\r\n")).collect::<String>()).2);
+    lone.connect(1);
+    lone.handle(late, Event::Tick);
+    assert_eq!(lone.closed, 0, "it waits");
+    assert_eq!(lone.catch_up(), (0, 0, false));
+    lone.handle(late, Event::Tick);
+    assert_eq!(lone.closed, 0, "and is admitted");
+}
+
+#[test]
+fn whoever_owes_comes_to_its_turn_however_much_others_owe() {
+    let limits = Limits { subscriptions_max: 300, outbox_bytes_max: 1 << 20, ..small_limits(1) };
+    let mut world = World::new(Limits { turn_steps: 100, client_steps: 40, ..limits }, 1);
+    let listener = world.connect(0);
+    let speakers: Vec<usize> = (0..3).map(|_| world.connect(0)).collect();
+    for client in std::iter::once(listener).chain(speakers.iter().copied()) {
+        world.clients[client].hello();
+        world.write(client);
+    }
+    // Two ask for more than a turn each time, the third for a little more than its share.
+    for (subject, copies) in [("large", 101), ("middling", 45)] {
+        let first = if subject == "large" { 1 } else { 1000 };
+        (first..first + copies)
+            .for_each(|id| world.clients[listener].subscribe(id, subject, None, SlowConsumer::DropNewest));
+    }
+    world.write(listener);
+    world.settle(&BTreeSet::new());
+    for (place, &client) in speakers.iter().enumerate() {
+        let subject = if place == 2 { "middling" } else { "large" };
+        let from = 1000 * place as u64;
+        publish(&mut world, client, subject, from..from + 60);
+        world.receive(client, usize::MAX);
+        // Another turn begins.
+        world.tick(1);
+    }
+    let mut told = [0; 3];
+    for _ in 0..120 {
+        world.go_on(0);
+        heard(&mut world, listener).into_iter().for_each(|number| told[number as usize / 1000] += 1);
+    }
+    let operations = [told[0] / 101, told[1] / 101, told[2] / 45];
+    assert!(operations.iter().all(|&heard| heard > 120 / 10), "{operations:?}");
 }

@@ -4,6 +4,7 @@
 //!
 //! `RINGBOLT_SEED=n` repeats one run; `RINGBOLT_SEEDS=n` runs so many.
 
+use crate::seeds;
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::{Received, World, small_limits, some_steps};
@@ -231,13 +232,8 @@ fn run(seed: u64) -> Result<(u64, u64), String> {
 
 #[test]
 fn what_was_confirmed_is_worked_off_whoever_leaves_and_given_to_one() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("RINGBOLT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..number("RINGBOLT_SEEDS").unwrap_or(SEEDS) + 1,
-    };
     let (mut published, mut confirmed) = (0, 0);
-    for seed in seeds {
+    for seed in seeds::range(SEEDS) {
         match run(seed) {
             Ok((messages, kept)) => (published, confirmed) = (published + messages, confirmed + kept),
             Err(error) => panic!("RINGBOLT_SEED={seed} repeats this: {error}"),

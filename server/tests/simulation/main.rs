@@ -3,5 +3,6 @@
 
 mod edge;
 mod hand_over;
+mod seeds;
 mod shards;
 mod work;

@@ -2,6 +2,7 @@
 //!
 //! `RINGBOLT_SEED=n` repeats one run and tells its steps; `RINGBOLT_SEEDS=n` runs so many.
 
+use crate::seeds;
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::subject::{Pattern, Subject};
@@ -439,16 +440,9 @@ fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Run, String> {
     Ok(run)
 }
 
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
 #[test]
 fn what_is_promised_holds_in_every_order_of_events() {
-    let seeds = match number_from("RINGBOLT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number_from("RINGBOLT_SEEDS").unwrap_or(SEEDS),
-    };
+    let seeds = seeds::range(SEEDS);
     let (mut messages, mut delivered, mut pauses, mut dropped, mut in_vain) = (0, 0, 0, 0, 0);
     let single = seeds.end - seeds.start == 1;
     for seed in seeds {

@@ -3,6 +3,7 @@
 //!
 //! `RINGBOLT_SEED=n` repeats one run and tells its steps; `RINGBOLT_SEEDS=n` runs so many.
 
+use crate::seeds;
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_server::sim::{Received, World, small_limits, some_steps};
@@ -325,13 +326,8 @@ fn run(seed: u64) -> Result<(u64, u64), String> {
 
 #[test]
 fn every_message_is_acknowledged_dead_or_counted() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("RINGBOLT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..number("RINGBOLT_SEEDS").unwrap_or(SEEDS) + 1,
-    };
     let (mut published, mut dead) = (0, 0);
-    for seed in seeds {
+    for seed in seeds::range(SEEDS) {
         match run(seed) {
             Ok((messages, letters)) => (published, dead) = (published + messages, dead + letters),
             Err(error) => panic!("RINGBOLT_SEED={seed} repeats this: {error}"),

@@ -9,6 +9,7 @@ use crate::bus::Bus;
 use crate::closing::CloseReason;
 use crate::event::Dialect;
 use crate::identity::ConnectionId;
+use crate::limits::Limits;
 use crate::turn::Turn;
 use native::NativeClient;
 use nats::NatsClient;
@@ -51,6 +52,13 @@ impl Client {
         match self {
             Client::Native(client) => client.close(reason, reason.native().1, bus, turn),
             Client::Nats(client) => client.close(reason, reason.nats(), bus, turn),
+        }
+    }
+
+    pub fn change_limits(&mut self, limits: &Limits) {
+        match self {
+            Client::Native(client) => client.change_limits(limits),
+            Client::Nats(client) => client.change_limits(limits),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::message::{Message, Publication};
 use crate::metrics::Counter;
 use crate::outlets::Outlets;
 use crate::router::{GroupRoute, Route, Target};
-use crate::steps::MEMBER_STEPS;
+use crate::steps::{MEMBER_STEPS, MEMBERS_A_STEP};
 use crate::turn::Turn;
 use crate::work::options::key_header;
 use ringbolt_protocol::headers;
@@ -18,6 +18,18 @@ use std::hash::BuildHasher;
 
 /// Shards a queue group's message may be passed on to when its member has just left.
 const HOPS_MAX: u8 = 4;
+
+/// Members that are asked in one go whether they take a kept message.
+const PLAIN_MEMBERS_MAX: usize = 256;
+
+/// What became of a kept message that members who do not acknowledge were asked to take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlainMember {
+    Took,
+    /// One that may have it has no room, or not all were asked.
+    Later,
+    Nobody,
+}
 
 /// See the module.
 pub struct FanOut<'s> {
@@ -172,12 +184,12 @@ impl FanOut<'_> {
         publication: &Publication<'_>,
         turn: &mut Turn<'_>,
     ) -> bool {
+        let is_past = publication.marks.is_past(turn.now);
+        turn.charge(if is_past { group.local.len() / MEMBERS_A_STEP } else { 0 });
         let subscriptions = &self.outlets.delivery.subscriptions;
         let acknowledges = |target: &Target| subscriptions.at(target.subscription).work.is_some();
         // What other shards do with it, they decide.
-        let drops = publication.marks.is_past(turn.now)
-            && !group.local.is_empty()
-            && !group.local.iter().any(acknowledges);
+        let drops = is_past && !group.local.is_empty() && !group.local.iter().any(acknowledges);
         turn.counters.add(Counter::DropsExpired, u64::from(drops));
         drops
     }
@@ -216,26 +228,44 @@ impl FanOut<'_> {
                 continue;
             }
             if !self.spares(target, turn) && self.outlets.delivery.deliver(target, message, turn) {
+                turn.charge(step / MEMBERS_A_STEP);
                 return true;
             }
         }
+        turn.charge(members / MEMBERS_A_STEP);
         self.pass_on(group, message, turn)
     }
 
-    /// To a member of this shard that does not acknowledge. Returns whether one took it.
+    /// A kept message to a member of this shard that does not acknowledge, if one has room for it. At most so
+    /// many are looked at.
     #[cold]
     pub fn any_plain_member(
         &mut self,
         group: &GroupRoute,
         message: &Message<'_>,
         turn: &mut Turn<'_>,
-    ) -> bool {
-        group.local.iter().any(|&target| {
-            let acknowledges = self.outlets.delivery.subscriptions.at(target.subscription).work.is_some();
-            !acknowledges
-                && !self.spares(target, turn)
-                && self.outlets.delivery.deliver(target, message, turn)
-        })
+    ) -> PlainMember {
+        let members = group.local.len();
+        turn.charge(members.min(PLAIN_MEMBERS_MAX) / MEMBERS_A_STEP);
+        let first = if members > 0 { turn.random.below(members as u32) as usize } else { 0 };
+        let mut found = if members > PLAIN_MEMBERS_MAX { PlainMember::Later } else { PlainMember::Nobody };
+        for step in 0..members.min(PLAIN_MEMBERS_MAX) {
+            let target = group.local[(first + step) % members];
+            let delivery = &mut self.outlets.delivery;
+            if delivery.subscriptions.at(target.subscription).work.is_some()
+                || self.foreign && delivery.is_native(target)
+                || !delivery.target_may_have(target, message)
+            {
+                continue;
+            }
+            if delivery.has_room(target, message.publication.payload.bytes().len())
+                && delivery.deliver(target, message, turn)
+            {
+                return PlainMember::Took;
+            }
+            found = PlainMember::Later;
+        }
+        found
     }
 
     /// To a member of another shard, if there is one.

@@ -128,6 +128,13 @@ impl Delivery {
         self.subscriptions.at(target.subscription).is_native()
     }
 
+    /// Whether a target's client may have a message and did not decline it.
+    pub fn target_may_have(&mut self, target: Target, message: &Message<'_>) -> bool {
+        let subscription = self.subscriptions.key_at(target.subscription);
+        let Some(client) = self.receivers.at(target.slot).map(|receiver| receiver.id) else { return false };
+        self.may_have(subscription, client, message.subject, message.publication.publisher)
+    }
+
     /// Whether a subscription's client may have a message and did not decline it.
     pub fn may_have(
         &self,
@@ -270,8 +277,10 @@ impl Delivery {
         if receiver.pauses == 0 {
             assert!(self.paused_publishers > 0, "it was counted when it was held back");
             self.paused_publishers -= 1;
-            if receiver.open && !receiver.deferred {
-                turn.effects.receive.push((id, Receive::Resume));
+            if receiver.open {
+                if !receiver.deferred {
+                    turn.effects.receive.push((id, Receive::Resume));
+                }
                 self.report_flow(id, false, turn);
             }
         }

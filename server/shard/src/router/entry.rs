@@ -274,7 +274,8 @@ impl Route {
 
     /// To be called once all entries are merged, for which so many nodes were visited.
     pub(super) fn settle(&mut self, nodes: usize) {
-        let merged = self.plain.len() + self.groups.len();
+        let members = |group: &GroupRoute| 1 + group.local.len() + group.remote.len();
+        let merged = self.plain.len() + self.groups.iter().map(members).sum::<usize>();
         self.unpaid.set((nodes + merged) as u32);
         self.costly.set(true);
         self.groups.sort_by(|one, other| one.name.cmp(&other.name));

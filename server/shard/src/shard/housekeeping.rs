@@ -44,7 +44,8 @@ impl Members {
         }
         if sender.stage != Stage::Ready {
             let late = turn.now.since(sender.admitting_since) > limits.hello_timeout_nanos;
-            return late.then_some(Finding::Over(CloseReason::AdmissionTimeout));
+            // What it said may be what admits it.
+            return (late && !sender.waits()).then_some(Finding::Over(CloseReason::AdmissionTimeout));
         }
         // A further ping is due an interval after the last.
         let ping_due = limits.ping_interval_nanos * (u64::from(sender.pings_outstanding) + 1);

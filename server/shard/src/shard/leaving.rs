@@ -46,7 +46,11 @@ impl Members {
         debug_assert_eq!(self.clients.ids().count(), open, "every connection has both halves");
         let due = open.saturating_sub(leaving.clients_at(turn.now));
         let due: Vec<ConnectionId> = self.clients.ids().take(due).collect();
-        due.into_iter().for_each(|id| self.close_client(id, CloseReason::Shutdown, turn));
+        for id in due {
+            // What it said before is accepted, like what it said before a drain.
+            self.hear_out(id, turn);
+            self.close_client(id, CloseReason::Shutdown, turn);
+        }
         if open == 0 {
             // Nobody is left to wait for; the drain ends what other shards still send.
             self.begin_drain(turn);

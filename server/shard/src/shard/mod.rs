@@ -105,14 +105,14 @@ impl Shard {
                 if batch.messages() > 0 {
                     members.pace.share_with_shard(now);
                 }
-                members.pace.spend_at(now, turn.taken_of(UNBOUNDED, batch.size_bytes()));
+                members.pace.spend_at(now, turn.taken_of(UNBOUNDED));
                 members.look_at_memory(turn);
             }
             Event::MeshRoom(shard) => members.bus.mesh_room(shard, turn),
             Event::Opened(id, opening) => members.open(id, &opening, turn),
             Event::Closed(id, departure) => {
                 members.closed(id, departure, turn);
-                members.pace.spend_at(now, turn.taken_of(UNBOUNDED, 0));
+                members.pace.spend_at(now, turn.taken_of(UNBOUNDED));
             }
             Event::Tick => {
                 members.tick(turn);
@@ -247,7 +247,7 @@ impl Members {
                 speaker.receive(input, &mut self.bus, turn)
             }
         };
-        self.pace.spend(turn.taken_of(share, input.len()));
+        self.pace.spend(turn.taken_of(share));
         debug_assert!(left == 0 || !turn.may_go_on(), "who may go on leaves nothing");
         if !turn.may_go_on() {
             self.fall_behind(id, &input[input.len() - left..], turn);

@@ -95,9 +95,9 @@ impl Pace {
         (self.fresh.len(), self.debtors.len())
     }
 
-    /// Who owes and was not come to.
-    pub fn next_debtor(&mut self) -> Option<ConnectionId> {
-        self.debtors.pop_front()
+    /// Who owes, in turn.
+    pub fn debtors(&self) -> impl Iterator<Item = ConnectionId> {
+        self.debtors.iter().copied()
     }
 
     /// Whether the turn is over for what comes of other shards: clients of this one are not to wait for it.

@@ -19,12 +19,7 @@ impl Members {
         );
         let told = self.bus.limits().payload_bytes_max;
         self.bus.outlets.change_limits(Rc::new(changed));
-        for client in self.clients.iter_mut() {
-            match client {
-                Client::Native(client) => client.change_limits(limits),
-                Client::Nats(client) => client.change_limits(limits),
-            }
-        }
+        self.clients.iter_mut().for_each(|client| client.change_limits(limits));
         if limits.payload_bytes_max != told {
             self.send_info_to_all(false, turn);
         }

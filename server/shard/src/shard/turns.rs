@@ -4,7 +4,7 @@ use super::Members;
 use crate::clients::Client;
 use crate::identity::ConnectionId;
 use crate::metrics::Counter;
-use crate::turn::Turn;
+use crate::turn::{Turn, UNBOUNDED};
 use bytes::Bytes;
 
 impl Members {
@@ -49,7 +49,7 @@ impl Members {
         }
         turn.allow(share);
         let left = client.receive(input, &mut self.bus, turn);
-        self.pace.spend(turn.taken_of(share, input.len() - left));
+        self.pace.spend(turn.taken_of(share));
         &input[input.len() - left..]
     }
 
@@ -79,12 +79,11 @@ impl Members {
         {
             self.go_on_with(id, turn);
         }
-        // Who owes pays though the turn was over before it came to it: nobody owes for ever.
-        for _ in 0..debtors {
-            let Some(id) = self.pace.next_debtor() else { break };
+        // Who owes pays though the turn was over before it came to it, and stays first in line.
+        let share = self.pace.share();
+        for id in self.pace.debtors().take(debtors) {
             if let Some(client) = self.clients.get_mut(id) {
-                client.sender_mut().pay(self.pace.share());
-                self.pace.line_up(id, true);
+                client.sender_mut().pay(share);
             }
         }
     }
@@ -96,13 +95,11 @@ impl Members {
             return self.pace.line_up(id, true);
         }
         turn.allow(share);
-        let mut said_bytes = 0;
         while self.bus.outlets.delivery.is_open(id)
             && turn.may_go_on()
             && let Some(rest) = client.sender_mut().deferred()
         {
             let left = client.receive(&rest, &mut self.bus, turn);
-            said_bytes += rest.len() - left;
             if left > 0 {
                 client.sender_mut().defer_again(rest.slice(rest.len() - left..));
             }
@@ -111,7 +108,7 @@ impl Members {
                 break;
             }
         }
-        self.pace.spend(turn.taken_of(share, said_bytes));
+        self.pace.spend(turn.taken_of(share));
         let open = self.bus.outlets.delivery.is_open(id);
         let over = turn.overdrawn();
         client.sender_mut().owe(over);
@@ -119,7 +116,21 @@ impl Members {
             self.pace.line_up(id, over > 0);
         } else {
             client.sender_mut().forget_deferred();
+            client.change_limits(self.bus.limits());
             self.bus.outlets.delivery.receive_again(id, turn);
+        }
+    }
+
+    /// Handles all that waits of one client, whatever it costs.
+    pub(super) fn hear_out(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        while let Some(client) = self.clients.get_mut(id)
+            && self.bus.outlets.delivery.is_open(id)
+            && let Some(rest) = client.sender_mut().deferred()
+        {
+            turn.allow(UNBOUNDED);
+            let left = client.receive(&rest, &mut self.bus, turn);
+            debug_assert_eq!(left, 0, "who may take all there is leaves nothing");
+            self.settle(turn);
         }
     }
 

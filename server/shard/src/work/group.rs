@@ -8,7 +8,9 @@ use super::task::{Envelope, Task, TaskId};
 use crate::delivery::Delivery;
 use crate::identity::{AccountId, ConnectionId, HashSeed};
 use crate::lanes::{LANES, Lane, Scheduler};
+use crate::steps::MEMBERS_A_STEP;
 use crate::table::Key;
+use crate::turn::Turn;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::headers;
@@ -176,6 +178,18 @@ impl Group {
     /// Whether a message is one for a member.
     pub fn is_wanted(&self, envelope: Envelope<'_>, delivery: &Delivery) -> bool {
         self.members.iter().any(|member| member.wants(envelope, delivery))
+    }
+
+    /// Likewise, for whom is charged for the members that were looked at.
+    pub fn is_wanted_for(&self, envelope: Envelope<'_>, delivery: &Delivery, turn: &mut Turn<'_>) -> bool {
+        let place = self.members.iter().position(|member| member.wants(envelope, delivery));
+        turn.charge(place.unwrap_or(self.members.count()) / MEMBERS_A_STEP);
+        place.is_some()
+    }
+
+    /// Steps that it takes to choose a member, at most.
+    pub fn choice_steps(&self) -> usize {
+        self.members.count() / MEMBERS_A_STEP
     }
 
     /// The next message and the member that takes it. The message waits no more.

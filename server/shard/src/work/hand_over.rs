@@ -4,7 +4,7 @@
 use super::Book;
 use super::task::{Envelope, State, Task, TaskId};
 use crate::bus::Bus;
-use crate::delivery::fan_out::FanOut;
+use crate::delivery::fan_out::{FanOut, PlainMember};
 use crate::identity::ShardId;
 use crate::mesh::batch::{Forward, MeshPublish, OfferAnswer, Reader, Record, Way};
 use crate::message::{Marks, Message, Publication};
@@ -93,12 +93,17 @@ impl Bus {
         let message = Message { subject: &task.subject, publication: &publication };
         let outlets = &mut self.outlets;
         let mut fan_out = FanOut { outlets, subject_hash, hops: 0, foreign: task.foreign };
-        if fan_out.any_plain_member(group, &message, turn) {
+        let plain = fan_out.any_plain_member(group, &message, turn);
+        if plain == PlainMember::Took {
             return Taker::Here;
         }
         let home = fan_out.home(group, &publication);
         let taker = self.outlets.work.taker(group, (task, changes), home, turn);
-        let Taker::Shard(shard) = taker else { return taker };
+        let shard = match taker {
+            Taker::Shard(shard) => shard,
+            Taker::Nobody if plain == PlainMember::Later => return Taker::Later,
+            _ => return taker,
+        };
         let way = Way { subject_hash, plain: false, group: Some(&name), hops: 0 };
         let offer = Forward { message: &message, way };
         if self.outlets.mesh.offer(shard, id, &offer, turn) { taker } else { Taker::Later }
@@ -131,14 +136,17 @@ impl Bus {
         let work = group.local.iter().find_map(|target| subscriptions.at(target.subscription).work);
         if let Some(work) = work
             && let Some(own) = outlets.work.groups.get(work)
-            && own.is_wanted(Envelope::of(&message, foreign), &outlets.delivery)
+            && own.is_wanted_for(Envelope::of(&message, foreign), &outlets.delivery, turn)
         {
             let kept = outlets.take_over(work, &message, turn);
             return if kept { OfferAnswer::Taken } else { OfferAnswer::Full };
         }
-        let taken =
-            FanOut { outlets, subject_hash, hops: 0, foreign }.any_plain_member(group, &message, turn);
-        if taken { OfferAnswer::Taken } else { OfferAnswer::Unwanted }
+        let mut fan_out = FanOut { outlets, subject_hash, hops: 0, foreign };
+        match fan_out.any_plain_member(group, &message, turn) {
+            PlainMember::Took => OfferAnswer::Taken,
+            PlainMember::Later => OfferAnswer::Full,
+            PlainMember::Nobody => OfferAnswer::Unwanted,
+        }
     }
 }
 
@@ -161,7 +169,7 @@ impl Book {
         if home.is_some_and(|home| able.iter().any(|&(shard, _)| shard == home)) {
             able.retain(|&(shard, _)| Some(shard) == home);
         }
-        able.retain(|&(shard, _)| self.offers.admits(shard));
+        able.retain(|&(shard, _)| self.offers.admits(shard, task.group));
         let members: u32 = able.iter().map(|&(_, count)| count).sum();
         if members == 0 {
             return Taker::Later;
@@ -185,8 +193,8 @@ impl Book {
     /// A message that waited is offered: it is kept, and nobody has it, until that is answered.
     fn offered(&mut self, id: TaskId, shard: ShardId) {
         self.take_back(id);
-        self.offers.opened(shard);
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        self.offers.opened(shard, task.group);
         debug_assert_eq!(task.state, State::Waiting, "what waits is offered, to one shard at a time");
         task.state = State::Offered(shard);
         // What waited behind it may be seen now.
@@ -196,7 +204,8 @@ impl Book {
 
     /// What a shard says of a message that it was offered, which may be done meanwhile.
     pub fn offer_answered(&mut self, from: ShardId, id: TaskId, answer: OfferAnswer) {
-        if self.offers.answered(from, answer) {
+        let group = self.tasks.get(&id).map(|task| task.group);
+        if self.offers.answered(from, group, answer) {
             self.stranded.pass_time();
             self.unsettled |= !self.stranded.is_settled();
         }

@@ -492,6 +492,7 @@ impl Book {
             assert_eq!((group.bytes, group.waiting(), group.in_flight()), (0, 0, 0), "nothing is left in it");
             let named = self.names.remove(&(group.account, group.name));
             debug_assert_eq!(named, Some(key), "a group has its name");
+            self.offers.forget(key);
         }
     }
 

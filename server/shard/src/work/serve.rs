@@ -30,7 +30,7 @@ impl Outlets {
     ) -> bool {
         let envelope = Envelope::of(message, may_be_foreign);
         let known = self.work.groups.get(group);
-        let wanted = known.is_some_and(|group| group.is_wanted(envelope, &self.delivery));
+        let wanted = known.is_some_and(|group| group.is_wanted_for(envelope, &self.delivery, turn));
         turn.counters.add(Counter::DropsNativeLimits, u64::from(!wanted && envelope.foreign));
         wanted
     }
@@ -69,6 +69,7 @@ impl Outlets {
     pub(super) fn take_over(&mut self, group: Key, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         debug_assert!(self.work.groups.get(group).is_some(), "a group is there as long as its members");
         let task = Task::of(message, group, turn.now);
+        turn.charge(KEEP_STEPS);
         let room = self.work.has_room_for(&task, self.limits.work_bytes_max);
         if room {
             let (kept, shed) = self.work.add(task, self.limits.work_bytes_max);
@@ -147,6 +148,7 @@ impl Outlets {
         loop {
             let book = &mut self.work;
             let Some(waiting) = book.groups.get_mut(group) else { return };
+            turn.charge(waiting.choice_steps());
             let given = waiting.next(&book.tasks, &self.delivery, turn.random.number());
             let Some(given) = given else { return };
             let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };

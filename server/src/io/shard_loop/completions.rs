@@ -192,12 +192,14 @@ impl<P: Platform> ShardLoop<P> {
     fn receive_ended(&mut self, now: Nanos, slot: Slot, departure: Departure) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
         connection.receiving = Receiving::Idle;
-        if departure == Departure::Ordinary && connection.is_open() && self.shard.has_more_of(connection.id) {
-            // What came before its end is handled first: received from again, it ends again.
-            return Ok(());
-        }
         if connection.is_open() {
-            connection.departure = departure;
+            if departure == Departure::Failed {
+                connection.departure = departure;
+            }
+            if self.shard.has_more_of(connection.id) {
+                // What came before its end is handled first: received from again, it ends again.
+                return Ok(());
+            }
         }
         match connection.ending {
             // Both ways are over: a peer that has shut its side reads no answer we would queue.

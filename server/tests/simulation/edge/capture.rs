@@ -33,7 +33,7 @@ fn whole(file: &[u8]) -> Capture<'_> {
 #[test]
 fn a_captured_shard_is_replayed_to_the_same_bytes() {
     let (mut events, mut bytes) = (0, 0);
-    for seed in 0..super::number("RINGBOLT_SEEDS").unwrap_or(SEEDS) {
+    for seed in 0..crate::seeds::number("RINGBOLT_SEEDS").unwrap_or(SEEDS) {
         let payloads = if seed % 3 == 0 { Payloads::Kept } else { Payloads::Lengths };
         for (shard, file) in captured(seed, payloads, u64::MAX).iter().enumerate() {
             let capture = whole(file);

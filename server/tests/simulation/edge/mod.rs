@@ -16,6 +16,7 @@ mod opening;
 mod oracle;
 mod run;
 
+use crate::seeds;
 use ending::Outcome;
 use ringbolt_server::sim::edge::Sabotage;
 use run::Run;
@@ -33,11 +34,11 @@ fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Outcome, String> {
 
 #[test]
 fn promises_hold_whatever_the_kernel_does() {
-    if let Some(seed) = number("RINGBOLT_SEED") {
+    if let Some(seed) = seeds::number("RINGBOLT_SEED") {
         run(seed, None).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         return;
     }
-    let seeds = number("RINGBOLT_SEEDS").unwrap_or(SEEDS);
+    let seeds = seeds::number("RINGBOLT_SEEDS").unwrap_or(SEEDS);
     let mut seen = Outcome::default();
     for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed, None));
@@ -61,8 +62,4 @@ fn the_oracle_notices_what_is_done_wrong_on_purpose() {
         println!("{sabotage:?}: {noticed} of 100");
         assert!(noticed >= 10, "{sabotage:?} is noticed");
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }

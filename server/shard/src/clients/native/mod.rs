@@ -59,6 +59,10 @@ impl NativeClient {
 
     /// Limits that are higher from now on hold for it too; lower ones do not.
     pub fn change_limits(&mut self, limits: &Limits) {
+        if self.sender.waits() {
+            // What it said is judged by what it was told then; it is asked again when that is done.
+            return;
+        }
         let promise = &mut self.promise;
         promise.payload_bytes_max = promise.payload_bytes_max.max(limits.payload_bytes_max as u32);
         promise.subscriptions_max = promise.subscriptions_max.max(limits.subscriptions_max as u32);

@@ -3,6 +3,7 @@
 use super::NativeClient;
 use crate::bus::Bus;
 use crate::closing::CloseReason;
+use crate::steps::steps_of;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::error::DecodeError;
@@ -53,6 +54,7 @@ impl NativeClient {
                 Decoded::Incomplete { .. } => break,
                 Decoded::Frame { frame, consumed } => {
                     debug_assert!((1..=input.len()).contains(&consumed), "a frame is a part of the input");
+                    turn.charge(steps_of(consumed));
                     if !self.frame(&frame, None, bus, turn) {
                         return Ok(&[]);
                     }
@@ -124,6 +126,7 @@ impl NativeClient {
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> Result<bool, DecodeError> {
+        turn.charge(steps_of(bytes.len()));
         match decode_frame(bytes, &self.limits)? {
             Decoded::Frame { frame, .. } => Ok(self.frame(&frame, backing, bus, turn)),
             Decoded::Incomplete { .. } => unreachable!("the caller gathered the whole frame"),
@@ -141,10 +144,7 @@ impl NativeClient {
     ) -> bool {
         match frame {
             Frame::Publish(publish) => self.publish(publish, backing, bus, turn),
-            Frame::Control(control) => {
-                turn.charge(1);
-                self.control(control, bus, turn);
-            }
+            Frame::Control(control) => self.control(control, bus, turn),
             Frame::PublishBatch(batch) => self.publish_batch(batch, backing, bus, turn),
             Frame::Deliver(_) | Frame::DeliverBatch(_) => {
                 self.violation("deliveries go from the server to the client only", bus, turn);

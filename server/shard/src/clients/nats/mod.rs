@@ -73,6 +73,10 @@ impl NatsClient {
 
     /// What it is told holds from its next operation on.
     pub fn change_limits(&mut self, limits: &Limits) {
+        if self.sender.waits() {
+            // What it said is judged by what it was told then; it is asked again when that is done.
+            return;
+        }
         if !self.sender.partial().is_empty() {
             self.begun_under.get_or_insert(self.limits);
         }

@@ -7,6 +7,7 @@ use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
 use crate::limits::UNADMITTED_BYTES_MAX;
+use crate::steps::steps_of;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
@@ -66,6 +67,7 @@ impl NatsClient {
             if self.sender.stage == Stage::Ready
                 && let Some((publish, consumed)) = fast_publish(input, &limits)
             {
+                turn.charge(steps_of(consumed));
                 self.publish(&publish, None, bus, turn);
                 if !bus.outlets.delivery.is_open(self.sender.id) {
                     return Ok(&[]);
@@ -196,7 +198,10 @@ impl NatsClient {
         turn: &mut Turn<'_>,
     ) -> bool {
         bus.remove_expired(turn);
-        turn.charge(1);
+        turn.charge(match command {
+            Command::Publish(publish) => steps_of(publish.payload.len()),
+            _ => steps_of(0),
+        });
         match *command {
             Command::Publish(ref publish) => self.publish(publish, backing, bus, turn),
             Command::Subscribe { pattern, group, sid } => self.subscribe(pattern, group, sid, bus, turn),
