@@ -16,11 +16,18 @@ def ask(what):
     assert sys.stdin.readline().strip() == "done"
 
 
+async def in_force(client):
+    """Waits until the server has what was subscribed: the PING of a first flush() overtakes a SUB that is still to be
+    written."""
+    await client.flush()
+    await client.flush()
+
+
 async def publish_and_subscribe():
     one, two = await nats.connect(URL), await nats.connect(URL)
     everything = await two.subscribe("orders.>")
     some = await two.subscribe("orders.*.new")
-    await two.flush()
+    await in_force(two)
     for number in range(500):
         await one.publish("orders.eu.new" if number % 2 else "orders.us", str(number).encode())
     await one.flush()
@@ -45,7 +52,7 @@ async def queue_groups():
 
     for place, client in enumerate(clients):
         await client.subscribe("work", "workers", cb=counting(place))
-        await client.flush()
+        await in_force(client)
     for _ in range(900):
         await publisher.publish("work", b"x")
     await publisher.flush()
@@ -65,7 +72,7 @@ async def requests_and_headers():
         await responder.publish(message.reply, message.data[::-1], headers=message.headers)
 
     await responder.subscribe("reverse", cb=answer)
-    await responder.flush()
+    await in_force(responder)
     reply = await requester.request("reverse", b"abc", timeout=5, headers={"Trace": "one two"})
     assert reply.data == b"cba" and reply.headers["Trace"] == "one two", reply
     try:
@@ -121,7 +128,7 @@ async def slow_consumer():
 
     client = await nats.connect(SLOW_URL, disconnected_cb=note)
     await client.subscribe("flood", pending_bytes_limit=1 << 30, pending_msgs_limit=1 << 30)
-    await client.flush()
+    await in_force(client)
     # Nothing is read while the flood comes: this blocks the loop.
     ask("flood")
     await asyncio.wait_for(cut.wait(), 20)
