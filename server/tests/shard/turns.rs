@@ -112,6 +112,22 @@ fn who_spent_more_than_its_share_waits_a_turn_for_each_time_over() {
 }
 
 #[test]
+fn who_owes_pays_also_in_turns_that_others_use_up() {
+    let (mut world, listener, greedy, _) = world(60, 10);
+    publish(&mut world, greedy, "wide", 1..3);
+    world.receive(greedy, usize::MAX);
+    // Six others, who owe nothing, take all of every turn.
+    for client in 2..8 {
+        publish(&mut world, client, "narrow", 1000..1400);
+        world.receive(client, usize::MAX);
+    }
+    assert!(heard(&mut world, listener).contains(&1));
+    let turn = (1..).find(|_| world.go_on(0) && heard(&mut world, listener).contains(&2));
+    let owed = (WIDE / 10) as usize;
+    assert!(turn.is_some_and(|turn| turn <= owed + 5), "in turn {turn:?}, for {owed} times its share");
+}
+
+#[test]
 fn when_the_turn_is_over_who_owes_nothing_is_heard_first_in_the_next() {
     let (mut world, listener, greedy, modest) = world(100, 100);
     let mut before = 0;
