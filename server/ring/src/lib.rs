@@ -6,6 +6,7 @@
 //! The callers (the server's edge and the load generator) stay free of unsafe code.
 
 mod address;
+mod allocator;
 mod buffers;
 mod completion;
 mod connect;
@@ -20,6 +21,7 @@ mod slot;
 mod token;
 
 pub use address::{Address, UNIX_PATH_BYTES_MAX};
+pub use allocator::give_memory_back;
 pub use buffers::{BufferRingConfig, LentBuffer, ReceivedBuffer};
 pub use completion::{AcceptOutcome, Completion, ReceiveOutcome};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};

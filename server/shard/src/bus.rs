@@ -5,6 +5,7 @@ use crate::accounts::Accounts;
 use crate::closing::CloseReason;
 use crate::event::Close;
 use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
+use crate::ledger::Kind;
 use crate::limits::{Limits, UNADMITTED_BYTES_MAX};
 use crate::metrics::{Counter, Counters};
 use crate::moment;
@@ -77,6 +78,28 @@ impl Bus {
 
     pub fn limits(&self) -> &Limits {
         &self.outlets.limits
+    }
+
+    /// Memory that is taken by what is kept for clients.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        let Outlets { delivery, work, ledger, .. } = &self.outlets;
+        delivery.outbox_bytes() + work.bytes() + ledger.total()
+    }
+
+    /// Sheds lanes if memory has run short, or takes them again.
+    #[inline]
+    pub fn look_at_memory(&mut self, turn: &mut Turn<'_>) {
+        let bytes = self.memory_bytes();
+        if self.outlets.delivery.emergency.turns_at(bytes) {
+            self.turn_emergency(bytes, turn);
+        }
+    }
+
+    /// Looks at what has bounds of its own, and grows slowly.
+    pub fn weigh_others(&mut self) {
+        let bytes = self.outlets.work.other_bytes() + self.requests.bytes();
+        self.outlets.ledger.set(Kind::Others, bytes);
     }
 
     /// Whether so many answers wait for other shards that further ones are refused.
@@ -166,7 +189,19 @@ impl Bus {
         counters.set(Counter::DeadLettersKept, letters);
         counters.set(Counter::DeadLettersBytes, bytes);
         counters.set(Counter::RequestsWatched, self.requests.count() as u64);
-        counters.set(Counter::OutboxBytes, delivery.outbox_bytes() as u64);
+        let ledger = &self.outlets.ledger;
+        for (gauge, bytes) in [
+            (Counter::OutboxBytes, delivery.outbox_bytes()),
+            (Counter::MemoryWork, work.bytes() + work.other_bytes()),
+            (Counter::MemoryBegun, ledger.of(Kind::Begun)),
+            (Counter::MemoryGathered, ledger.of(Kind::Gathered)),
+            (Counter::MemoryInterest, ledger.of(Kind::Interest)),
+            (Counter::MemoryRequests, self.requests.bytes()),
+            (Counter::MemoryConnections, ledger.of(Kind::Connections)),
+        ] {
+            counters.set(gauge, bytes as u64);
+        }
+        counters.set(Counter::MessagesWaiting, ledger.waiting().count() as u64);
         counters.set(Counter::EmergencyLevel, delivery.emergency.level() as u64);
         let (bytes, batches) = self.outlets.mesh.pending();
         counters.set(Counter::MeshPendingBytes, bytes as u64);

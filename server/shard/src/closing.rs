@@ -21,6 +21,8 @@ pub enum CloseReason {
     Authorization,
     /// There is no room for what it sent before it was admitted.
     UnadmittedBytes,
+    /// Others need the memory that it holds and does nothing with.
+    Memory,
     /// There is no room for another connection.
     ConnectionsMax,
     /// It sent more than it was allowed at once.
@@ -40,6 +42,7 @@ impl CloseReason {
             CloseReason::AdmissionTimeout => "Authentication Timeout",
             CloseReason::Authorization => "Authentication Failure",
             CloseReason::UnadmittedBytes => "Maximum Unauthenticated Bytes Exceeded",
+            CloseReason::Memory => "Memory Needed By Others",
             CloseReason::ConnectionsMax => "Maximum Connections Exceeded",
             CloseReason::PayloadTooLarge => "Maximum Message Payload Exceeded",
             CloseReason::Shutdown => "Server Shutdown",
@@ -56,6 +59,7 @@ impl CloseReason {
             CloseReason::AdmissionTimeout => Counter::ConnectionsClosedHelloTimeout,
             CloseReason::Authorization => Counter::ConnectionsClosedAuthorization,
             CloseReason::UnadmittedBytes => Counter::ConnectionsClosedUnadmittedBytes,
+            CloseReason::Memory => Counter::ConnectionsClosedMemory,
             CloseReason::ConnectionsMax | CloseReason::PayloadTooLarge => Counter::ConnectionsClosedLimit,
             CloseReason::Shutdown => Counter::ConnectionsClosedShutdown,
         }
@@ -74,6 +78,7 @@ impl CloseReason {
             CloseReason::UnadmittedBytes => {
                 (CloseCode::Limit, "too much waits of clients that were not admitted")
             }
+            CloseReason::Memory => (CloseCode::Limit, "others need the memory that it holds"),
             CloseReason::ConnectionsMax => (CloseCode::Limit, "this shard has reached connections_max"),
             CloseReason::PayloadTooLarge => (CloseCode::Limit, "the payload exceeds payload_bytes_max"),
             CloseReason::Shutdown => (CloseCode::ShuttingDown, "the server is shutting down"),
@@ -85,6 +90,7 @@ impl CloseReason {
     pub fn nats(self) -> Option<&'static str> {
         match self {
             CloseReason::UnadmittedBytes => Some("maximum bytes of unauthenticated connections exceeded"),
+            CloseReason::Memory => Some("Memory Needed By Others"),
             CloseReason::ConnectionsMax => Some("maximum connections exceeded"),
             CloseReason::AdmissionTimeout => Some("Authentication Timeout"),
             CloseReason::Stale => Some("Stale Connection"),

@@ -58,7 +58,8 @@ impl Bus {
             }
         }
         if taken && publication.header_bytes > 0 {
-            self.requests.watch_asked(publication, turn);
+            let most = self.outlets.limits.requests_bytes_max();
+            self.requests.watch_asked(publication, most, turn);
         }
         taken
     }

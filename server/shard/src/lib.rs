@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod event;
 pub mod identity;
 pub mod lanes;
+pub mod ledger;
 pub mod limits;
 pub mod mesh;
 pub mod message;

@@ -118,6 +118,9 @@ pub struct Limits {
     /// Waiting to be sent or acknowledged, before lanes are shed.
     pub memory_bytes_max: usize,
     pub dead_letters_bytes_max: usize,
+    /// Large messages that have begun and not ended, and from where on one is large.
+    pub gathered_bytes_max: usize,
+    pub gathered_bytes_min: usize,
     /// Idle outbox buffers a shard keeps.
     pub buffer_pool_max: usize,
 }
@@ -152,6 +155,7 @@ impl Limits {
         self.work_bytes_max = new.work_bytes_max;
         self.memory_bytes_max = new.memory_bytes_max;
         self.dead_letters_bytes_max = new.dead_letters_bytes_max;
+        self.gathered_bytes_max = new.gathered_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;
     }
@@ -175,6 +179,16 @@ impl Limits {
             (shares <= u32::from(Shares::SUM_MAX), "the lanes are promised what there is"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)
+    }
+
+    /// What subscriptions may take, with what is known of those of other shards.
+    pub fn interest_bytes_max(&self) -> usize {
+        self.memory_bytes_max / 4
+    }
+
+    /// What requests may take that are looked after.
+    pub fn requests_bytes_max(&self) -> usize {
+        self.memory_bytes_max / 16
     }
 
     /// What the cached routes of an account may take.

@@ -55,6 +55,7 @@ counters! {
     ConnectionsClosedHelloTimeout: Counter "connections_closed" by "hello_timeout", "Connections closed.";
     ConnectionsClosedUnadmittedBytes: Counter "connections_closed" by "unadmitted_bytes",
         "Connections closed.";
+    ConnectionsClosedMemory: Counter "connections_closed" by "memory", "Connections closed.";
     ConnectionsClosedShutdown: Counter "connections_closed" by "shutdown", "Connections closed.";
     ConnectionsClosedLimit: Counter "connections_closed" by "limit", "Connections closed.";
     ConnectionsClosedError: Counter "connections_closed" by "error", "Connections closed.";
@@ -131,7 +132,16 @@ counters! {
     ReceiveBuffersFree: Gauge "receive_buffers_free", "Receive buffers the kernel may fill.";
     ReceiveBufferExhausted: Counter "receive_buffer_exhausted",
         "Receives that found no buffer and were armed again.";
-    OutboxBytes: Gauge "outbox_bytes", "Bytes queued in outboxes.";
+    OutboxBytes: Gauge "memory_bytes" by "outboxes",
+        "Memory that is kept for clients, by what it is for: emergency_level goes by the sum.";
+    MemoryWork: Gauge "memory_bytes" by "work", "Messages of groups, dead letters, and ids of messages.";
+    MemoryBegun: Gauge "memory_bytes" by "begun", "Beginnings of messages, and what waits for a turn.";
+    MemoryGathered: Gauge "memory_bytes" by "gathered", "Large messages that have begun, in full.";
+    MemoryInterest: Gauge "memory_bytes" by "interest", "Subscriptions, also those of other shards.";
+    MemoryRequests: Gauge "memory_bytes" by "requests", "Requests that are looked after.";
+    MemoryConnections: Gauge "memory_bytes" by "connections", "Connections by themselves.";
+    MessagesWaiting: Gauge "messages_waiting_for_room",
+        "Large messages that have begun and are not read further until there is memory for them.";
     EmergencyLevel: Gauge "emergency_level",
         "Lanes that are shed because memory_bytes_max is near, the least important first.";
     BufferPoolHits: Counter "buffer_pool_hits", "Outbox buffers taken from the pool.";

@@ -2,6 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::identity::{HashSeed, ShardId};
+use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::mesh::Mesh;
 use crate::work::Book;
@@ -16,6 +17,7 @@ pub struct Outlets {
     pub mesh: Mesh,
     /// Messages that are kept until they are acknowledged.
     pub work: Book,
+    pub ledger: Ledger,
 }
 
 impl Outlets {
@@ -26,6 +28,7 @@ impl Outlets {
             delivery: Delivery::new(own, Rc::clone(&limits), seed),
             mesh: Mesh::new(own, Rc::clone(&limits)),
             work: Book::new(seed),
+            ledger: Ledger::default(),
             limits,
         }
     }
@@ -34,12 +37,6 @@ impl Outlets {
         self.delivery.change_limits(Rc::clone(&limits));
         self.mesh.change_limits(Rc::clone(&limits));
         self.limits = limits;
-    }
-
-    /// Bytes that wait to be sent or acknowledged.
-    #[inline]
-    pub fn memory_bytes(&self) -> usize {
-        self.delivery.outbox_bytes() + self.work.bytes()
     }
 
     /// Recounts every running sum.

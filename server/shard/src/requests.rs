@@ -6,6 +6,7 @@
 //! reply or is told how many there were: what others are subscribed to is no business of its headers.
 
 use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
+use crate::ledger::may_have;
 use crate::message::Publication;
 use crate::metrics::Counter;
 use crate::outcome::{Gathered, Outcome};
@@ -15,6 +16,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::subject::Subject;
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
@@ -52,8 +54,25 @@ pub struct Requests {
     /// By when something is to be done about them.
     due: BTreeSet<(Nanos, Key)>,
     /// By who asked: a request ends with its client.
-    by_requester: BTreeSet<(ConnectionId, Key)>,
+    by_requester: BTreeMap<ConnectionId, Own>,
+    /// Memory that all of it takes, roughly.
+    bytes: usize,
     state: FixedState,
+}
+
+/// The requests of one client, and the memory they take.
+#[derive(Debug, Default)]
+struct Own {
+    keys: BTreeSet<Key>,
+    bytes: usize,
+}
+
+/// What a request takes in the tables it stands in, beside its subject.
+const REQUEST_BYTES: usize =
+    (2 * size_of::<(Key, Request)>() + size_of::<(Nanos, Key)>() + size_of::<Key>()) * 3 / 2;
+
+fn bytes_of(key: &Key) -> usize {
+    REQUEST_BYTES + key.1.len()
 }
 
 impl Requests {
@@ -65,7 +84,8 @@ impl Requests {
             subjects: HashMap::with_hasher(state.clone()),
             state,
             due: BTreeSet::new(),
-            by_requester: BTreeSet::new(),
+            by_requester: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
@@ -90,15 +110,36 @@ impl Requests {
         self.open.len()
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a client may have another request looked after that takes so many bytes.
+    fn has_room_for(&self, requester: ConnectionId, bytes: usize, bytes_max: usize) -> bool {
+        let own = self.by_requester.get(&requester).map_or((0, 0), |own| (own.keys.len(), own.bytes));
+        may_have(own.0, 1, self.open.len(), REQUESTS_MAX) && may_have(own.1, bytes, self.bytes, bytes_max)
+    }
+
     /// Looks after the replies to a request from now on. Returns whether there was room.
-    fn watch(&mut self, key: Key, requester: ConnectionId, deadline: Nanos, wanted: u32) -> bool {
-        if self.open.len() >= REQUESTS_MAX || self.open.contains_key(&key) {
+    fn watch(
+        &mut self,
+        key: Key,
+        requester: ConnectionId,
+        deadline: Nanos,
+        wanted: u32,
+        bytes_max: usize,
+    ) -> bool {
+        let bytes = bytes_of(&key);
+        if !self.has_room_for(requester, bytes, bytes_max) || self.open.contains_key(&key) {
             return false;
         }
         let subject = self.hash(key.0, &key.1);
         *self.subjects.entry(subject).or_default() += 1;
         self.due.insert((deadline, key.clone()));
-        self.by_requester.insert((requester, key.clone()));
+        let own = self.by_requester.entry(requester).or_default();
+        own.keys.insert(key.clone());
+        own.bytes += bytes;
+        self.bytes += bytes;
         self.open.insert(key, Request { requester, deadline, wanted, got: 0, over: false });
         debug_assert!(self.open.len() <= REQUESTS_MAX, "what is looked after is bounded");
         debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
@@ -108,8 +149,18 @@ impl Requests {
     fn forget(&mut self, key: &Key) {
         let Some(request) = self.open.remove(key) else { return };
         let was_due = self.due.remove(&(due_at(&request), key.clone()));
-        let was_asked = self.by_requester.remove(&(request.requester, key.clone()));
-        debug_assert!(was_due && was_asked, "a request that is kept is due at some time, and somebody's");
+        debug_assert!(was_due, "a request that is kept is due at some time");
+        let bytes = bytes_of(key);
+        let Entry::Occupied(mut own) = self.by_requester.entry(request.requester) else {
+            unreachable!("a request that is kept is somebody's");
+        };
+        let was_asked = own.get_mut().keys.remove(key);
+        debug_assert!(was_asked, "a request that is kept is somebody's");
+        own.get_mut().bytes -= bytes;
+        if own.get().keys.is_empty() {
+            own.remove();
+        }
+        self.bytes -= bytes;
         let subject = self.hash(key.0, &key.1);
         debug_assert!(self.subjects.contains_key(&subject), "its subject was counted");
         if let Some(count) = self.subjects.get_mut(&subject) {
@@ -122,7 +173,7 @@ impl Requests {
 
     /// Looks after the replies to a request that asks for it by its headers, from now on.
     #[cold]
-    pub fn watch_asked(&mut self, publication: &Publication<'_>, turn: &mut Turn<'_>) {
+    pub fn watch_asked(&mut self, publication: &Publication<'_>, bytes_max: usize, turn: &mut Turn<'_>) {
         let marks = publication.marks;
         let reply = publication.reply.and_then(|reply| Subject::relaxed(reply).ok());
         let (Some(reply), true) = (reply, marks.deadline.is_some() || marks.gather > 0) else { return };
@@ -131,7 +182,8 @@ impl Requests {
         let within = |nanos: u64| Nanos(turn.now.0.saturating_add(nanos));
         let deadline = marks.deadline.unwrap_or(within(GATHER_NANOS_MAX)).min(within(DEADLINE_NANOS_MAX));
         let key = (publication.account, Rc::from(reply.as_str()), publication.correlation_id);
-        if !self.watch(key, publication.publisher.connection, deadline, marks.gather.min(GATHER_MAX)) {
+        let (requester, wanted) = (publication.publisher.connection, marks.gather.min(GATHER_MAX));
+        if !self.watch(key, requester, deadline, wanted, bytes_max) {
             turn.counters.add(Counter::RequestsUnwatched, 1);
         }
     }
@@ -189,10 +241,9 @@ impl Requests {
 
     /// A client is gone: nobody waits for its replies.
     pub fn forget_those_of(&mut self, requester: ConnectionId) {
-        let first = (requester, (AccountId(0), Rc::default(), 0));
-        while let Some((_, key)) = self.by_requester.range(&first..).next().filter(|(id, _)| *id == requester)
+        while let Some(own) = self.by_requester.get(&requester)
+            && let Some(key) = own.keys.first().cloned()
         {
-            let key = key.clone();
             self.forget(&key);
         }
     }
@@ -202,7 +253,12 @@ impl Requests {
         assert_eq!(self.due.len(), self.open.len(), "every request is due at some time");
         let is_due = |(key, request): (&Key, &Request)| self.due.contains(&(due_at(request), key.clone()));
         assert!(self.open.iter().all(is_due), "a request is due by its deadline");
-        assert_eq!(self.by_requester.len(), self.open.len(), "every request is somebody's");
+        let owns = || self.by_requester.values();
+        let owned = owns().map(|own| own.keys.len()).sum::<usize>();
+        assert_eq!(owned, self.open.len(), "every request is somebody's");
+        let bytes = |own: &Own| own.keys.iter().map(bytes_of).sum::<usize>();
+        assert!(owns().all(|own| own.bytes == bytes(own) && own.bytes > 0), "memory by requester");
+        assert_eq!(self.bytes, owns().map(|own| own.bytes).sum::<usize>(), "memory of all requests");
         let by_subject: u32 = self.subjects.values().sum();
         assert_eq!(by_subject as usize, self.open.len(), "requests by the subjects of their replies");
     }
@@ -239,6 +295,12 @@ mod tests {
     use crate::random::Random;
 
     const REQUESTER: ConnectionId = ConnectionId { slot: 7, generation: 1 };
+    const OTHER: ConnectionId = ConnectionId { slot: 8, generation: 1 };
+
+    /// Where memory is no matter.
+    fn watch(requests: &mut Requests, key: Key, from: ConnectionId, deadline: Nanos, wanted: u32) -> bool {
+        requests.watch(key, from, deadline, wanted, usize::MAX)
+    }
 
     fn key(correlation_id: u64) -> Key {
         (AccountId::GLOBAL, "inbox.1".into(), correlation_id)
@@ -266,10 +328,10 @@ mod tests {
     fn a_reply_is_wanted_until_the_deadline_and_forgotten_a_while_after() {
         let mut requests = Requests::new(HashSeed::new(1));
         assert!(
-            requests.watch(key(1), REQUESTER, Nanos(100), 0)
-                && requests.watch(key(2), REQUESTER, Nanos(100), 0)
+            watch(&mut requests, key(1), REQUESTER, Nanos(100), 0)
+                && watch(&mut requests, key(2), REQUESTER, Nanos(100), 0)
         );
-        assert!(!requests.watch(key(2), REQUESTER, Nanos(100), 0), "it is known");
+        assert!(!watch(&mut requests, key(2), REQUESTER, Nanos(100), 0), "it is known");
         assert_eq!(at(99, |turn| requests.take_reply(&key(1), turn)).0, None, "in time");
         assert_eq!(at(100, |turn| requests.pass_time(turn)).1, [], "nothing was gathered");
         requests.check();
@@ -284,8 +346,8 @@ mod tests {
     #[test]
     fn a_request_gathers_so_many_replies_or_until_its_deadline() {
         let mut requests = Requests::new(HashSeed::new(1));
-        requests.watch(key(1), REQUESTER, Nanos(100), 2);
-        requests.watch(key(2), REQUESTER, Nanos(100), 2);
+        watch(&mut requests, key(1), REQUESTER, Nanos(100), 2);
+        watch(&mut requests, key(2), REQUESTER, Nanos(100), 2);
         let came = [1, 2, 3].map(|now| at(now, |turn| requests.take_reply(&key(1), turn)));
         assert_eq!(came.each_ref().map(|(late, _)| *late), [None, None, Some(REQUESTER)], "two were wanted");
         assert_eq!(came.map(|(_, gathered)| gathered), [vec![], vec![gathered(1, 2)], vec![]]);
@@ -297,24 +359,38 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_requests_are_looked_after() {
+    fn one_client_has_half_of_the_requests_looked_after_at_most() {
         let mut requests = Requests::new(HashSeed::new(1));
-        (0..REQUESTS_MAX as u64)
-            .for_each(|number| assert!(requests.watch(key(number), REQUESTER, Nanos(1), 0)));
-        assert!(!requests.watch(key(u64::MAX), REQUESTER, Nanos(1), 0));
+        let half = REQUESTS_MAX as u64 / 2;
+        (0..half).for_each(|number| assert!(watch(&mut requests, key(number), REQUESTER, Nanos(1), 0)));
+        assert!(!watch(&mut requests, key(half), REQUESTER, Nanos(1), 0));
+        assert!(watch(&mut requests, key(half), OTHER, Nanos(1), 0), "others have room");
+    }
+
+    #[test]
+    fn requests_are_looked_after_as_far_as_memory_goes() {
+        let mut requests = Requests::new(HashSeed::new(1));
+        let most = 100 * bytes_of(&key(1));
+        let watched = |requests: &mut Requests, from, requester| {
+            (from..).take_while(|&number| requests.watch(key(number), requester, Nanos(1), 0, most)).count()
+        };
+        assert_eq!(watched(&mut requests, 0, REQUESTER), 50);
+        assert_eq!(watched(&mut requests, 1000, OTHER), 25);
+        requests.forget_those_of(REQUESTER);
+        requests.check();
+        assert_eq!(requests.bytes(), 25 * bytes_of(&key(1)));
     }
 
     #[test]
     fn a_request_ends_with_its_client_and_leaves_room_for_others() {
         let mut requests = Requests::new(HashSeed::new(1));
-        let other = ConnectionId { slot: 8, generation: 1 };
-        for number in 0..REQUESTS_MAX as u64 - 1 {
-            assert!(requests.watch(key(number), REQUESTER, Nanos(number), 0));
+        for number in 0..1000 {
+            assert!(watch(&mut requests, key(number), REQUESTER, Nanos(number), 0));
         }
-        assert!(requests.watch(key(u64::MAX), other, Nanos(1), 0));
+        assert!(watch(&mut requests, key(u64::MAX), OTHER, Nanos(1), 0));
         requests.forget_those_of(REQUESTER);
         requests.check();
         assert_eq!((requests.count(), requests.due.len(), requests.subjects.len()), (1, 1, 1));
-        assert_eq!(at(2, |turn| requests.take_reply(&key(u64::MAX), turn)).0, Some(other));
+        assert_eq!(at(2, |turn| requests.take_reply(&key(u64::MAX), turn)).0, Some(OTHER));
     }
 }

@@ -17,6 +17,9 @@ pub const RUN_STEPS: i64 = 1 << 16;
 /// Steps that it takes to make or to end a subscription, its announcement to other shards included.
 pub const INTEREST_STEPS: usize = 16;
 
+/// Steps that it takes to make or to forget a node of the trie.
+pub const NODE_STEPS: usize = 3;
+
 /// Steps that it takes to choose a member of a group.
 pub const MEMBER_STEPS: usize = 16;
 

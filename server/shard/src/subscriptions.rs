@@ -2,12 +2,13 @@
 
 use crate::access::Permissions;
 use crate::bus::Bus;
-use crate::delivery::subscription::Subscription;
+use crate::delivery::subscription::{SUBSCRIPTION_BYTES, Subscription};
 use crate::identity::{AccountId, ConnectionId, ShardId};
+use crate::ledger::{Kind, may_have};
 use crate::limits::SlowConsumerPolicy;
 use crate::mesh::batch::Record;
-use crate::router::Target;
-use crate::steps::INTEREST_STEPS;
+use crate::router::{Router, Target};
+use crate::steps::{INTEREST_STEPS, NODE_STEPS};
 use crate::table::Key;
 use crate::turn::Turn;
 use crate::work::options::WorkOptions;
@@ -39,7 +40,7 @@ impl Bus {
         let receiver = delivery.receivers.get_mut(id)?;
         debug_assert!(receiver.open, "a client that was told to close is not heard");
         debug_assert_eq!(sid.is_empty(), client_id > 0, "it has the name of one dialect");
-        turn.charge(INTEREST_STEPS);
+        turn.charge(interest_steps(pattern));
         debug_assert!(work.is_none() || group.is_some(), "who acknowledges is a member of a group");
         let drops = policy.unwrap_or_else(|| self.outlets.limits.slow_consumer_for(pattern.as_str()));
         receiver.lenient |= drops.is_lenient();
@@ -58,6 +59,7 @@ impl Bus {
             deliveries_max: u64::MAX,
             pattern: pattern.as_str().into(),
             group: group.map(Into::into),
+            bytes: 0,
         });
         receiver.subscriptions.insert((client_id, sid), key, self.outlets.seed);
         if let (Some(options), Some(name)) = (work, group) {
@@ -66,8 +68,20 @@ impl Bus {
             self.outlets.delivery.subscriptions[key].work = Some(group);
         }
         let target = Target { subscription: key.index(), slot: id.slot };
-        let count = self.accounts.space(account).router.subscribe(pattern, group, target);
+        let router = &mut self.accounts.space(account).router;
+        let before = router.bytes();
+        let count = router.subscribe(pattern, group, target);
+        let after = router.bytes();
         debug_assert!(count > 0, "it was added");
+        self.patterns_take(before, after);
+        let subscription = &mut self.outlets.delivery.subscriptions[key];
+        let own_bytes = subscription.own_bytes();
+        subscription.bytes = own_bytes + after.saturating_sub(before);
+        let bytes = subscription.bytes;
+        self.outlets.ledger.add(Kind::Interest, own_bytes);
+        if let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) {
+            receiver.interest_bytes += bytes;
+        }
         self.interest_changed(account, pattern, group, (count, count == 1), turn);
         Some(key)
     }
@@ -85,7 +99,6 @@ impl Bus {
     /// `gone`: with its connection.
     pub fn remove_subscription(&mut self, key: Key, gone: bool, turn: &mut Turn<'_>) {
         let Some(subscription) = self.outlets.delivery.subscriptions.remove(key) else { return };
-        turn.charge(INTEREST_STEPS);
         if let Some(group) = subscription.work {
             self.outlets.work.leave(group, key, gone, turn);
         }
@@ -95,12 +108,20 @@ impl Bus {
         );
         if let Some(receiver) = self.outlets.delivery.receivers.at(subscription.slot) {
             receiver.subscriptions.remove((subscription.client_id, subscription.sid()), key);
+            debug_assert!(receiver.interest_bytes >= subscription.bytes, "what it takes was counted");
+            receiver.interest_bytes -= subscription.bytes;
         }
+        self.outlets.ledger.subtract(Kind::Interest, subscription.own_bytes());
         let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
         let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");
+        turn.charge(interest_steps(pattern));
         let group = subscription.group.as_deref();
         let target = Target { subscription: key.index(), slot: subscription.slot };
-        let left = self.accounts.space(account).router.unsubscribe(pattern, group, target);
+        let router = &mut self.accounts.space(account).router;
+        let before = router.bytes();
+        let left = router.unsubscribe(pattern, group, target);
+        let after = router.bytes();
+        self.patterns_take(before, after);
         self.interest_changed(account, pattern, group, (left, left == 0), turn);
     }
 
@@ -135,16 +156,44 @@ impl Bus {
         account: AccountId,
         (pattern, group): (&str, Option<&str>),
         count: u32,
+        turn: &mut Turn<'_>,
     ) {
         debug_assert_ne!(shard, self.outlets.own, "own interest is not announced here");
         let pattern = Pattern::relaxed(pattern.as_bytes()).expect("the other shard validated it");
+        turn.charge(interest_steps(pattern));
         let Some(space) = self.accounts.space_of_other(account) else { return };
+        let before = space.router.bytes();
         space.router.set_remote(pattern, group, shard, count);
+        let after = space.router.bytes();
         space.invalidate(pattern);
+        self.patterns_take(before, after);
         if let Some(group) = group.filter(|_| count > 0) {
             // What was kept for want of a member may have found one.
             self.outlets.work.members_elsewhere(account, group);
         }
+    }
+
+    /// Whether there is memory for another subscription of a client.
+    pub fn has_room_for_interest(&self, id: ConnectionId, pattern: Pattern<'_>, sid: &[u8]) -> bool {
+        let most = self.limits().interest_bytes_max();
+        let own = self.outlets.delivery.receivers.get(id).map_or(0, |receiver| receiver.interest_bytes);
+        let texts = 2 * pattern.as_str().len() + 2 * sid.len();
+        let more = SUBSCRIPTION_BYTES + texts + Router::bytes_of(pattern);
+        may_have(own, more, self.outlets.ledger.of(Kind::Interest), most)
+    }
+
+    /// Memory of all subscriptions and patterns, counted anew.
+    pub fn interest_bytes(&self) -> usize {
+        let subscriptions = self.outlets.delivery.subscriptions.iter();
+        let own = subscriptions.map(|(_, subscription)| subscription.own_bytes()).sum::<usize>();
+        own + self.accounts.spaces().map(|space| space.router.bytes()).sum::<usize>()
+    }
+
+    /// The patterns of an account take less memory, or more.
+    fn patterns_take(&mut self, before: usize, after: usize) {
+        let ledger = &mut self.outlets.ledger;
+        ledger.add(Kind::Interest, after);
+        ledger.subtract(Kind::Interest, before);
     }
 
     /// Plain interest is announced when it begins and ends, a queue group's whenever its size changes,
@@ -166,4 +215,11 @@ impl Bus {
         let record = Record::Interest { sequence, account, count, pattern: pattern.as_str(), group };
         self.outlets.mesh.broadcast(&record, turn);
     }
+}
+
+/// Steps that it takes to begin or to end interest in a pattern: for each token of one with wildcards there
+/// is a node.
+fn interest_steps(pattern: Pattern<'_>) -> usize {
+    let nodes = if pattern.has_wildcard() { pattern.tokens().count() } else { 0 };
+    INTEREST_STEPS + nodes * NODE_STEPS
 }

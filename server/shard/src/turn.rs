@@ -20,6 +20,8 @@ pub struct Turn<'a> {
     pub outcomes: &'a mut Outcomes,
     /// Steps that are left to whose event it is, or how many more were taken.
     left: i64,
+    /// Whose event it is goes on once there is room for what it says.
+    lacks_room: bool,
 }
 
 /// What an event may take that cannot wait.
@@ -33,7 +35,7 @@ impl<'a> Turn<'a> {
         random: &'a mut Random,
         outcomes: &'a mut Outcomes,
     ) -> Turn<'a> {
-        Turn { now, effects, counters, random, outcomes, left: UNBOUNDED }
+        Turn { now, effects, counters, random, outcomes, left: UNBOUNDED, lacks_room: false }
     }
 
     #[inline]
@@ -44,7 +46,22 @@ impl<'a> Turn<'a> {
     /// Whose work begins may take so many steps.
     #[inline]
     pub fn allow(&mut self, steps: i64) {
-        self.left = steps;
+        (self.left, self.lacks_room) = (steps, false);
+    }
+
+    /// Whose work it is may go on once there is room for it.
+    pub fn end_for_want_of_room(&mut self) {
+        (self.left, self.lacks_room) = (self.left.min(0), true);
+    }
+
+    /// Whether that was why the work ended.
+    pub fn lacks_room(&self) -> bool {
+        self.lacks_room
+    }
+
+    /// Whether what is begun must be done now.
+    pub fn is_unbounded(&self) -> bool {
+        self.left > UNBOUNDED / 2
     }
 
     /// Steps taken of those allowed.

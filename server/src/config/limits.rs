@@ -7,6 +7,8 @@ use ringbolt_shard::limits::{Limits, SHARDS_MAX};
 /// Entries of a shard's submission queue: a turn that needs more submits in several calls.
 const RING_ENTRIES: u32 = 1024;
 const BUFFER_POOL_MAX: usize = 1024;
+/// A message that takes less is begun whatever others do; for a larger one there must be room.
+const GATHERED_BYTES_MIN: usize = 64 << 10;
 /// Receive buffers of one shard, prefaulted: more is a typing error and would only fail to be mapped.
 const RECEIVE_BYTES_MAX: usize = 4 << 30;
 
@@ -43,6 +45,11 @@ impl Config {
                 format!("a shard's receive buffers may take 4GiB in all: set it to {most} or less"),
             );
         }
+        // An eighth is for what is on its way between shards, and for what the allocator holds.
+        let memory_bytes_max = self.memory_bytes_max / 8 * 7 / self.cores.len();
+        // Where there is little memory, the links to all other shards take a small part of it, twice.
+        let link_bytes_max = memory_bytes_max / 16 / (self.cores.len() - 1).max(1);
+        let ring_batches_max = (link_bytes_max / self.mesh_batch_bytes).max(2).ilog2();
         Ok(Limits {
             shards: self.cores.len(),
             connections_max: self.connections_max,
@@ -57,9 +64,11 @@ impl Config {
             slow_consumer_by_subject: self.slow_consumer_by_subject.clone(),
             outbox_segment_bytes: self.outbox_segment_bytes,
             shared_payload_bytes_min: self.shared_payload_bytes_min,
-            mesh_pending_bytes_max: self.mesh_pending_bytes_max,
+            mesh_pending_bytes_max: self
+                .mesh_pending_bytes_max
+                .min(link_bytes_max.max(2 * self.payload_bytes_max)),
             mesh_batch_bytes: self.mesh_batch_bytes,
-            mesh_ring_batches: self.mesh_ring_batches,
+            mesh_ring_batches: self.mesh_ring_batches.min(1 << ring_batches_max),
             receive_buffer_bytes: self.receive_buffer_bytes as u32,
             receive_buffers: self.receive_buffers as u16,
             turn_steps: TURN_STEPS,
@@ -74,9 +83,11 @@ impl Config {
             send_stall_nanos_max: self.send_stall_nanos_max,
             lane_shares: self.lane_shares,
             work_bytes_max: self.work_bytes_max,
-            memory_bytes_max: self.memory_bytes_max,
+            memory_bytes_max,
             dead_letters_bytes_max: self.dead_letters_bytes_max,
-            buffer_pool_max: BUFFER_POOL_MAX,
+            gathered_bytes_max: memory_bytes_max / 8,
+            gathered_bytes_min: GATHERED_BYTES_MIN,
+            buffer_pool_max: BUFFER_POOL_MAX.min(memory_bytes_max / 16 / (2 * self.outbox_segment_bytes)),
         })
     }
 }

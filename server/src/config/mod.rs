@@ -4,6 +4,7 @@
 mod cores;
 mod error;
 mod limits;
+mod memory;
 pub mod nats;
 mod parse;
 mod read;

@@ -1,6 +1,7 @@
 //! Values: text to sizes, times, addresses and choices, collecting every error.
 
 use super::cores::parse_cores;
+use super::memory::default_bytes;
 use super::{Capture, Config, ConfigError, Sources};
 use crate::capture::Payloads;
 use ringbolt_protocol::subject::Pattern;
@@ -152,6 +153,14 @@ impl<'s> Reader<'s> {
                 self.fail(key, format!("'{text}' is not a size: write bytes, or 64KiB, 1MiB, 2GiB"));
                 least
             }
+        }
+    }
+
+    /// A size, or by what there is.
+    pub(super) fn memory(&mut self, key: &str, least: usize, most: usize) -> usize {
+        match self.value(key) {
+            Some("auto") => default_bytes().clamp(least, most),
+            _ => self.size(key, least, most),
         }
     }
 

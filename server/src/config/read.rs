@@ -71,7 +71,7 @@ impl Config {
             send_stall_nanos_max: read.duration("send_stall_time_max"),
             lane_shares: read.lane_shares("lane_shares_min"),
             work_bytes_max: read.size("work_bytes_max", 1 << 20, 1 << 40),
-            memory_bytes_max: read.size("memory_bytes_max", 1 << 20, 1 << 44),
+            memory_bytes_max: read.memory("memory_bytes_max", 1 << 20, 1 << 44),
             dead_letters_bytes_max: read.size("dead_letters_bytes_max", 0, 1 << 40),
             capture: read.capture(),
         };

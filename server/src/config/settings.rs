@@ -131,10 +131,15 @@ pub const SETTINGS: &[Setting] = &[
         "mesh_pending_bytes_max",
         "SIZE",
         "8MiB",
-        "Bytes waiting for another shard before their publishers are held back.",
+        "Bytes waiting for another shard before their publishers are held back; less where memory is little.",
     ),
     row("mesh_batch_bytes", "SIZE", "64KiB", "Bytes of messages sent to another shard at once."),
-    row("mesh_ring_batches", "N", "256", "Batches a link between two shards holds; a power of two."),
+    row(
+        "mesh_ring_batches",
+        "N",
+        "256",
+        "Batches a link between two shards holds; a power of two; fewer where memory is little.",
+    ),
     row("receive_buffer_bytes", "SIZE", "32KiB", "Size of a receive buffer."),
     row("receive_buffers", "N", "128", "Receive buffers a shard; a power of two."),
     row("hello_timeout", "TIME", "5s", "Time a client has from accept until it is admitted."),
@@ -170,10 +175,12 @@ pub const SETTINGS: &[Setting] = &[
     row(
         "memory_bytes_max",
         "SIZE",
-        "4GiB",
-        "Bytes that may wait in a shard to be sent or acknowledged. From 80 % of it on, lanes are shed, the \
-         least important first, and taken again 20 % lower. Cached routes of an account take a sixteenth of \
-         it at most, as it was at the start.",
+        "auto",
+        "Memory for all that the server keeps for clients; the shards have equal parts of seven eighths, and \
+         what is on its way between them the rest. `auto`: three quarters of the cgroup's memory.max, or \
+         half of the machine's memory. Short of it, who holds much and takes nothing is closed, and lanes \
+         are shed, the least important first. As it was at the start, cached routes of an account take a \
+         sixteenth at most.",
     ),
     row(
         "dead_letters_bytes_max",

@@ -59,12 +59,19 @@ pub fn small_limits(shards: usize) -> Limits {
         work_bytes_max: 1 << 20,
         memory_bytes_max: 1 << 30,
         dead_letters_bytes_max: 1 << 16,
+        gathered_bytes_max: 1 << 30,
+        gathered_bytes_min: 1024,
     }
 }
 
 /// What turns and clients may take: so little that most wait for a turn, some, or all there is.
 pub fn some_steps(seed: u64) -> (u32, u32) {
     [(20, 5), (200, 50), (u32::MAX, u32::MAX)][(seed % 3) as usize]
+}
+
+/// What large messages may take that have begun: so little that only one is gathered at a time, or all.
+pub fn some_room(seed: u64) -> usize {
+    if seed.is_multiple_of(2) { 1 } else { 1 << 30 }
 }
 
 /// A socket's two ends, as the edge sees it.
@@ -368,6 +375,12 @@ impl World {
 
     pub fn is_paused(&self, client: usize) -> bool {
         self.connections[client].paused
+    }
+
+    /// Memory that a client's outbox takes.
+    pub fn held_bytes(&self, client: usize) -> usize {
+        let connection = &self.connections[client];
+        self.shards[usize::from(connection.shard)].held_bytes(connection.id)
     }
 
     pub fn queued_bytes(&self, client: usize) -> usize {

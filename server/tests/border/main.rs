@@ -5,6 +5,7 @@ mod admission;
 mod answers;
 mod endings;
 mod hand_over;
+mod memory;
 mod numbers;
 mod play;
 mod promises;

@@ -109,6 +109,14 @@ impl Play {
         self.clients[client].deaf = true;
     }
 
+    /// It reads no more, and what is sent to it does not end.
+    pub fn stall(&mut self, client: usize) {
+        self.deafen(client);
+        let shard = usize::from(self.clients[client].shard);
+        let taken = self.shards[shard].take_segments(self.now, id_of(client), &mut Vec::new());
+        assert!(taken > 0, "there is something to send");
+    }
+
     /// It reads again.
     pub fn listen(&mut self, client: usize) {
         self.clients[client].deaf = false;

@@ -105,7 +105,7 @@ impl Server {
         self.status_bytes("RssAnon")
     }
 
-    fn status_bytes(&self, name: &str) -> u64 {
+    pub fn status_bytes(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = text.lines().find(|line| line.starts_with(name)).expect("a size");
         line.split_whitespace().nth(1).expect("kibibytes").parse::<u64>().expect("a number") << 10

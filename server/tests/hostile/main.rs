@@ -10,6 +10,7 @@
 mod client;
 mod fan_out;
 mod interest;
+mod memory;
 mod nats;
 #[path = "../end_to_end/server.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Only a broken server takes this long to take or to answer something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Who is not read from gives up.
+const PATIENCE_OF_DEAF: Duration = Duration::from_secs(2);
+
 pub struct Nats {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -26,6 +29,14 @@ impl Nats {
         nats
     }
 
+    /// One whose socket takes little that it does not read.
+    pub fn connect_deaf(address: &str) -> Nats {
+        let nats = Nats::connect(address);
+        socket2::SockRef::from(&nats.stream).set_recv_buffer_size(4096).expect("a TCP socket");
+        nats.stream.set_write_timeout(Some(PATIENCE_OF_DEAF)).expect("a time");
+        nats
+    }
+
     pub fn say(&mut self, words: &str) {
         self.stream.write_all(words.as_bytes()).expect("the server takes it");
     }
@@ -42,22 +53,45 @@ impl Nats {
         self.stream.write_all(words.as_bytes()).is_ok()
     }
 
+    /// Waits until all it said was handled, or the server ends the connection.
+    pub fn try_sync(&mut self) {
+        let mut buffer = vec![0; 1 << 16];
+        if !self.say_deaf("PING\r\n") {
+            return;
+        }
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(read) if buffer[..read].ends_with(b"PONG\r\n") => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Waits until all it said was handled.
     pub fn sync(&mut self) {
         self.say("PING\r\n");
         self.await_word("PONG\r\n");
     }
 
+    fn last_words(&self) -> String {
+        let from = self.heard.len().saturating_sub(100);
+        String::from_utf8_lossy(&self.heard[from..]).into_owned()
+    }
+
     /// Reads until that was said, and forgets what came before it.
     pub fn await_word(&mut self, word: &str) -> Vec<u8> {
         let mut buffer = vec![0; 1 << 16];
+        let mut searched = 0;
         loop {
-            let found = self.heard.windows(word.len()).position(|window| window == word.as_bytes());
+            let new = &self.heard[searched..];
+            let found = new.windows(word.len()).position(|window| window == word.as_bytes());
             if let Some(place) = found {
-                return self.heard.drain(..place + word.len()).collect();
+                return self.heard.drain(..searched + place + word.len()).collect();
             }
+            searched = self.heard.len().saturating_sub(word.len());
             let read = self.stream.read(&mut buffer).expect("the server answers");
-            assert!(read > 0, "the server ended the connection: {}", String::from_utf8_lossy(&self.heard));
+            assert!(read > 0, "the server ended the connection: {}", self.last_words());
             self.heard.extend_from_slice(&buffer[..read]);
         }
     }

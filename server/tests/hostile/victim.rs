@@ -29,6 +29,12 @@ impl Times {
     }
 }
 
+/// Memory the server took beyond what it had before the attack.
+pub struct Taken {
+    pub most: u64,
+    pub after: u64,
+}
+
 /// The requester; the responder is a thread.
 struct Requester {
     nats: Nats,
@@ -54,8 +60,17 @@ impl Requester {
     }
 }
 
+/// The attack is over, whatever became of it.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Watches the victims while the attack goes on; `attack` returns what it holds, which is let go afterwards.
-pub fn during<T>(name: &str, flags: &[&str], attack: impl FnOnce(&Server) -> T + Send) {
+pub fn during<T>(name: &str, flags: &[&str], attack: impl FnOnce(&Server) -> T + Send) -> Taken {
     let server = Server::start(&[&["--cores", "0,1"], flags].concat());
     let over = AtomicBool::new(false);
     let mut responder = Nats::connect(&server.nats);
@@ -68,19 +83,22 @@ pub fn during<T>(name: &str, flags: &[&str], attack: impl FnOnce(&Server) -> T +
     let since = Instant::now();
     let calm = requester.ask_while(|| since.elapsed() < CALM);
     let (connections, before) = (server.metric("ringbolt_connections"), server.anonymous_bytes());
-    let (most, under_attack) = thread::scope(|scope| {
+    // The program's own pages.
+    let other = server.resident_bytes() - before;
+    let under_attack = thread::scope(|scope| {
         let attacking = scope.spawn(|| {
-            let held = attack(&server);
-            let bytes = server.anonymous_bytes();
-            drop(held);
+            let _over = Over(&over);
+            drop(attack(&server));
             let gone = || (server.metric("ringbolt_connections") == connections).then_some(());
             await_some("the end of the attacker's connections", gone);
-            over.store(true, Ordering::Relaxed);
-            bytes
         });
         let under_attack = requester.ask_while(|| !over.load(Ordering::Relaxed));
-        (attacking.join().expect("the attack goes as written"), under_attack)
+        attacking.join().expect("the attack goes as written");
+        under_attack
     });
+    let most = server.status_bytes("VmHWM").saturating_sub(other);
+    // What is given back goes to the system a little later.
+    thread::sleep(Duration::from_secs(1));
     let after = server.anonymous_bytes();
     println!(
         "{name}: P99 {:?} calm, {:?} under attack; longest {:?} and {:?} of {}; memory {} MiB, {} at most, \
@@ -98,6 +116,7 @@ pub fn during<T>(name: &str, flags: &[&str], attack: impl FnOnce(&Server) -> T +
     assert_eq!(server.metric("ringbolt_subscriptions"), 2.0, "{name}: nothing is left of the attacker");
     requester.nats.say("PUB victim.ask 3\r\nend\r\n");
     answering.join().expect("the responder ends");
+    Taken { most: most.saturating_sub(before), after: after.saturating_sub(before) }
 }
 
 /// Answers until it is asked for the end.

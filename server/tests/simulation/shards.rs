@@ -6,7 +6,7 @@ use crate::seeds;
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::sim::{Received, Sabotage, World, small_limits, some_steps};
+use ringbolt_server::sim::{Received, Sabotage, World, small_limits, some_room, some_steps};
 use ringbolt_shard::delivery::slow_consumer::hard_limit_bytes;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
@@ -87,8 +87,15 @@ impl Run {
         let small = small_limits(usize::from(shards));
         // A batch may hold a message for each of a client's subscriptions.
         let (turn_steps, client_steps) = some_steps(seed);
-        let limits =
-            Limits { outbox_bytes_max: 32 << 10, subscriptions_max: 8, turn_steps, client_steps, ..small };
+        let limits = Limits {
+            outbox_bytes_max: 32 << 10,
+            subscriptions_max: 8,
+            turn_steps,
+            client_steps,
+            gathered_bytes_max: some_room(seed),
+            gathered_bytes_min: 200,
+            ..small
+        };
         let world = World::new(limits.clone(), seed);
         Run {
             world,
@@ -301,11 +308,11 @@ impl Run {
                 return Err(format!("{queued} bytes are queued for client {number}, above its bound"));
             }
         }
-        let queued = |number| self.world.queued_bytes(number) as u64;
-        let queued: u64 = (0..self.clients.len()).map(queued).sum();
+        let held = |number| self.world.held_bytes(number) as u64;
+        let held: u64 = (0..self.clients.len()).map(held).sum();
         match self.world.count(Counter::OutboxBytes) {
-            counted if counted == queued => Ok(()),
-            counted => Err(format!("{queued} bytes are queued, and {counted} counted")),
+            counted if counted == held => Ok(()),
+            counted => Err(format!("{held} bytes are held, and {counted} counted")),
         }
     }
 

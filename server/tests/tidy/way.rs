@@ -42,6 +42,7 @@ const LEAVES: &[&str] = &[
     "server/shard/src/event.rs",
     "server/shard/src/identity.rs",
     "server/shard/src/lanes.rs",
+    "server/shard/src/ledger.rs",
     "server/shard/src/limits.rs",
     "server/shard/src/message.rs",
     "server/shard/src/metrics.rs",

@@ -89,14 +89,20 @@ impl Accounts {
     }
 
     /// Forgets what other shards want in accounts that went since then, also those that came and went.
-    pub fn empty_removed(&mut self, before: &Access) {
+    ///
+    /// Returns the memory that took.
+    pub fn empty_removed(&mut self, before: &Access) -> usize {
+        let mut bytes = 0;
         debug_assert!(self.access.account_numbers() <= self.spaces.len(), "every account has its space");
         for number in 0..self.access.account_numbers() {
             let was_there = number >= before.account_numbers() || before.account(number as u16).is_some();
             if was_there && self.access.account(number as u16).is_none() {
+                bytes += self.spaces[number].router.bytes();
                 self.spaces[number] = self.new_space();
+                debug_assert_eq!(self.spaces[number].router.bytes(), 0, "nobody wants anything there");
             }
         }
+        bytes
     }
 
     /// Recounts the subjects of all accounts. Returns how often they are pinned.

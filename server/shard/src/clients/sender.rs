@@ -3,7 +3,9 @@
 use crate::bus::Bus;
 use crate::event::Opening;
 use crate::identity::{AccountId, ConnectionId, Nanos};
+use crate::ledger::{Kind, Ledger};
 use crate::limits::UNADMITTED_BYTES_MAX;
+use crate::turn::Turn;
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::collections::VecDeque;
@@ -37,6 +39,8 @@ pub struct Sender {
     pub bytes_in: u64,
     /// The beginning of a frame or operation whose rest has not arrived.
     partial: Vec<u8>,
+    /// Since when it has been gathered, if it is one that there had to be room for.
+    gathering_since: Option<Nanos>,
     /// What comes after a turn that gave it no more. Made with the first.
     deferred: Option<Box<Deferred>>,
 }
@@ -63,6 +67,7 @@ impl Sender {
             messages_in: 0,
             bytes_in: 0,
             partial: Vec::new(),
+            gathering_since: None,
             deferred: None,
         }
     }
@@ -93,6 +98,53 @@ impl Sender {
         self.put_back(partial, bus)
     }
 
+    /// Likewise, of one that will have so many bytes in all.
+    #[must_use = "who has no room is closed"]
+    pub fn begin(&mut self, rest: &[u8], bytes_needed: usize, bus: &mut Bus) -> bool {
+        debug_assert!(self.partial.is_empty(), "one begins when the one before has ended");
+        if bytes_needed < bus.limits().gathered_bytes_min || self.stage != Stage::Ready {
+            return self.keep(rest, bus);
+        }
+        let mut partial = Vec::with_capacity(bytes_needed);
+        partial.extend_from_slice(rest);
+        self.put_back(partial, bus)
+    }
+
+    /// Whether there is room for a message of so many bytes, of which `kept` is there. If there is none, the
+    /// client is heard further when there is.
+    pub fn has_room_for(
+        &mut self,
+        bytes_needed: usize,
+        kept: &[u8],
+        bus: &mut Bus,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let limits = bus.limits();
+        let most = limits.gathered_bytes_max;
+        if bytes_needed < limits.gathered_bytes_min || self.stage != Stage::Ready || turn.is_unbounded() {
+            return true;
+        }
+        debug_assert!(kept.len() < bytes_needed, "what is whole needs no room");
+        let has_room = bus.outlets.ledger.may_gather(self.id, bytes_needed, most);
+        if has_room {
+            self.gathering_since = Some(turn.now);
+        } else {
+            turn.end_for_want_of_room();
+        }
+        has_room
+    }
+
+    /// Since when it has been gathering a large message, if it has.
+    pub fn gathers_since(&self) -> Option<Nanos> {
+        self.gathering_since
+    }
+
+    /// What was gathered is whole.
+    pub fn has_gathered(&mut self) {
+        debug_assert!(self.partial.is_empty(), "it was taken to be handled");
+        self.gathering_since = None;
+    }
+
     /// Whether it is to be heard in a later turn.
     #[inline]
     pub fn waits(&self) -> bool {
@@ -100,19 +152,23 @@ impl Sender {
     }
 
     /// It is heard later, after all that it said before.
-    pub fn defer(&mut self, piece: Bytes) {
+    pub fn defer(&mut self, piece: Bytes, ledger: &mut Ledger) {
         debug_assert!(!piece.is_empty(), "silence need not wait");
+        ledger.add(Kind::Begun, piece.len());
         self.deferred.get_or_insert_default().pieces.push_back(piece);
     }
 
     /// Likewise, before all that it said later.
-    pub fn defer_again(&mut self, piece: Bytes) {
+    pub fn defer_again(&mut self, piece: Bytes, ledger: &mut Ledger) {
+        ledger.add(Kind::Begun, piece.len());
         self.deferred.get_or_insert_default().pieces.push_front(piece);
     }
 
     /// The next piece that waits.
-    pub fn deferred(&mut self) -> Option<Bytes> {
-        self.deferred.as_mut()?.pieces.pop_front()
+    pub fn deferred(&mut self, ledger: &mut Ledger) -> Option<Bytes> {
+        let piece = self.deferred.as_mut()?.pieces.pop_front()?;
+        ledger.subtract(Kind::Begun, piece.len());
+        Some(piece)
     }
 
     pub fn deferred_bytes(&self) -> usize {
@@ -136,12 +192,32 @@ impl Sender {
         deferred.owed
     }
 
-    pub fn forget_deferred(&mut self) {
+    pub fn forget_deferred(&mut self, ledger: &mut Ledger) {
+        ledger.subtract(Kind::Begun, self.deferred_bytes());
         self.deferred = None;
+    }
+
+    /// Memory that the beginning of something takes.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Memory that it takes for what it has begun, and for what waits.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.deferred_bytes()
+    }
+
+    /// What the beginning of something is counted as.
+    pub fn kind(&self) -> Kind {
+        if self.gathering_since.is_some() { Kind::Gathered } else { Kind::Begun }
     }
 
     /// What was kept so far, to go on with.
     pub fn take_partial(&mut self, bus: &mut Bus) -> Vec<u8> {
+        if self.partial.capacity() == 0 {
+            return Vec::new();
+        }
+        bus.outlets.ledger.subtract(self.kind(), self.partial.capacity());
         let partial = std::mem::take(&mut self.partial);
         self.uncount(partial.len(), bus);
         partial
@@ -160,6 +236,7 @@ impl Sender {
             bus.unadmitted_bytes = bytes;
         }
         self.partial = partial;
+        bus.outlets.ledger.add(self.kind(), self.partial.capacity());
         true
     }
 

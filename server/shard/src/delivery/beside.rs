@@ -17,6 +17,9 @@ use std::collections::VecDeque;
 const BYTES_A_SEND_MAX: usize = 64 << 10;
 const _: () = assert!(BYTES_A_SEND_MAX <= segment::BYTES_A_SEND_MAX);
 
+/// What an answer takes beside its frames.
+const ANSWER_BYTES: usize = 96;
+
 #[derive(Debug)]
 struct Answer {
     frames: Vec<u8>,
@@ -71,11 +74,18 @@ impl Beside {
         debug_assert!(self.left[lane as usize] <= self.entered[lane as usize], "what left had entered");
     }
 
-    pub(super) fn answer_tail(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+    /// Memory that is taken for each thing that waits by itself, beside its bytes.
+    pub(super) fn extra_bytes(&self) -> usize {
+        let timed = self.timed.as_ref().map_or(0, |timed| timed.extra_bytes());
+        self.answers.len() * ANSWER_BYTES + timed
+    }
+
+    pub(super) fn answer_tail(&mut self) -> &mut Vec<u8> {
         let (behind, arrivals) = (self.entered, self.timed.as_ref().map_or(0, |timed| timed.arrivals()));
         let joins = |last: &Answer| last.behind == behind && last.arrivals == arrivals;
         if !self.answers.back().is_some_and(joins) {
-            self.answers.push_back(Answer { frames: pool.take(), behind, arrivals });
+            // No larger than it is: there may be one between each two messages.
+            self.answers.push_back(Answer { frames: Vec::new(), behind, arrivals });
         }
         &mut self.answers.back_mut().expect("just pushed").frames
     }

@@ -40,6 +40,12 @@ impl Emergency {
         self.level
     }
 
+    /// Whether all lanes are shed.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.level == LANES
+    }
+
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
     }

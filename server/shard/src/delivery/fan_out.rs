@@ -354,7 +354,10 @@ impl Delivery {
             None => receiver.outbox.wrote_in(publication.lane(), written),
             Some(deadline) => {
                 let stream = (publication.publisher, self.seed.digest().hash_one(message.subject));
-                receiver.outbox.wrote_timed(publication.lane(), written, deadline, stream, pool)
+                let before = receiver.outbox.held_bytes();
+                let tell = receiver.outbox.wrote_timed(publication.lane(), written, deadline, stream, pool);
+                self.outbox_bytes += receiver.outbox.held_bytes() - before - written;
+                tell
             }
         };
         if tell {

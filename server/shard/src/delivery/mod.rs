@@ -54,7 +54,7 @@ pub struct Delivery {
     pub receivers: Receivers,
     pub subscriptions: Table<Subscription>,
     pub pool: BufferPool,
-    /// Bytes queued in all outboxes.
+    /// Memory that all outboxes hold.
     outbox_bytes: usize,
     /// What an outbox may hold before it is asked twice: nothing, in an emergency.
     outbox_room: usize,
@@ -107,6 +107,11 @@ impl Delivery {
     #[inline]
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.receivers.get(id).is_some_and(|receiver| receiver.open)
+    }
+
+    /// What each connection may hold though memory has run short: together a tenth of it.
+    fn fair_bytes(&self) -> usize {
+        self.emergency.bytes_max() / (10 * self.receivers.len().max(1))
     }
 
     pub fn outbox_bytes(&self) -> usize {
@@ -177,33 +182,40 @@ impl Delivery {
 
     /// Puts an answer into an outbox.
     pub fn send_answer(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>), turn: &mut Turn<'_>) {
+        // Only where memory has run out.
+        let fair_bytes = if self.emergency.is_full() { self.fair_bytes() } else { usize::MAX };
         let Some(receiver) = self.receivers.get_mut(id) else { return };
         if !receiver.open {
             return;
         }
         // Answers nobody reads are bounded like deliveries nobody reads.
-        if receiver.outbox.queued_bytes() > self.limits.outbox_bytes_max + ANSWERS_SLACK_BYTES {
+        let is_full = receiver.outbox.queued_bytes() > self.limits.outbox_bytes_max + ANSWERS_SLACK_BYTES;
+        if is_full || receiver.outbox.held_bytes() > fair_bytes {
             return self.cut(id, turn);
         }
         let segment_bytes = self.limits.outbox_segment_bytes;
+        let held = receiver.outbox.held_bytes();
         let tail = receiver.outbox.answer_tail(ANSWER_BYTES_TYPICAL, segment_bytes, &mut self.pool);
         let before = tail.len();
         write(tail);
         let written = tail.len() - before;
         debug_assert!(written > 0, "an answer says something");
-        self.outbox_bytes += written;
         if receiver.outbox.answered(written) {
             turn.effects.send.push(id);
         }
+        self.outbox_bytes += receiver.outbox.held_bytes() - held;
     }
 
     /// The next send of a connection, as segments appended to `into`. Returns its bytes; zero if
     /// there is nothing to send or a send is in flight.
     pub fn take_segments(&mut self, now: Nanos, id: ConnectionId, into: &mut Vec<Segment>) -> usize {
         let Some(receiver) = self.receivers.get_mut(id) else { return 0 };
+        // What is taken is held until it has left: less is held only of what waited beside.
+        let held = if receiver.outbox.has_lanes() { receiver.outbox.held_bytes() } else { 0 };
         let bytes = receiver.outbox.take(now, &self.limits.lane_shares, into);
-        debug_assert!(bytes <= self.outbox_bytes, "what is taken was counted");
-        self.outbox_bytes -= bytes;
+        if held > 0 {
+            self.outbox_bytes -= held - receiver.outbox.held_bytes();
+        }
         bytes
     }
 
@@ -211,9 +223,14 @@ impl Delivery {
     pub fn sent(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id) else { return };
         if receiver.outbox.has_lanes() {
-            self.outbox_bytes -= drop_expired(receiver, &mut self.pool, turn);
+            let held = receiver.outbox.held_bytes();
+            drop_expired(receiver, &mut self.pool, turn);
+            self.outbox_bytes -= held - receiver.outbox.held_bytes();
         }
-        if receiver.outbox.sent(&mut self.pool) {
+        let (bytes, tell) = receiver.outbox.sent(&mut self.pool);
+        debug_assert!(bytes <= self.outbox_bytes, "what has left was counted");
+        self.outbox_bytes -= bytes;
+        if tell {
             turn.effects.send.push(id);
         }
         let half = self.limits.outbox_bytes_max / 2;
@@ -227,8 +244,8 @@ impl Delivery {
     pub fn closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(mut receiver) = self.receivers.remove(id) else { return };
         assert_eq!(receiver.subscriptions.count(), 0, "they end with what the client had");
-        assert!(receiver.outbox.queued_bytes() <= self.outbox_bytes, "what is queued was counted");
-        self.outbox_bytes -= receiver.outbox.queued_bytes();
+        assert!(receiver.outbox.held_bytes() <= self.outbox_bytes, "what is held was counted");
+        self.outbox_bytes -= receiver.outbox.held_bytes();
         let dropped = receiver.outbox.discard(&mut self.pool);
         turn.counters.add(Counter::DropsConnectionEnded, dropped);
         assert!(receiver.pauses == 0 || self.paused_publishers > 0, "it was counted when it was held back");
@@ -320,9 +337,10 @@ impl Delivery {
     pub fn cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id).filter(|receiver| receiver.open) else { return };
         receiver.open = false;
-        assert!(receiver.outbox.queued_bytes() <= self.outbox_bytes, "what is queued was counted");
-        self.outbox_bytes -= receiver.outbox.queued_bytes();
+        let held = receiver.outbox.held_bytes();
+        assert!(held <= self.outbox_bytes, "what is held was counted");
         let dropped = receiver.outbox.discard(&mut self.pool);
+        self.outbox_bytes -= held - receiver.outbox.held_bytes();
         debug_assert_eq!(receiver.outbox.queued_bytes(), 0, "all of it was dropped");
         turn.counters.add(Counter::DropsConnectionEnded, dropped);
         turn.outcomes.push(Outcome::Cut(id));
@@ -337,13 +355,18 @@ impl Delivery {
         message: &Message<'_>,
         turn: &mut Turn<'_>,
     ) -> bool {
-        if self.emergency.sheds(message.publication.lane()) {
+        let fair_bytes = self.fair_bytes();
+        let Some(receiver) = self.receivers.at(slot) else { return false };
+        // Who takes what it is sent has little, and goes on.
+        let is_greedy = receiver.outbox.held_bytes() > fair_bytes;
+        if is_greedy && self.emergency.sheds(message.publication.lane()) {
             turn.counters.add(Counter::DropsEmergency, 1);
             return false;
         }
-        let Some(receiver) = self.receivers.at(slot) else { return false };
         let id = receiver.id;
-        self.outbox_bytes -= drop_expired(receiver, &mut self.pool, turn);
+        let held = receiver.outbox.held_bytes();
+        drop_expired(receiver, &mut self.pool, turn);
+        self.outbox_bytes -= held - receiver.outbox.held_bytes();
         let queued = receiver.outbox.queued_bytes() + message.publication.payload.bytes().len();
         // A publisher may have been promised more before the limits were lowered.
         if queued <= self.limits.outbox_bytes_max || receiver.outbox.is_empty() {
@@ -375,10 +398,10 @@ impl Delivery {
         let Some(receiver) = self.receivers.at(slot) else { return false };
         let payload_bytes = message.publication.payload.bytes().len();
         while receiver.outbox.queued_bytes() + payload_bytes > self.limits.outbox_bytes_max {
-            let before = receiver.outbox.queued_bytes();
+            let before = receiver.outbox.held_bytes();
             let dropped = receiver.outbox.drop_oldest(message.publication.lane(), own, &mut self.pool);
-            debug_assert_eq!(dropped > 0, receiver.outbox.queued_bytes() < before, "every drop makes room");
-            self.outbox_bytes -= before - receiver.outbox.queued_bytes();
+            debug_assert_eq!(dropped > 0, receiver.outbox.held_bytes() < before, "every drop makes room");
+            self.outbox_bytes -= before - receiver.outbox.held_bytes();
             turn.counters.add(Counter::DropsSlowConsumerOldest, dropped);
             if dropped == 0 {
                 turn.counters.add(Counter::DropsSlowConsumerNewest, 1);
@@ -402,13 +425,16 @@ impl Delivery {
         self.receivers.check();
         let receivers = || self.receivers.iter();
         receivers().for_each(|receiver| receiver.outbox.check());
-        let queued: usize = receivers().map(|receiver| receiver.outbox.queued_bytes()).sum();
-        assert_eq!(self.outbox_bytes, queued, "bytes of all outboxes");
+        let held: usize = receivers().map(|receiver| receiver.outbox.held_bytes()).sum();
+        assert_eq!(self.outbox_bytes, held, "bytes of all outboxes");
         let paused = receivers().filter(|receiver| receiver.pauses > 0).count();
         assert_eq!(self.paused_publishers, paused as u64, "publishers that are held back");
         let subscriptions: usize = receivers().map(|receiver| receiver.subscriptions.count()).sum();
         assert_eq!(self.subscriptions.len(), subscriptions, "subscriptions of all connections");
         self.subscriptions.check();
+        let interest: usize = receivers().map(|receiver| receiver.interest_bytes).sum();
+        let of_each = self.subscriptions.iter().map(|(_, subscription)| subscription.bytes).sum::<usize>();
+        assert_eq!(interest, of_each, "memory of each connection's subscriptions");
         for (_, subscription) in self.subscriptions.iter() {
             assert!(self.receivers.has(subscription.slot), "a subscription ends before its connection");
             assert!(subscription.delivered <= subscription.deliveries_max, "the last delivery ends it");
@@ -416,11 +442,9 @@ impl Delivery {
     }
 }
 
-/// Drops what waits for a connection and nobody wants any more. Returns its bytes.
+/// Drops what waits for a connection and nobody wants any more.
 #[cold]
-fn drop_expired(receiver: &mut Receiver, pool: &mut BufferPool, turn: &mut Turn<'_>) -> usize {
-    let before = receiver.outbox.queued_bytes();
+fn drop_expired(receiver: &mut Receiver, pool: &mut BufferPool, turn: &mut Turn<'_>) {
     let expired = receiver.outbox.drop_expired(turn.now, pool);
     turn.counters.add(Counter::DropsExpired, expired);
-    before - receiver.outbox.queued_bytes()
 }

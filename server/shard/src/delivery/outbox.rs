@@ -92,7 +92,7 @@ impl Outbox {
     /// The buffer that an answer goes to: it leaves behind all that is queued before it.
     pub fn answer_tail(&mut self, bytes: usize, segment_bytes: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
         match &mut self.beside {
-            Some(beside) => beside.answer_tail(pool),
+            Some(beside) => beside.answer_tail(),
             None => tail_of(&mut self.queue, bytes, segment_bytes, pool),
         }
     }
@@ -144,13 +144,16 @@ impl Outbox {
         while left > 0 {
             let Some(segment) = queue.pop_back() else { break };
             match segment {
-                Segment::Copied(mut tail) if tail.len() > left => {
-                    let mut own = pool.take();
-                    own.extend_from_slice(&tail[tail.len() - left..]);
-                    tail.truncate(tail.len() - left);
-                    queue.push_back(Segment::Copied(tail));
-                    frame.push(Segment::Copied(own));
-                    left = 0;
+                Segment::Copied(mut tail) => {
+                    // In a buffer that is no larger than it: it may wait with very many others.
+                    let bytes = tail.len().min(left);
+                    frame.push(Segment::Copied(tail[tail.len() - bytes..].to_vec()));
+                    tail.truncate(tail.len() - bytes);
+                    match tail.is_empty() {
+                        true => pool.give(tail),
+                        false => queue.push_back(Segment::Copied(tail)),
+                    }
+                    left -= bytes;
                 }
                 whole => {
                     left -= whole.bytes().len();
@@ -205,6 +208,7 @@ impl Outbox {
     }
 
     /// Moves the next send out; empty if one is in flight or nothing is queued.
+    #[inline(always)]
     pub fn take(&mut self, now: Nanos, shares: &Shares, into: &mut Vec<Segment>) -> usize {
         self.announced = false;
         if self.flight_bytes > 0 {
@@ -232,10 +236,10 @@ impl Outbox {
         bytes
     }
 
-    /// The send in flight left whole. Returns whether there is more to send.
+    /// The send in flight left whole. Returns its bytes, and whether there is more to send.
     #[must_use = "the edge sends only what it is told of"]
-    pub fn sent(&mut self, pool: &mut BufferPool) -> bool {
-        self.flight_bytes = 0;
+    pub fn sent(&mut self, pool: &mut BufferPool) -> (usize, bool) {
+        let bytes = std::mem::take(&mut self.flight_bytes);
         if self.queued_bytes == 0 {
             pool.give_queue(std::mem::take(&mut self.queue));
             debug_assert!(
@@ -243,11 +247,11 @@ impl Outbox {
                 "what waits has bytes"
             );
             self.beside = None;
-            return false;
+            return (bytes, false);
         }
         let tell = !self.announced;
         self.announced = true;
-        tell
+        (bytes, tell)
     }
 
     /// Forgets what is queued; the send in flight stays the edge's. Returns how many deliveries that were.
@@ -316,6 +320,13 @@ impl Outbox {
         self.queued_bytes == 0 && self.flight_bytes == 0
     }
 
+    /// Memory that what waits takes, and what was taken to be sent.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        let beside = self.beside.as_ref().map_or(0, |beside| beside.extra_bytes());
+        self.queued_bytes + self.flight_bytes + beside
+    }
+
     /// Nanoseconds the send in flight has been under way.
     pub fn flight_nanos(&self, now: Nanos) -> u64 {
         if self.flight_bytes == 0 { 0 } else { now.since(self.flight_since) }
@@ -338,7 +349,12 @@ fn tail_of<'q>(
             // What it was holds no memory, which to drop it would be to find out.
             std::mem::forget(std::mem::replace(queue, pool.take_queue()));
         }
-        queue.push_back(Segment::Copied(pool.take()));
+        let next = match queue.back() {
+            // What waits has filled one: the next is not to grow from little again.
+            Some(Segment::Copied(last)) if last.len() > segment_bytes / 2 => pool.take_whole(segment_bytes),
+            _ => pool.take(),
+        };
+        queue.push_back(Segment::Copied(next));
     }
     match queue.back_mut() {
         Some(Segment::Copied(last)) => last,
@@ -464,9 +480,9 @@ mod tests {
         assert!(!push(&mut outbox, &mut pool, |out| encode::deliver(out, &deliver(b"three"))));
         assert_eq!(outbox.take(Nanos(6), &Shares::default(), &mut Vec::new()), 0, "one send at a time");
         assert_eq!(outbox.flight_nanos(Nanos(9)), 4);
-        assert!(outbox.sent(&mut pool), "more waits");
+        assert!(outbox.sent(&mut pool).1, "more waits");
         assert!(outbox.take(Nanos(7), &Shares::default(), &mut segments) > 0);
-        assert!(!outbox.sent(&mut pool));
+        assert!(!outbox.sent(&mut pool).1);
         assert!(outbox.is_empty());
     }
 

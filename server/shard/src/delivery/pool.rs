@@ -38,6 +38,18 @@ impl BufferPool {
         Vec::with_capacity(FRESH_BYTES)
     }
 
+    /// One with room for so many bytes from the beginning, unless one is free that has less.
+    #[cold]
+    pub fn take_whole(&mut self, bytes: usize) -> Vec<u8> {
+        match self.free.is_empty() {
+            true => {
+                self.misses += 1;
+                Vec::with_capacity(bytes)
+            }
+            false => self.take(),
+        }
+    }
+
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let worth_keeping = (FRESH_BYTES..=self.capacity_max).contains(&buffer.capacity());
         if worth_keeping && self.free.len() < self.buffers_max {

@@ -37,6 +37,8 @@ pub struct Receiver {
     pub answers: Answers,
     pub outbox: Outbox,
     pub subscriptions: Subscriptions,
+    /// Memory that these take.
+    pub interest_bytes: usize,
     /// Numbers that a native client gave subjects.
     pub names: Option<Box<HashMap<SubjectId, u32, FixedState>>>,
 }
@@ -167,6 +169,7 @@ impl Receiver {
             deferred: false,
             answers: Answers::default(),
             outbox: Outbox::new(dialect),
+            interest_bytes: 0,
             subscriptions: if native { Subscriptions::Native(None) } else { Subscriptions::Nats(None) },
             names: None,
         }

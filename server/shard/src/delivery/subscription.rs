@@ -29,7 +29,12 @@ pub struct Subscription {
     pub deliveries_max: u64,
     pub pattern: Box<str>,
     pub group: Option<Box<str>>,
+    /// Memory it takes, with what it was the first to add to the patterns.
+    pub bytes: usize,
 }
+
+/// What a subscription takes in the shard's table and among those of its client, beside its texts.
+pub const SUBSCRIPTION_BYTES: usize = size_of::<Subscription>() * 3 / 2 + 64;
 
 impl Subscription {
     /// Whether its client may read a subject that the pattern matches.
@@ -37,6 +42,12 @@ impl Subscription {
     pub fn may_have(&self, subject: &str) -> bool {
         let filter = self.filter.as_ref();
         filter.is_none_or(|filter| filter.may_receive(subject, self.group.as_deref().map(own_name)))
+    }
+
+    /// Memory it takes, roughly, beside what the patterns do.
+    pub fn own_bytes(&self) -> usize {
+        let group = self.group.as_ref().map_or(0, |group| group.len());
+        SUBSCRIPTION_BYTES + self.line.len() + self.sid_bytes as usize + self.pattern.len() + group
     }
 
     /// The part of a delivery's line that is the same for every message: for an exact pattern up to

@@ -8,6 +8,9 @@ use crate::lanes::{LANES, Lane};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a message takes in the maps that it stands in, beside its frame.
+const LATE_BYTES: usize = 384;
+
 /// One message: its frame, parts of which may be shared with other receivers.
 #[derive(Debug)]
 struct Late {
@@ -68,6 +71,11 @@ impl Timed {
         self.due.insert((deadline, number));
         let other = self.lanes[lane as usize].insert((streamed.latest, number), late);
         debug_assert!(other.is_none(), "arrivals are counted up");
+    }
+
+    /// Memory taken beside the frames.
+    pub fn extra_bytes(&self) -> usize {
+        self.waiting.len() * LATE_BYTES
     }
 
     /// What has arrived so far.

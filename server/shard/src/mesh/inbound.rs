@@ -50,7 +50,7 @@ impl Bus {
         match *record {
             Record::Fence | Record::Offer { .. } => unreachable!("the caller handles them"),
             Record::Interest { sequence, account, count, pattern, group } => {
-                self.interest_of_shard(from, account, (pattern, group), count);
+                self.interest_of_shard(from, account, (pattern, group), count, turn);
                 debug_assert!(interest.is_none_or(|before| before < sequence), "they are counted up");
                 *interest = Some(sequence);
             }

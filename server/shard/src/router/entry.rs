@@ -32,6 +32,9 @@ pub(super) struct Interest {
     groups: BTreeMap<Rc<str>, Group>,
 }
 
+/// What a group takes in its map, which is two thirds full, and its name beside its letters.
+const GROUP_BYTES: usize = (size_of::<Group>() + size_of::<Rc<str>>()) * 3 / 2 + 16;
+
 /// One queue group of one pattern.
 #[derive(Debug, Default)]
 struct Group {
@@ -78,6 +81,21 @@ impl Entry {
             }
         }
         self.settle(group);
+    }
+
+    /// Memory taken beside the enum itself, roughly, but for what groups other than this one take beyond
+    /// being there.
+    pub(super) fn heap_bytes(&self, group: Option<&str>) -> usize {
+        let Entry::Many(interest) = self else { return 0 };
+        let of_group = |name: &str| interest.groups.get(name).map_or(0, |group| group.heap_bytes(name));
+        interest.heap_bytes() + group.map_or(0, of_group)
+    }
+
+    /// All of it, counted anew.
+    pub(super) fn whole_heap_bytes(&self) -> usize {
+        let Entry::Many(interest) = self else { return 0 };
+        let groups = interest.groups.iter().map(|(name, group)| group.heap_bytes(name));
+        interest.heap_bytes() + groups.sum::<usize>()
     }
 
     /// Recounts who is there.
@@ -127,7 +145,18 @@ impl Entry {
     }
 }
 
+impl Group {
+    fn heap_bytes(&self, name: &str) -> usize {
+        self.local.heap_bytes() + self.remote.capacity() * size_of::<(ShardId, u32)>() + name.len()
+    }
+}
+
 impl Interest {
+    /// Without what groups take beyond being there.
+    fn heap_bytes(&self) -> usize {
+        size_of::<Interest>() + self.plain.heap_bytes() + self.groups.len() * GROUP_BYTES
+    }
+
     fn subscribers(&mut self, group: Option<&str>) -> &mut Subscribers {
         match group {
             None => &mut self.plain,

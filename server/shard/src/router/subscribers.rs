@@ -15,6 +15,9 @@ pub struct Target {
 /// So many are searched one after the other; beyond, each is found by its place.
 const SEARCHED_MAX: usize = 32;
 
+/// What a place takes in its map, which is two thirds full.
+const PLACE_BYTES: usize = 14;
+
 /// Stands where a subscription ended.
 const NOBODY: Target = Target { subscription: u32::MAX, slot: u32::MAX };
 
@@ -31,6 +34,12 @@ pub struct Subscribers {
 impl Subscribers {
     pub fn len(&self) -> usize {
         self.list.len() - self.gone as usize
+    }
+
+    /// Memory taken beside the struct itself, roughly.
+    pub fn heap_bytes(&self) -> usize {
+        let list = if self.list.spilled() { self.list.capacity() * size_of::<Target>() } else { 0 };
+        list + self.places.as_ref().map_or(0, |places| places.len() * PLACE_BYTES)
     }
 
     pub fn is_empty(&self) -> bool {

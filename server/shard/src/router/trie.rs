@@ -22,6 +22,9 @@ struct Node {
     rest: Entry,
 }
 
+/// What a node takes, in its arena and in the map of the one above: most have no sister.
+pub(super) const NODE_BYTES: usize = 300;
+
 impl Node {
     fn is_bare(&self) -> bool {
         self.literal.as_ref().is_none_or(|map| map.is_empty())
@@ -46,6 +49,12 @@ impl Trie {
 
     pub(super) fn patterns(&self) -> usize {
         self.patterns
+    }
+
+    /// Memory that nodes take, roughly; those that are free stay.
+    pub(super) fn nodes_bytes(&self) -> usize {
+        let used = self.nodes.len() - 1 - self.free.len();
+        used * NODE_BYTES + self.free.len() * size_of::<Node>()
     }
 
     /// Edits the entry of a pattern, made if it is new and removed if it ends empty.
@@ -99,6 +108,12 @@ impl Trie {
             }
         }
         nodes
+    }
+
+    /// What entries take beside their nodes, counted anew.
+    pub(super) fn entries_bytes(&self) -> usize {
+        let entries = self.nodes.iter().flat_map(|node| [&node.here, &node.rest]);
+        entries.map(Entry::whole_heap_bytes).sum()
     }
 
     /// Recounts the patterns, and the nodes they stand in.

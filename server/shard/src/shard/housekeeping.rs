@@ -22,6 +22,9 @@ impl Members {
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.bus.outlets.pass_time(turn);
         self.bus.requests.pass_time(turn);
+        self.bus.weigh_others();
+        self.shed_holders(turn);
+        self.shed_gatherers(turn);
         debug_assert!(self.scanned_at <= turn.now, "time does not go back");
         if turn.now.since(self.scanned_at) < SCAN_NANOS {
             return;

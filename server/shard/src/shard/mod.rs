@@ -7,18 +7,21 @@ mod pace;
 pub mod report;
 mod settings;
 mod settle;
+mod shedding;
 mod turns;
 
 use crate::access::{Access, Verdict};
 use crate::bus::{Bus, ServerIdentity};
 use crate::clients::native::NativeClient;
 use crate::clients::nats::NatsClient;
+use crate::clients::sender::Sender;
 use crate::clients::{Client, Clients};
 use crate::closing::CloseReason;
 use crate::delivery::Segment;
 use crate::delivery::receiver::Receiver;
 use crate::event::{Departure, Dialect, Effects, Event, Opening, Room};
 use crate::identity::{ConnectionId, HashSeed, Nanos, ShardId};
+use crate::ledger::Kind;
 use crate::limits::Limits;
 use crate::mesh::MeshBatch;
 use crate::metrics::{Counter, Counters};
@@ -29,6 +32,9 @@ use crate::work::letters::LetterReport;
 use drain::Drain;
 use pace::Pace;
 use std::rc::Rc;
+
+/// What a connection takes, roughly, that says nothing and is sent nothing.
+const CONNECTION_BYTES: usize = size_of::<Receiver>() + size_of::<NatsClient>() + 128;
 
 /// See the module.
 #[derive(Debug)]
@@ -112,6 +118,7 @@ impl Shard {
             Event::Opened(id, opening) => members.open(id, &opening, turn),
             Event::Closed(id, departure) => {
                 members.closed(id, departure, turn);
+                members.look_at_memory(turn);
                 members.pace.spend_at(now, turn.taken_of(UNBOUNDED));
             }
             Event::Tick => {
@@ -193,6 +200,16 @@ impl Shard {
     /// Bytes queued in a connection's outbox, for the simulator's oracle.
     pub fn queued_bytes(&self, id: ConnectionId) -> usize {
         self.receiver(id).map_or(0, |receiver| receiver.outbox.queued_bytes())
+    }
+
+    /// Memory that is taken by what is kept for clients.
+    pub fn memory_bytes(&self) -> usize {
+        self.members.bus.memory_bytes()
+    }
+
+    /// Memory that its outbox takes, likewise.
+    pub fn held_bytes(&self, id: ConnectionId) -> usize {
+        self.receiver(id).map_or(0, |receiver| receiver.outbox.held_bytes())
     }
 
     /// Bytes of a connection that wait for a later turn, likewise.
@@ -294,10 +311,12 @@ impl Members {
         }
         debug_assert_eq!(client.dialect(), opening.dialect, "it is served in its dialect");
         self.clients.insert(client);
+        self.bus.outlets.ledger.add(Kind::Connections, CONNECTION_BYTES);
     }
 
     fn closed(&mut self, id: ConnectionId, departure: Departure, turn: &mut Turn<'_>) {
         let Some(mut client) = self.clients.remove(id) else { return };
+        self.bus.outlets.ledger.subtract(Kind::Connections, CONNECTION_BYTES);
         if self.bus.outlets.delivery.is_open(id) {
             let reason = match departure {
                 Departure::Ordinary => CloseReason::Client,
@@ -307,7 +326,7 @@ impl Members {
             self.bus.forget(id, turn);
         }
         client.let_go(&mut self.bus);
-        client.sender_mut().forget_deferred();
+        client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
         debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
         self.bus.outlets.delivery.closed(id, turn);
         self.check_drained(turn);
@@ -322,9 +341,9 @@ impl Members {
 
     #[inline]
     fn look_at_memory(&mut self, turn: &mut Turn<'_>) {
-        let bytes = self.bus.outlets.memory_bytes();
-        if self.bus.outlets.delivery.emergency.turns_at(bytes) {
-            self.bus.turn_emergency(bytes, turn);
+        self.bus.look_at_memory(turn);
+        if self.bus.outlets.ledger.is_waited_for() {
+            self.call_for_messages();
         }
     }
 
@@ -339,6 +358,16 @@ impl Members {
         assert_eq!(self.bus.interned_subjects, interned as u64, "subjects with numbers");
         let unadmitted: usize = self.clients.iter().map(|client| client.sender().unadmitted_bytes()).sum();
         assert_eq!(self.bus.unadmitted_bytes, unadmitted, "bytes of clients that were not admitted");
+        let senders = || self.clients.iter().map(Client::sender);
+        let begun = |kind| senders().filter(move |sender| sender.kind() == kind).map(Sender::partial_bytes);
+        let waits = senders().map(Sender::deferred_bytes).sum::<usize>();
+        self.bus.outlets.ledger.check([
+            begun(Kind::Begun).sum::<usize>() + waits,
+            begun(Kind::Gathered).sum(),
+            self.bus.interest_bytes(),
+            senders().count() * CONNECTION_BYTES,
+            self.bus.outlets.ledger.of(Kind::Others),
+        ]);
         let both = self.clients.ids().filter(|id| self.bus.outlets.delivery.receivers.get(*id).is_some());
         assert_eq!(
             both.count(),

@@ -4,6 +4,7 @@ use super::Members;
 use crate::access::Access;
 use crate::clients::Client;
 use crate::identity::ConnectionId;
+use crate::ledger::Kind;
 use crate::limits::Limits;
 use crate::turn::Turn;
 use std::rc::Rc;
@@ -37,7 +38,8 @@ impl Members {
                 client.change_access(&mut self.bus, turn);
             }
         }
-        self.bus.accounts.empty_removed(&before);
+        let bytes = self.bus.accounts.empty_removed(&before);
+        self.bus.outlets.ledger.subtract(Kind::Interest, bytes);
     }
 
     /// Tells NATS clients what the server is by now, or to go elsewhere.

@@ -13,7 +13,8 @@ impl Members {
     pub(super) fn hear_what_waited(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.sender().waits() {
-            client.sender_mut().defer_again(Bytes::copy_from_slice(input));
+            let ledger = &mut self.bus.outlets.ledger;
+            client.sender_mut().defer_again(Bytes::copy_from_slice(input), ledger);
         } else {
             self.take_in(id, input, turn);
         }
@@ -25,7 +26,7 @@ impl Members {
         let Some(client) = self.clients.get_mut(id).filter(|_| !input.is_empty()) else { return };
         let sender = client.sender_mut();
         if sender.waits() {
-            sender.defer(Bytes::copy_from_slice(input));
+            sender.defer(Bytes::copy_from_slice(input), &mut self.bus.outlets.ledger);
             return;
         }
         turn.allow(0);
@@ -36,7 +37,7 @@ impl Members {
     /// A connection has said, or spent, more than a turn gives it.
     #[cold]
     pub(super) fn fall_behind(&mut self, id: ConnectionId, rest: &[u8], turn: &mut Turn<'_>) {
-        let rest = self.hear_alone(id, rest, turn);
+        let rest = if turn.lacks_room() { rest } else { self.hear_alone(id, rest, turn) };
         self.put_off(id, rest, turn);
     }
 
@@ -63,10 +64,12 @@ impl Members {
         let sender = client.sender_mut();
         debug_assert!(!sender.waits(), "who waits is not heard");
         if !rest.is_empty() {
-            sender.defer(Bytes::copy_from_slice(rest));
+            sender.defer(Bytes::copy_from_slice(rest), &mut self.bus.outlets.ledger);
         }
         sender.owe(over);
-        self.pace.line_up(id, over > 0);
+        if !turn.lacks_room() {
+            self.pace.line_up(id, over > 0);
+        }
         turn.counters.add(Counter::ClientsDeferred, 1);
         self.bus.outlets.delivery.receive_later(id, turn);
     }
@@ -89,20 +92,36 @@ impl Members {
     }
 
     fn go_on_with(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
         let share = self.pace.alone(turn.now).unwrap_or(self.pace.share());
-        if client.sender_mut().pay(share) > 0 {
+        if self.clients.get_mut(id).is_some_and(|client| client.sender_mut().pay(share) > 0) {
             return self.pace.line_up(id, true);
         }
+        self.hear_further(id, share, turn);
+        self.bus.outlets.ledger.heard(id);
+    }
+
+    /// Calls those for whose large messages there is room by now.
+    #[cold]
+    pub(super) fn call_for_messages(&mut self) {
+        let most = self.bus.limits().gathered_bytes_max;
+        while let Some(id) = self.bus.outlets.ledger.call(most) {
+            self.pace.line_up(id, false);
+        }
+    }
+
+    fn hear_further(&mut self, id: ConnectionId, share: i64, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
         turn.allow(share);
         while self.bus.outlets.delivery.is_open(id)
             && turn.may_go_on()
-            && let Some(rest) = client.sender_mut().deferred()
+            && let Some(rest) = client.sender_mut().deferred(&mut self.bus.outlets.ledger)
         {
             let left = client.receive(&rest, &mut self.bus, turn);
             if left > 0 {
-                client.sender_mut().defer_again(rest.slice(rest.len() - left..));
+                let ledger = &mut self.bus.outlets.ledger;
+                client.sender_mut().defer_again(rest.slice(rest.len() - left..), ledger);
             }
+            self.bus.look_at_memory(turn);
             // What each piece leaves to be done comes before the next.
             if !turn.outcomes.is_empty() {
                 break;
@@ -113,9 +132,11 @@ impl Members {
         let over = turn.overdrawn();
         client.sender_mut().owe(over);
         if open && client.sender().waits() {
-            self.pace.line_up(id, over > 0);
+            if !turn.lacks_room() {
+                self.pace.line_up(id, over > 0);
+            }
         } else {
-            client.sender_mut().forget_deferred();
+            client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
             client.change_limits(self.bus.limits());
             self.bus.outlets.delivery.receive_again(id, turn);
         }
@@ -125,7 +146,7 @@ impl Members {
     pub(super) fn hear_out(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         while let Some(client) = self.clients.get_mut(id)
             && self.bus.outlets.delivery.is_open(id)
-            && let Some(rest) = client.sender_mut().deferred()
+            && let Some(rest) = client.sender_mut().deferred(&mut self.bus.outlets.ledger)
         {
             turn.allow(UNBOUNDED);
             let left = client.receive(&rest, &mut self.bus, turn);
@@ -145,6 +166,7 @@ impl Members {
     /// Recounts who waits.
     pub(super) fn check_pace(&self) {
         let mut waiting: Vec<ConnectionId> = self.pace.waiting().collect();
+        waiting.extend(self.bus.outlets.ledger.waiting());
         let all = waiting.len();
         waiting.sort_unstable();
         waiting.dedup();

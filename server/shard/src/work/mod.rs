@@ -504,6 +504,11 @@ impl Book {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Memory of dead letters, and of the ids of messages.
+    pub fn other_bytes(&self) -> usize {
+        self.letters.bytes() + self.seen.bytes()
+    }
 }
 
 /// Exponential, from the least to the most, with full jitter: any time up to that is as likely, so that what

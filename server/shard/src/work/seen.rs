@@ -12,6 +12,8 @@ pub const WINDOW_NANOS: u64 = 120_000_000_000;
 /// Ids a shard remembers; with more in a window, the oldest are forgotten before its end.
 pub const IDS_MAX: usize = 1 << 17;
 
+const ID_BYTES: usize = (2 * size_of::<(Key, u64)>() + size_of::<u64>() + size_of::<Nanos>()) * 3 / 2;
+
 /// See the module. An id is kept as a hash of 64 bits.
 #[derive(Debug)]
 pub struct Seen {
@@ -26,6 +28,11 @@ impl Seen {
     pub fn new(hash_seed: HashSeed) -> Seen {
         let ids = HashMap::with_hasher(hash_seed.table());
         Seen { ids, order: VecDeque::new(), state: hash_seed.digest() }
+    }
+
+    /// Memory that ids take, in a table that is two thirds full and in their order.
+    pub fn bytes(&self) -> usize {
+        self.order.len() * ID_BYTES
     }
 
     /// The message that came with this id to the group, if it was within the window.

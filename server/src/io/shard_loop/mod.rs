@@ -22,7 +22,7 @@ use super::platform::{Mesh, Offload, Platform, Ring, WorkKind};
 use super::wait::Waiter;
 use crate::capture::Recorder;
 use crate::config::WaitMode;
-use ringbolt_ring::{Chunk, Wait};
+use ringbolt_ring::{Chunk, Wait, give_memory_back};
 use ringbolt_shard::access::Verdict;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{ConnectionId, Effects, Event, Nanos, Shard, ShardId, TICK_NANOS};
@@ -37,6 +37,9 @@ const PUBLISH_NANOS: u64 = 10_000_000;
 const FAILURES_REPORTED_EVERY: Duration = Duration::from_secs(10);
 /// Batches taken from one other shard a turn, so that none starves the sockets.
 const BATCHES_A_TURN: usize = 64;
+
+/// Less than this is not worth the time it takes to give it back.
+const GIVEN_BACK_BYTES_MIN: usize = 4 << 20;
 
 /// Everything a shard's loop is made of.
 pub struct ShardLoop<P: Platform> {
@@ -76,6 +79,8 @@ pub struct ShardLoop<P: Platform> {
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
     segments: Vec<ringbolt_shard::delivery::Segment>,
+    /// The most memory that was kept for clients, since some was given back.
+    kept_most: usize,
     ticked_at: Nanos,
     published_at: Nanos,
     obeyed: Obeyed,
@@ -150,6 +155,7 @@ impl<P: Platform> ShardLoop<P> {
             ending: Vec::new(),
             idle_chunks: Vec::new(),
             segments: Vec::new(),
+            kept_most: 0,
             ticked_at: Nanos(0),
             published_at: Nanos(0),
             obeyed: Obeyed::default(),
@@ -222,6 +228,7 @@ impl<P: Platform> ShardLoop<P> {
             self.overdue_endings(now)?;
             self.accept_again()?;
             self.publish_counters();
+            self.give_memory_back();
         }
         self.rearm_starved()?;
         self.send_links(now)?;
@@ -296,6 +303,16 @@ impl<P: Platform> ShardLoop<P> {
     /// Connections that are not closed.
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Once half of what was kept for clients has gone, the system has it back.
+    fn give_memory_back(&mut self) {
+        let kept = self.shard.memory_bytes();
+        self.kept_most = self.kept_most.max(kept);
+        if self.kept_most >= GIVEN_BACK_BYTES_MIN && kept < self.kept_most / 2 {
+            give_memory_back();
+            self.kept_most = kept;
+        }
     }
 
     fn publish_counters(&mut self) {

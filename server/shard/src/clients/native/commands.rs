@@ -147,6 +147,10 @@ impl NativeClient {
             None => (None, None),
         };
         self.check_subscription(subscribe.id, bus)?;
+        if !bus.has_room_for_interest(self.sender.id, pattern, b"") {
+            let message = "subscriptions take all the memory that they may".to_owned();
+            return Err((RefusalCode::SubscriptionLimit, message));
+        }
         let policy = match subscribe.slow_consumer {
             SlowConsumer::Default => None,
             SlowConsumer::Disconnect => Some(SlowConsumerPolicy::Disconnect),

@@ -26,10 +26,7 @@ impl NativeClient {
         match rest {
             Ok([]) => {}
             Ok(rest) if !turn.may_go_on() => return rest.len(),
-            Ok(rest) => {
-                let kept = self.sender.keep(rest, bus);
-                self.close_unless(kept, bus, turn);
-            }
+            Ok(rest) => return self.begin(rest, bus, turn),
             Err(error) => self.violation(&error.to_string(), bus, turn),
         }
         0
@@ -39,6 +36,27 @@ impl NativeClient {
         if !kept {
             let reason = CloseReason::UnadmittedBytes;
             self.close(reason, reason.native().1, bus, turn);
+        }
+    }
+
+    /// Keeps the beginning of something until its rest comes. Returns how many bytes are left for later.
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
+        let needed = self.bytes_needed(rest);
+        if !self.sender.has_room_for(needed, rest, bus, turn) {
+            return rest.len();
+        }
+        let kept = self.sender.begin(rest, needed, bus);
+        self.close_unless(kept, bus, turn);
+        0
+    }
+
+    /// Length of the frame that `rest` is the beginning of, if that says it.
+    fn bytes_needed(&self, rest: &[u8]) -> usize {
+        match decode_frame(rest, &self.limits) {
+            Ok(Decoded::Incomplete { bytes_needed }) => bytes_needed,
+            _ => 0,
         }
     }
 
@@ -94,6 +112,14 @@ impl NativeClient {
                 }
                 Decoded::Incomplete { bytes_needed } => {
                     debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
+                    if partial.capacity() < bytes_needed && bytes_needed >= bus.limits().gathered_bytes_min {
+                        if !self.sender.has_room_for(bytes_needed, &partial, bus, turn) {
+                            let kept = self.sender.put_back(partial, bus);
+                            self.close_unless(kept, bus, turn);
+                            return Ok(Some(input));
+                        }
+                        partial.reserve_exact(bytes_needed - partial.len());
+                    }
                     bytes_needed - partial.len()
                 }
             };
@@ -107,6 +133,7 @@ impl NativeClient {
             partial.extend_from_slice(more);
             input = rest;
         }
+        self.sender.has_gathered();
         let go_on = if partial.len() >= bus.limits().shared_payload_bytes_min {
             // Gathered anyway: its payload is shared from here instead of being copied once more.
             let backing = Bytes::from(partial);

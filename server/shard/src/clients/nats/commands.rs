@@ -80,6 +80,9 @@ impl NatsClient {
         let (Ok(pattern), Ok(group)) = (Pattern::relaxed(pattern), group) else {
             return self.error("Invalid Subject", bus, turn);
         };
+        if !bus.has_room_for_interest(self.sender.id, pattern, sid) {
+            return self.error("maximum subscriptions exceeded", bus, turn);
+        }
         let Ok((group, work)) =
             group.map_or(Ok((None, None)), |name| parse_group(name).map(|(name, work)| (Some(name), work)))
         else {

@@ -33,10 +33,7 @@ impl NatsClient {
         match rest {
             Ok([]) => {}
             Ok(rest) if !turn.may_go_on() => return rest.len(),
-            Ok(rest) => {
-                let kept = self.sender.keep(rest, bus);
-                self.close_unless(kept, bus, turn);
-            }
+            Ok(rest) => return self.begin(rest, bus, turn),
             Err(error) => {
                 let reason = match error {
                     ParseError::PayloadTooLarge => CloseReason::PayloadTooLarge,
@@ -52,6 +49,27 @@ impl NatsClient {
         if !kept {
             let reason = CloseReason::UnadmittedBytes;
             self.close(reason, reason.nats(), bus, turn);
+        }
+    }
+
+    /// Keeps the beginning of something until its rest comes. Returns how many bytes are left for later.
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
+        let needed = self.bytes_needed(rest);
+        if !self.sender.has_room_for(needed, rest, bus, turn) {
+            return rest.len();
+        }
+        let kept = self.sender.begin(rest, needed, bus);
+        self.close_unless(kept, bus, turn);
+        0
+    }
+
+    /// Length of the operation that `rest` is the beginning of, if that says it.
+    fn bytes_needed(&self, rest: &[u8]) -> usize {
+        match parse(rest, &self.limits) {
+            Ok(Parsed::IncompletePayload { bytes_needed }) => bytes_needed,
+            _ => 0,
         }
     }
 
@@ -136,6 +154,14 @@ impl NatsClient {
                 }
                 Parsed::IncompletePayload { bytes_needed } => {
                     debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
+                    if partial.capacity() < bytes_needed && bytes_needed >= bus.limits().gathered_bytes_min {
+                        if !self.sender.has_room_for(bytes_needed, &partial, bus, turn) {
+                            let kept = self.sender.put_back(partial, bus);
+                            self.close_unless(kept, bus, turn);
+                            return Ok(Some(input));
+                        }
+                        partial.reserve_exact(bytes_needed - partial.len());
+                    }
                     bytes_needed - partial.len()
                 }
             };
@@ -150,6 +176,7 @@ impl NatsClient {
             input = rest;
         }
         self.begun_under = None;
+        self.sender.has_gathered();
         let go_on = if partial.len() >= bus.limits().shared_payload_bytes_min {
             // Gathered anyway: its payload is shared from here instead of being copied once more.
             let backing = Bytes::from(partial);

@@ -1,0 +1,167 @@
+//! What clients may have the server keep: nobody takes what others need.
+
+use crate::play::Play;
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::sim::small_limits;
+use ringbolt_shard::CloseReason;
+use ringbolt_shard::access::Access;
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn play(limits: Limits) -> Play {
+    Play::with(&Access::default(), limits)
+}
+
+/// Room for two messages of 3000 bytes to be gathered, and large are those of 1000.
+fn gathering() -> Play {
+    play(Limits { gathered_bytes_max: 7000, gathered_bytes_min: 1000, ..small_limits(1) })
+}
+
+/// A NATS client that has begun a message, of which so many bytes are there.
+fn beginner(play: &mut Play, there: usize) -> usize {
+    let begun = format!("PUB a 3000\r\n{}", "x".repeat(there));
+    play.nats(0, &begun)
+}
+
+#[test]
+fn large_messages_are_gathered_as_far_as_there_is_room_and_the_others_wait_in_line() {
+    let mut play = gathering();
+    let listener = play.nats(0, "SUB a 1\r\n");
+    let first = [beginner(&mut play, 1), beginner(&mut play, 2000)];
+    // In parts, with its line cut, and in a frame.
+    let parts = play.nats(0, "PUB a 30");
+    play.say(parts, b"00\r\nxxx");
+    let native = play.native(0, |_| {});
+    let mut words = ringbolt_server::sim::SimClient::default();
+    words.publish("a", &[b'x'; 3000]);
+    let words = words.take_written();
+    play.say(native, &words[..100]);
+    let small = play.nats(0, "PUB a 900\r\nx");
+    assert_eq!(first.map(|client| play.is_held_back(client)), [false; 2]);
+    assert_eq!([parts, native, small].map(|client| play.is_held_back(client)), [true, true, false]);
+    assert_eq!(play.count(Counter::MessagesWaiting), 2);
+    // What they say meanwhile waits with them.
+    play.say(parts, &[b'x'; 2997]);
+    play.say(parts, b"\r\nPING\r\n");
+    play.say(small, format!("{}\r\n", "x".repeat(899)).as_bytes());
+    assert!(play.hear(listener).starts_with("MSG a 1 900\n"));
+    play.say(first[1], format!("{}\r\n", "x".repeat(1000)).as_bytes());
+    assert!(!play.is_held_back(parts) && play.hear(parts).ends_with("PONG\n"));
+    assert!(!play.is_held_back(native), "who was first in line is done");
+    play.say(native, &words[100..]);
+    assert_eq!(play.hear(listener).matches("MSG a 1 3000\n").count(), 3);
+    play.close(first[0]);
+    assert_eq!((play.count(Counter::MemoryGathered), play.count(Counter::MessagesWaiting)), (0, 0));
+}
+
+#[test]
+fn who_does_not_go_on_with_a_large_message_is_closed_when_others_wait() {
+    let mut play = gathering();
+    let (quiet, slow) = (beginner(&mut play, 1), beginner(&mut play, 1));
+    play.pass(2 * SECOND);
+    assert_eq!((play.reason(quiet), play.reason(slow)), (None, None), "nobody waits");
+    let waits = beginner(&mut play, 1);
+    play.say(slow, b"x");
+    play.pass(SECOND / 2);
+    play.say(slow, b"x");
+    play.pass(SECOND / 2);
+    assert_eq!((play.reason(quiet), play.reason(slow)), (Some(CloseReason::Memory), None));
+    assert!(play.hear(quiet).ends_with("-ERR 'Memory Needed By Others'\n"));
+    assert!(!play.is_held_back(waits));
+    // A byte now and then is no way to keep others waiting.
+    let mut last = beginner(&mut play, 1);
+    for second in 0..12 {
+        play.say(waits, b"x");
+        play.say(slow, b"x");
+        play.pass(SECOND / 2);
+        play.say(slow, b"x");
+        play.say(waits, b"x");
+        play.pass(SECOND / 2);
+        if play.reason(slow).is_some() {
+            assert!(second >= 6, "it had ten seconds from when it began");
+            last = beginner(&mut play, 1);
+            break;
+        }
+    }
+    assert_eq!((play.reason(slow), play.reason(last)), (Some(CloseReason::Memory), None));
+}
+
+#[test]
+fn one_client_takes_no_more_memory_for_subscriptions_than_it_leaves_to_others() {
+    let limits = Limits { memory_bytes_max: 1 << 20, subscriptions_max: 10_000, ..small_limits(1) };
+    let mut play = play(limits);
+    let refused = "-ERR 'maximum subscriptions exceeded'\n";
+    let greedy = play.nats(0, "");
+    let subscribe = |play: &mut Play, client: usize, id: usize| {
+        play.say(client, format!("SUB {id}.{}* {id}\r\n", "t.".repeat(30)).as_bytes());
+        play.hear(client) != refused
+    };
+    let had = (0..).find(|&id| !subscribe(&mut play, greedy, id)).unwrap_or_default();
+    let taken = play.count(Counter::MemoryInterest) as usize;
+    let half = (1 << 17) * 9 / 10..=1 << 17;
+    assert!(had > 0 && half.contains(&taken), "{had} subscriptions, {taken} bytes");
+    let other = play.nats(0, "");
+    assert!(subscribe(&mut play, other, 1), "there is as much again for others");
+    let native = play.native(0, |client| client.subscribe(1, "a.*", None, SlowConsumer::Default));
+    assert_eq!(play.hear(native), "");
+    play.close(greedy);
+    play.close(other);
+    play.close(native);
+    let left = play.count(Counter::MemoryInterest) as usize;
+    assert!(left < taken / 3, "{left} bytes are kept for nodes to come");
+    let again = play.nats(0, "");
+    assert!((0..had).all(|id| subscribe(&mut play, again, id)), "it is given back");
+}
+
+#[test]
+fn who_takes_nothing_is_cut_when_memory_runs_short_and_who_reads_loses_nothing() {
+    let limits = Limits { memory_bytes_max: 256 << 10, outbox_bytes_max: 1 << 20, ..small_limits(1) };
+    let mut play = play(limits);
+    let reader = play.nats(0, "SUB a 1\r\n");
+    let deaf = play.nats(0, "SUB a 1\r\n");
+    let half_deaf = play.nats(0, "SUB b 1\r\n");
+    play.deafen(deaf);
+    play.deafen(half_deaf);
+    let publisher = play.nats(0, &format!("PUB b 2\r\nxx\r\nPUB b 3000\r\n{}\r\n", "x".repeat(3000)));
+    let message = format!("PUB a 3000\r\n{}\r\n", "x".repeat(3000));
+    for _ in 0..200 {
+        play.say(publisher, message.as_bytes());
+        assert!(play.hear(reader).starts_with("MSG a 1 3000\n"), "who reads gets all");
+    }
+    assert!(play.count(Counter::DropsEmergency) > 0 && play.count(Counter::OutboxBytes) <= 280 << 10);
+    // Also answers are not read.
+    (0..2).for_each(|_| play.say(deaf, "PING\r\n".repeat(5000).as_bytes()));
+    let closed = |play: &Play| (play.reason(deaf), play.reason(half_deaf));
+    assert_eq!(closed(&play), (Some(CloseReason::SlowConsumer), None), "answers come on top of all there is");
+    assert_eq!(play.count(Counter::OutboxBytes) >> 12, 0);
+
+    let deaf = play.nats(0, "SUB a 1\r\n");
+    play.deafen(deaf);
+    play.say(publisher, message.as_bytes());
+    play.stall(deaf);
+    assert!(play.count(Counter::OutboxBytes) > 3000, "what is being sent is held");
+    (0..70).for_each(|_| play.say(publisher, message.as_bytes()));
+    play.pass(SECOND / 2);
+    assert_eq!(play.reason(deaf), None, "it may be about to read");
+    play.pass(SECOND / 2);
+    let closed = (play.reason(deaf), play.reason(half_deaf), play.reason(reader));
+    assert_eq!(closed, (Some(CloseReason::SlowConsumer), None, None), "the largest goes, and is enough");
+}
+
+#[test]
+fn messages_with_deadlines_and_answers_between_them_weigh_what_they_take() {
+    let mut play = play(small_limits(1));
+    let deaf = play.nats(0, "SUB a 1\r\n");
+    play.deafen(deaf);
+    let block = "NATS/1.0\r\nRingbolt-Deadline: 2500-01-01T00:00:00Z\r\n\r\n";
+    let message = format!("HPUB a {0} {0}\r\n{block}\r\n", block.len());
+    play.say(deaf, format!("PUB a 0\r\n\r\n{}", message.repeat(10)).as_bytes());
+    let before = play.count(Counter::OutboxBytes);
+    assert!(before > 10 * (384 + message.len() as u64), "{before}");
+    play.say(deaf, format!("PING\r\n{message}PING\r\n").as_bytes());
+    assert!(play.count(Counter::OutboxBytes) > before + 384 + 2 * 96);
+    play.close(deaf);
+    assert_eq!(play.count(Counter::OutboxBytes), 0);
+}
