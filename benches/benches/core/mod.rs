@@ -58,6 +58,7 @@ impl Core {
             lane_shares: Shares::default(),
             work_bytes_max: 8 << 20,
             memory_bytes_max: 1 << 30,
+            deferred_bytes_max: 1 << 27,
             gathered_bytes_max: 1 << 27,
             gathered_bytes_min: 64 << 10,
             dead_letters_bytes_max: 1 << 16,

@@ -10,7 +10,7 @@ use crate::ring::{Ring, kind_of};
 use crate::send::{Chunk, SendOperation};
 use crate::slot::Slot;
 use crate::token::Kind;
-use io_uring::{cqueue, opcode, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -63,7 +63,17 @@ impl Ring {
         self.queue(&receive)
     }
 
-    /// Ends [`Ring::receive`]; bytes already received are still reported.
+    /// Likewise, into one buffer.
+    pub fn receive_once(&mut self, slot: Slot) -> io::Result<()> {
+        let receive = opcode::Recv::new(types::Fixed(slot.0), std::ptr::null_mut(), 0)
+            .buf_group(BUFFER_GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(Kind::Receive.token(slot.0));
+        self.queue(&receive)
+    }
+
+    /// Ends [`Ring::receive`] and [`Ring::receive_once`]; bytes already received are still reported.
     pub fn cancel_receive(&mut self, slot: Slot) -> io::Result<()> {
         self.cancel(Kind::Receive.token(slot.0))
     }

@@ -96,6 +96,12 @@ impl Bus {
         }
     }
 
+    /// Whether half of what may wait for a turn or for room waits.
+    #[inline]
+    pub fn is_short_of_room(&self) -> bool {
+        self.outlets.ledger.of(Kind::Deferred) >= self.limits().deferred_bytes_max / 2
+    }
+
     /// Looks at what has bounds of its own, and grows slowly.
     pub fn weigh_others(&mut self) {
         let bytes = self.outlets.work.other_bytes() + self.requests.bytes();
@@ -194,6 +200,7 @@ impl Bus {
             (Counter::OutboxBytes, delivery.outbox_bytes()),
             (Counter::MemoryWork, work.bytes() + work.other_bytes()),
             (Counter::MemoryBegun, ledger.of(Kind::Begun)),
+            (Counter::MemoryDeferred, ledger.of(Kind::Deferred)),
             (Counter::MemoryGathered, ledger.of(Kind::Gathered)),
             (Counter::MemoryInterest, ledger.of(Kind::Interest)),
             (Counter::MemoryRequests, self.requests.bytes()),

@@ -118,6 +118,8 @@ pub struct Limits {
     /// Waiting to be sent or acknowledged, before lanes are shed.
     pub memory_bytes_max: usize,
     pub dead_letters_bytes_max: usize,
+    /// What clients have said that waits for a turn, or for room.
+    pub deferred_bytes_max: usize,
     /// Large messages that have begun and not ended, and from where on one is large.
     pub gathered_bytes_max: usize,
     pub gathered_bytes_min: usize,
@@ -155,6 +157,7 @@ impl Limits {
         self.work_bytes_max = new.work_bytes_max;
         self.memory_bytes_max = new.memory_bytes_max;
         self.dead_letters_bytes_max = new.dead_letters_bytes_max;
+        self.deferred_bytes_max = new.deferred_bytes_max;
         self.gathered_bytes_max = new.gathered_bytes_max;
         self.lame_duck_grace_nanos = new.lame_duck_grace_nanos;
         self.lame_duck_nanos = new.lame_duck_nanos;

@@ -135,7 +135,9 @@ counters! {
     OutboxBytes: Gauge "memory_bytes" by "outboxes",
         "Memory that is kept for clients, by what it is for: emergency_level goes by the sum.";
     MemoryWork: Gauge "memory_bytes" by "work", "Messages of groups, dead letters, and ids of messages.";
-    MemoryBegun: Gauge "memory_bytes" by "begun", "Beginnings of messages, and what waits for a turn.";
+    MemoryBegun: Gauge "memory_bytes" by "begun", "Beginnings of messages.";
+    MemoryDeferred: Gauge "memory_bytes" by "deferred",
+        "What clients said that waits for a turn or for room.";
     MemoryGathered: Gauge "memory_bytes" by "gathered", "Large messages that have begun, in full.";
     MemoryInterest: Gauge "memory_bytes" by "interest", "Subscriptions, also those of other shards.";
     MemoryRequests: Gauge "memory_bytes" by "requests", "Requests that are looked after.";

@@ -85,6 +85,7 @@ impl Config {
             work_bytes_max: self.work_bytes_max,
             memory_bytes_max,
             dead_letters_bytes_max: self.dead_letters_bytes_max,
+            deferred_bytes_max: memory_bytes_max / 8,
             gathered_bytes_max: memory_bytes_max / 8,
             gathered_bytes_min: GATHERED_BYTES_MIN,
             buffer_pool_max: BUFFER_POOL_MAX.min(memory_bytes_max / 16 / (2 * self.outbox_segment_bytes)),

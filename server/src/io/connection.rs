@@ -60,6 +60,8 @@ pub struct Connection {
     pub departure: Departure,
     /// The turn in which it last received something.
     pub fed_in: u64,
+    /// It waits to be received from.
+    pub queued: bool,
     /// It is among the NATS clients of all shards.
     pub counted: bool,
 }
@@ -78,6 +80,7 @@ impl Connection {
             ending: Ending::No,
             departure: Departure::Ordinary,
             fed_in: 0,
+            queued: false,
             counted: false,
         }
     }
@@ -85,6 +88,12 @@ impl Connection {
     /// Whether received bytes still concern the shard.
     pub fn is_open(&self) -> bool {
         self.ending == Ending::No
+    }
+
+    /// Whether more is to be received, be it to be discarded.
+    pub fn wants_more(&self) -> bool {
+        let discarding = matches!(self.ending, Ending::Flushing { .. } | Ending::Lingering { .. });
+        (self.is_open() && self.wanted) || discarding
     }
 
     /// Whether the kernel holds nothing of this connection.

@@ -113,6 +113,10 @@ impl Ring for LinuxRing {
         self.ring.receive(slot)
     }
 
+    fn receive_once(&mut self, slot: Slot) -> io::Result<()> {
+        self.ring.receive_once(slot)
+    }
+
     fn cancel_receive(&mut self, slot: Slot) -> io::Result<()> {
         self.ring.cancel_receive(slot)
     }

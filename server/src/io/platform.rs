@@ -43,6 +43,8 @@ pub trait Ring {
     fn cancel_look_up(&mut self, slot: Slot) -> io::Result<()>;
     /// Receives until the end, an error, a cancellation or lack of buffers.
     fn receive(&mut self, slot: Slot) -> io::Result<()>;
+    /// Likewise, into one buffer.
+    fn receive_once(&mut self, slot: Slot) -> io::Result<()>;
     fn cancel_receive(&mut self, slot: Slot) -> io::Result<()>;
     /// One send at a time a slot.
     fn send(&mut self, slot: Slot, chunks: Vec<Chunk>) -> io::Result<()>;

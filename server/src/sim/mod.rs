@@ -59,6 +59,7 @@ pub fn small_limits(shards: usize) -> Limits {
         work_bytes_max: 1 << 20,
         memory_bytes_max: 1 << 30,
         dead_letters_bytes_max: 1 << 16,
+        deferred_bytes_max: 1 << 30,
         gathered_bytes_max: 1 << 30,
         gathered_bytes_min: 1024,
     }

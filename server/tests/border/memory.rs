@@ -106,6 +106,8 @@ fn one_client_takes_no_more_memory_for_subscriptions_than_it_leaves_to_others() 
     assert!(subscribe(&mut play, other, 1), "there is as much again for others");
     let native = play.native(0, |client| client.subscribe(1, "a.*", None, SlowConsumer::Default));
     assert_eq!(play.hear(native), "");
+    (0..had).for_each(|id| play.say(greedy, format!("UNSUB {id}\r\n").as_bytes()));
+    assert!((0..had).all(|id| subscribe(&mut play, greedy, id)), "what ended does not count");
     play.close(greedy);
     play.close(other);
     play.close(native);
@@ -164,4 +166,26 @@ fn messages_with_deadlines_and_answers_between_them_weigh_what_they_take() {
     assert!(play.count(Counter::OutboxBytes) > before + 384 + 2 * 96);
     play.close(deaf);
     assert_eq!(play.count(Counter::OutboxBytes), 0);
+}
+
+#[test]
+fn of_whom_most_waits_is_closed_when_too_much_does() {
+    let limits = Limits {
+        gathered_bytes_max: 1,
+        gathered_bytes_min: 1000,
+        deferred_bytes_max: 5000,
+        ..small_limits(1)
+    };
+    let mut play = play(limits);
+    let first = beginner(&mut play, 1);
+    let (modest, greedy) = (beginner(&mut play, 500), beginner(&mut play, 2000));
+    play.say(modest, b"xxx");
+    assert!(play.count(Counter::MemoryDeferred) > 2500 && play.reason(greedy).is_none());
+    play.say(greedy, &[b'x'; 2500]);
+    let closed = [first, modest, greedy].map(|client| play.reason(client));
+    assert_eq!(closed, [None, None, Some(CloseReason::Memory)]);
+    play.say(first, format!("{}\r\n", "x".repeat(2999)).as_bytes());
+    play.say(modest, format!("{}\r\nPING\r\n", "x".repeat(2497)).as_bytes());
+    assert!(play.hear(modest).ends_with("PONG\n"), "what waited was kept whole");
+    assert_eq!(play.count(Counter::MemoryDeferred), 0);
 }

@@ -55,6 +55,21 @@ fn subscriptions_are_many_and_long() {
 }
 
 #[test]
+fn messages_are_begun_and_not_ended() {
+    within_memory("C3 600 unfinished messages", |server| {
+        let mut begun = format!("PUB c3 {}\r\n", 1 << 20);
+        begun.push_str(&"x".repeat((1 << 20) - 1));
+        let all: Vec<Nats> = (0..600).map(|_| Nats::connect(&server.nats)).collect();
+        all.into_iter()
+            .map(|mut nats| {
+                nats.say_in_vain(&begun);
+                nats
+            })
+            .collect::<Vec<_>>()
+    });
+}
+
+#[test]
 fn kept_messages_name_long_reply_subjects() {
     keeping_within_memory("C5 reply subjects of kept messages", |server| {
         let mut member = Nats::connect(&server.nats);

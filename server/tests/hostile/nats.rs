@@ -53,6 +53,12 @@ impl Nats {
         self.stream.write_all(words.as_bytes()).is_ok()
     }
 
+    /// Says as much as the server takes within a moment.
+    pub fn say_in_vain(&mut self, words: &str) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(50))).expect("a time");
+        let _all = self.stream.write_all(words.as_bytes());
+    }
+
     /// Waits until all it said was handled, or the server ends the connection.
     pub fn try_sync(&mut self) {
         let mut buffer = vec![0; 1 << 16];

@@ -154,20 +154,20 @@ impl Sender {
     /// It is heard later, after all that it said before.
     pub fn defer(&mut self, piece: Bytes, ledger: &mut Ledger) {
         debug_assert!(!piece.is_empty(), "silence need not wait");
-        ledger.add(Kind::Begun, piece.len());
+        ledger.add(Kind::Deferred, piece.len());
         self.deferred.get_or_insert_default().pieces.push_back(piece);
     }
 
     /// Likewise, before all that it said later.
     pub fn defer_again(&mut self, piece: Bytes, ledger: &mut Ledger) {
-        ledger.add(Kind::Begun, piece.len());
+        ledger.add(Kind::Deferred, piece.len());
         self.deferred.get_or_insert_default().pieces.push_front(piece);
     }
 
     /// The next piece that waits.
     pub fn deferred(&mut self, ledger: &mut Ledger) -> Option<Bytes> {
         let piece = self.deferred.as_mut()?.pieces.pop_front()?;
-        ledger.subtract(Kind::Begun, piece.len());
+        ledger.subtract(Kind::Deferred, piece.len());
         Some(piece)
     }
 
@@ -193,7 +193,7 @@ impl Sender {
     }
 
     pub fn forget_deferred(&mut self, ledger: &mut Ledger) {
-        ledger.subtract(Kind::Begun, self.deferred_bytes());
+        ledger.subtract(Kind::Deferred, self.deferred_bytes());
         self.deferred = None;
     }
 

@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 const BYTES_A_SEND_MAX: usize = 64 << 10;
 const _: () = assert!(BYTES_A_SEND_MAX <= segment::BYTES_A_SEND_MAX);
 
-/// What an answer takes beside its frames.
-const ANSWER_BYTES: usize = 96;
+/// What an answer takes beside its frames, in a queue that may be half empty.
+const ANSWER_BYTES: usize = 192;
 
 #[derive(Debug)]
 struct Answer {

@@ -174,6 +174,12 @@ impl Shard {
         self.members.pace.is_over_for_shards()
     }
 
+    /// Whether what clients have said takes so much memory that less of it is to be received.
+    #[inline]
+    pub fn is_short_of_room(&self) -> bool {
+        self.members.bus.is_short_of_room()
+    }
+
     /// Whether something that a connection has said waits: what ended it has not come yet.
     pub fn has_more_of(&self, id: ConnectionId) -> bool {
         self.members.clients.get(id).is_some_and(|client| client.sender().waits())
@@ -362,7 +368,8 @@ impl Members {
         let begun = |kind| senders().filter(move |sender| sender.kind() == kind).map(Sender::partial_bytes);
         let waits = senders().map(Sender::deferred_bytes).sum::<usize>();
         self.bus.outlets.ledger.check([
-            begun(Kind::Begun).sum::<usize>() + waits,
+            begun(Kind::Begun).sum(),
+            waits,
             begun(Kind::Gathered).sum(),
             self.bus.interest_bytes(),
             senders().count() * CONNECTION_BYTES,

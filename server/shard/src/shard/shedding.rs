@@ -5,6 +5,7 @@ use crate::clients::Client;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
 use crate::identity::{ConnectionId, Nanos};
+use crate::ledger::Kind;
 use crate::turn::Turn;
 
 /// From this share of the memory on, holders give back until it is the other, in percent.
@@ -49,6 +50,29 @@ impl Members {
         let idle = self.clients.iter().filter(|client| self.gathers_in_vain(client, turn.now));
         let idle: Vec<ConnectionId> = idle.map(Client::id).collect();
         idle.into_iter().for_each(|id| self.shed(id, false, turn));
+    }
+
+    /// Closes those of whom most waits, if too much does: they were not read from, but for what was on its
+    /// way, which is what many say at once.
+    #[inline]
+    pub(super) fn shed_deferred(&mut self, turn: &mut Turn<'_>) {
+        let most = self.bus.limits().deferred_bytes_max;
+        if self.bus.outlets.ledger.of(Kind::Deferred) > most {
+            self.shed_deferred_to(most / 2, turn);
+        }
+    }
+
+    #[cold]
+    fn shed_deferred_to(&mut self, most: usize, turn: &mut Turn<'_>) {
+        let waits = |client: &Client| (client.sender().deferred_bytes(), client.id());
+        let mut waiting: Vec<_> = self.clients.iter().map(waits).collect();
+        waiting.sort_unstable();
+        while self.bus.outlets.ledger.of(Kind::Deferred) > most
+            && let Some((bytes, id)) = waiting.pop()
+            && bytes > 0
+        {
+            self.close_client(id, CloseReason::Memory, turn);
+        }
     }
 
     fn shed(&mut self, id: ConnectionId, unread: bool, turn: &mut Turn<'_>) {

@@ -27,7 +27,7 @@ impl Members {
         let sender = client.sender_mut();
         if sender.waits() {
             sender.defer(Bytes::copy_from_slice(input), &mut self.bus.outlets.ledger);
-            return;
+            return self.shed_deferred(turn);
         }
         turn.allow(0);
         let rest = self.hear_alone(id, input, turn);
@@ -72,6 +72,7 @@ impl Members {
         }
         turn.counters.add(Counter::ClientsDeferred, 1);
         self.bus.outlets.delivery.receive_later(id, turn);
+        self.shed_deferred(turn);
     }
 
     /// A turn begins, and those who wait go on as far as it goes.

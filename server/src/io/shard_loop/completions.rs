@@ -132,15 +132,7 @@ impl<P: Platform> ShardLoop<P> {
         match outcome {
             ReceiveOutcome::Data { buffer, armed } => self.data(now, slot, buffer, armed),
             ReceiveOutcome::BuffersExhausted => {
-                self.shard.counters_mut().add(Counter::ReceiveBufferExhausted, 1);
-                if let Some(connection) = self.connections.at(slot) {
-                    connection.receiving = Receiving::Idle;
-                    if connection.fed_in == self.turns {
-                        self.starved_but_fed.push(connection.id);
-                    } else {
-                        self.starved.push_back(connection.id);
-                    }
-                }
+                self.starve(slot)?;
                 // It may have been the last the kernel held of one that ends.
                 self.advance_ending(now, slot)
             }
@@ -185,6 +177,8 @@ impl<P: Platform> ShardLoop<P> {
         if !armed {
             self.arm(slot)?;
             self.advance_ending(now, slot)?;
+        } else if self.is_rationed() {
+            self.end_multishot(slot)?;
         }
         Ok(())
     }

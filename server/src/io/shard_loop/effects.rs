@@ -52,29 +52,6 @@ impl<P: Platform> ShardLoop<P> {
         Ok(())
     }
 
-    /// Arms the receive of a connection unless it is armed, held back or ending.
-    pub(super) fn arm(&mut self, slot: Slot) -> io::Result<()> {
-        let Some(connection) = self.connections.at(slot) else { return Ok(()) };
-        let discarding = matches!(connection.ending, Ending::Flushing { .. } | Ending::Lingering { .. });
-        let wanted = (connection.is_open() && connection.wanted) || discarding;
-        if wanted && connection.receiving == Receiving::Idle {
-            connection.receiving = Receiving::Armed;
-            self.ring.receive(slot)?;
-        }
-        Ok(())
-    }
-
-    /// Receives that found no buffer; all of this turn's are back by now.
-    pub(super) fn rearm_starved(&mut self) -> io::Result<()> {
-        self.starved.extend(self.starved_but_fed.drain(..));
-        while let Some(id) = self.starved.pop_front() {
-            if self.connections.get(id).is_some() {
-                self.arm(Slot(id.slot))?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn send_links(&mut self, now: Nanos) -> io::Result<()> {
         if self.links.is_empty() {
             return Ok(());

@@ -9,11 +9,14 @@ mod effects;
 mod endings;
 mod obey;
 mod orders;
+mod rations;
+mod receiving;
 mod recorded;
 
 pub use orders::{Changed, Inquiry, Orders};
 
 use orders::Obeyed;
+use rations::Rations;
 
 use super::connection::{Connections, Listening};
 use super::log::Seldom;
@@ -68,10 +71,7 @@ pub struct ShardLoop<P: Platform> {
     /// Connections to send to, links to take from, receives to arm again: at the end of the turn.
     send: Vec<ConnectionId>,
     links: Vec<ShardId>,
-    /// Who found no buffer; those that wait longest come first, and after them who received something in the
-    /// same turn and wanted more.
-    starved: VecDeque<ConnectionId>,
-    starved_but_fed: Vec<ConnectionId>,
+    rations: Rations,
     turns: u64,
     /// Connections whose peers are or were looked up, in the order they were accepted, looked at every tick.
     opening: VecDeque<ConnectionId>,
@@ -148,8 +148,7 @@ impl<P: Platform> ShardLoop<P> {
             capture: parts.capture,
             send: Vec::new(),
             links: Vec::new(),
-            starved: VecDeque::new(),
-            starved_but_fed: Vec::new(),
+            rations: Rations::default(),
             turns: 0,
             opening: VecDeque::new(),
             ending: Vec::new(),
@@ -230,7 +229,7 @@ impl<P: Platform> ShardLoop<P> {
             self.publish_counters();
             self.give_memory_back();
         }
-        self.rearm_starved()?;
+        self.hand_out()?;
         self.send_links(now)?;
         self.send_outboxes(now)?;
         Ok(worked)
@@ -291,6 +290,7 @@ impl<P: Platform> ShardLoop<P> {
             || self.mesh.has_inbound()
             || self.offload.is_ready()
             || !self.unproven.is_empty()
+            || self.rations.are_asked_for()
             || ordered;
         waits || self.links.iter().any(|&shard| self.mesh.would_move(shard))
     }

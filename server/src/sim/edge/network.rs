@@ -33,6 +33,8 @@ struct Socket {
     wire: usize,
     /// Receiving, since so many receives ago.
     receiving: Option<u64>,
+    /// It takes one buffer.
+    once: bool,
     sending: Option<Sending>,
     shut_reads: bool,
     shut_writes: bool,
@@ -140,11 +142,13 @@ impl Kernel {
         std::mem::take(&mut listener.backlog)
     }
 
-    pub(super) fn receive(&mut self, slot: Slot) {
+    /// `once`: into one buffer.
+    pub(super) fn receive(&mut self, slot: Slot, once: bool) {
         self.receives += 1;
-        let before = self.socket(slot).receiving;
-        assert!(before.is_none(), "two receives on one slot");
-        self.socket(slot).receiving = Some(self.receives);
+        let number = self.receives;
+        let socket = self.socket(slot);
+        assert!(socket.receiving.is_none(), "two receives on one slot");
+        (socket.receiving, socket.once) = (Some(number), once);
     }
 
     pub(super) fn cancel_receive(&mut self, slot: Slot) {
@@ -352,6 +356,7 @@ impl Network {
         let kernel = &mut self.kernels[shard];
         let (free, buffer_bytes) = (kernel.buffers_free, kernel.buffer_bytes);
         let socket = kernel.socket(slot);
+        let once = socket.once;
         let wire = &mut self.wires[socket.wire];
         let outcome = if wire.reset {
             ReceiveOutcome::Failed(io::Error::from_raw_os_error(libc::ECONNRESET))
@@ -366,7 +371,7 @@ impl Network {
             let rest = wire.to_server.split_off(bytes);
             let buffer = Buffer(std::mem::replace(&mut wire.to_server, rest).into());
             kernel.buffers_free -= 1;
-            ReceiveOutcome::Data { buffer, armed: whim != Whim::Contrary }
+            ReceiveOutcome::Data { buffer, armed: whim != Whim::Contrary && !once }
         };
         if !matches!(outcome, ReceiveOutcome::Data { armed: true, .. }) {
             kernel.socket(slot).receiving = None;
@@ -419,8 +424,14 @@ impl Network {
         if kernel.sockets.len() <= slot {
             kernel.sockets.resize_with(slot + 1, || None);
         }
-        kernel.sockets[slot] =
-            Some(Socket { wire, receiving: None, sending: None, shut_reads: false, shut_writes: false });
+        kernel.sockets[slot] = Some(Socket {
+            wire,
+            receiving: None,
+            once: false,
+            sending: None,
+            shut_reads: false,
+            shut_writes: false,
+        });
         let outcome = AcceptOutcome::Connection(Slot(slot as u32));
         kernel.completions.push_back(Completion::Accepted { listener, outcome, armed });
     }

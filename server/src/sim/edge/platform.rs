@@ -104,7 +104,12 @@ impl Ring for SimRing {
     }
 
     fn receive(&mut self, slot: Slot) -> io::Result<()> {
-        self.kernel().receive(slot);
+        self.kernel().receive(slot, false);
+        Ok(())
+    }
+
+    fn receive_once(&mut self, slot: Slot) -> io::Result<()> {
+        self.kernel().receive(slot, true);
         Ok(())
     }
 

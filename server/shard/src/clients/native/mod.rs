@@ -80,6 +80,7 @@ impl NativeClient {
         }
         let partial = self.sender.take_partial(bus);
         bus.outlets.delivery.pool.give(partial);
+        self.sender.forget_deferred(&mut bus.outlets.ledger);
         self.unpin_subjects(bus);
         bus.forget(id, turn);
         let frame = Control::Close(Close { correlation_id: 0, code: reason.native().0, message });
