@@ -254,7 +254,8 @@ impl Bus {
 fn worth_sharing(publication: &Publication<'_>, bytes_min: usize) -> Option<Bytes> {
     let Payload::Copied(payload) = publication.payload else { return None };
     (payload.len() >= bytes_min).then(|| match publication.backing {
-        Some(whole) => whole.slice_ref(payload),
-        None => Bytes::copy_from_slice(payload),
+        // A part would keep all of it.
+        Some(whole) if payload.len() >= whole.len() / 2 => whole.slice_ref(payload),
+        _ => Bytes::copy_from_slice(payload),
     })
 }

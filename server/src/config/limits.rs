@@ -9,6 +9,10 @@ const RING_ENTRIES: u32 = 1024;
 const BUFFER_POOL_MAX: usize = 1024;
 /// A message that takes less is begun whatever others do; for a larger one there must be room.
 const GATHERED_BYTES_MIN: usize = 64 << 10;
+/// What of clients may wait in any case.
+const DEFERRED_BUFFERS_MIN: usize = 32;
+/// What a cached subject takes, roughly, beside its text and what its route takes.
+const SUBJECT_BYTES: usize = 512;
 /// Receive buffers of one shard, prefaulted: more is a typing error and would only fail to be mapped.
 const RECEIVE_BYTES_MAX: usize = 4 << 30;
 
@@ -56,7 +60,7 @@ impl Config {
             nats_connections_max: self.nats_connections_max,
             subscriptions_max: self.subscriptions_max,
             interned_subjects_max: self.interned_subjects_max,
-            subjects_max: self.subjects_max,
+            subjects_max: self.subjects_max.min((memory_bytes_max / 16 / SUBJECT_BYTES).max(1024)),
             payload_bytes_max: self.payload_bytes_max,
             control_line_bytes_max: self.control_line_bytes_max,
             outbox_bytes_max: self.outbox_bytes_max,
@@ -85,7 +89,7 @@ impl Config {
             work_bytes_max: self.work_bytes_max,
             memory_bytes_max,
             dead_letters_bytes_max: self.dead_letters_bytes_max,
-            deferred_bytes_max: memory_bytes_max / 8,
+            deferred_bytes_max: (memory_bytes_max / 8).max(DEFERRED_BUFFERS_MIN * self.receive_buffer_bytes),
             gathered_bytes_max: memory_bytes_max / 8,
             gathered_bytes_min: GATHERED_BYTES_MIN,
             buffer_pool_max: BUFFER_POOL_MAX.min(memory_bytes_max / 16 / (2 * self.outbox_segment_bytes)),

@@ -189,3 +189,38 @@ fn of_whom_most_waits_is_closed_when_too_much_does() {
     assert!(play.hear(modest).ends_with("PONG\n"), "what waited was kept whole");
     assert_eq!(play.count(Counter::MemoryDeferred), 0);
 }
+
+#[test]
+fn who_leaves_the_line_is_in_nobodys_way() {
+    let mut play = play(Limits { gathered_bytes_max: 1, gathered_bytes_min: 1000, ..small_limits(1) });
+    let listener = play.nats(0, "SUB a 1\r\n");
+    let first = beginner(&mut play, 1);
+    let gone = beginner(&mut play, 1);
+    // Its line alone is no reason to wait yet: it has said nothing that could not be kept.
+    let last = play.nats(0, "PUB a 30");
+    play.say(last, b"00\r\n");
+    assert_eq!((play.is_held_back(last), play.count(Counter::MessagesWaiting)), (false, 1));
+    play.say(last, b"x");
+    assert_eq!((play.is_held_back(last), play.count(Counter::MessagesWaiting)), (true, 2));
+    play.close(gone);
+    assert_eq!(play.count(Counter::MessagesWaiting), 1);
+    play.say(first, format!("{}\r\n", "x".repeat(2999)).as_bytes());
+    assert!(!play.is_held_back(last));
+    play.say(last, format!("{}\r\n", "x".repeat(2999)).as_bytes());
+    assert_eq!(play.hear(listener).matches("MSG a 1 3000\n").count(), 2);
+    assert_eq!((play.count(Counter::MessagesWaiting), play.count(Counter::MemoryDeferred)), (0, 0));
+}
+
+#[test]
+fn who_takes_no_headers_gets_the_little_that_is_left_of_a_large_message() {
+    let most = 64 << 10;
+    let small = small_limits(1);
+    let limits = Limits { payload_bytes_max: most / 2, outbox_bytes_max: most, ..small };
+    let mut play = play(Limits { mesh_pending_bytes_max: most, ..limits });
+    let connect = "CONNECT {\"verbose\":false}\r\n";
+    let plain = play.nats_as(0, connect, "SUB a 1\r\n");
+    let block = format!("NATS/1.0\r\nA: {}\r\n\r\n", "x".repeat(20_000));
+    let publisher = play.nats(0, &format!("HPUB a {} {}\r\n{block}", block.len(), block.len() + 1));
+    play.say(publisher, b"!\r\n");
+    assert_eq!(play.hear(plain), "MSG a 1 1\n!\n", "without the headers it did not ask for");
+}

@@ -3,7 +3,7 @@
 use crate::bus::Bus;
 use crate::event::Opening;
 use crate::identity::{AccountId, ConnectionId, Nanos};
-use crate::ledger::{Kind, Ledger};
+use crate::ledger::{Kind, Ledger, Ticket};
 use crate::limits::UNADMITTED_BYTES_MAX;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub struct Sender {
     partial: Vec<u8>,
     /// Since when it has been gathered, if it is one that there had to be room for.
     gathering_since: Option<Nanos>,
+    /// Its place in the line of those who wait for room.
+    ticket: Option<Ticket>,
     /// What comes after a turn that gave it no more. Made with the first.
     deferred: Option<Box<Deferred>>,
 }
@@ -68,6 +70,7 @@ impl Sender {
             bytes_in: 0,
             partial: Vec::new(),
             gathering_since: None,
+            ticket: None,
             deferred: None,
         }
     }
@@ -125,7 +128,7 @@ impl Sender {
             return true;
         }
         debug_assert!(kept.len() < bytes_needed, "what is whole needs no room");
-        let has_room = bus.outlets.ledger.may_gather(self.id, bytes_needed, most);
+        let has_room = bus.outlets.ledger.may_gather(&mut self.ticket, self.id, bytes_needed, most);
         if has_room {
             self.gathering_since = Some(turn.now);
         } else {
@@ -171,6 +174,11 @@ impl Sender {
         Some(piece)
     }
 
+    /// Whether it waits for room, not for a turn.
+    pub fn is_in_line(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     pub fn deferred_bytes(&self) -> usize {
         let pieces = self.deferred.iter().flat_map(|deferred| &deferred.pieces);
         pieces.map(Bytes::len).sum()
@@ -193,6 +201,7 @@ impl Sender {
     }
 
     pub fn forget_deferred(&mut self, ledger: &mut Ledger) {
+        ledger.leave_line(&mut self.ticket);
         ledger.subtract(Kind::Deferred, self.deferred_bytes());
         self.deferred = None;
     }

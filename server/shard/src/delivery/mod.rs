@@ -42,6 +42,8 @@ use subscription::Subscription;
 
 /// Room for an answer whose size is not known before it is written.
 const ANSWER_BYTES_TYPICAL: usize = 256;
+/// What each connection may hold though memory has run out, however many there are.
+const FAIR_BYTES_MIN: usize = 2 << 10;
 /// What answers may add to a full outbox.
 const ANSWERS_SLACK_BYTES: usize = 1 << 20;
 
@@ -111,7 +113,7 @@ impl Delivery {
 
     /// What each connection may hold though memory has run short: together a tenth of it.
     fn fair_bytes(&self) -> usize {
-        self.emergency.bytes_max() / (10 * self.receivers.len().max(1))
+        (self.emergency.bytes_max() / (10 * self.receivers.len().max(1))).max(FAIR_BYTES_MIN)
     }
 
     pub fn outbox_bytes(&self) -> usize {

@@ -44,6 +44,10 @@ pub fn write_line(
     }
     match payload {
         Payload::Copied(payload) => write_as(place, message, 0, Payload::Copied(&payload[header_bytes..])),
+        // A part would keep all of it.
+        Payload::Shared(payload) if header_bytes > payload.len() / 2 => {
+            write_as(place, message, 0, Payload::Copied(&payload[header_bytes..]))
+        }
         Payload::Shared(payload) => {
             write_as(place, message, 0, Payload::Shared(&payload.slice(header_bytes..)))
         }

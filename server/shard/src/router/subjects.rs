@@ -26,6 +26,9 @@ impl SubjectId {
 
 /// The entry every unpinned subject shares when the table is full of pinned ones.
 const SCRATCH: SubjectId = SubjectId(0);
+/// A longer text is routed through the scratch entry: the table is not to be filled with what no program
+/// uses.
+const TEXT_BYTES_MAX: usize = 256;
 /// Generation of a route that was never computed.
 const NEVER: u64 = 0;
 
@@ -221,7 +224,9 @@ impl Subjects {
 
     #[cold]
     fn insert(&mut self, subject: Subject<'_>, hash: u64) -> SubjectId {
-        let index = if self.index.len() < self.subjects_max {
+        let index = if subject.as_str().len() > TEXT_BYTES_MAX {
+            SCRATCH.0
+        } else if self.index.len() < self.subjects_max {
             self.entries.push(Entry {
                 text: CompactString::default(),
                 hash: 0,

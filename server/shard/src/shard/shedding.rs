@@ -2,7 +2,7 @@
 
 use super::Members;
 use crate::clients::Client;
-use crate::clients::sender::Stage;
+use crate::clients::sender::{Sender, Stage};
 use crate::closing::CloseReason;
 use crate::identity::{ConnectionId, Nanos};
 use crate::ledger::Kind;
@@ -35,9 +35,12 @@ impl Members {
         let found = self.clients.iter().filter_map(|client| Some((held(client)?, client.id())));
         let mut holders: Vec<_> = found.collect();
         holders.sort_unstable();
-        while self.bus.memory_bytes() >= most * ENOUGH_PERCENT
-            && let Some(((_, unread), id)) = holders.pop()
+        // What was handed over to be sent is given back a little later.
+        let mut left = self.bus.memory_bytes();
+        while left >= most * ENOUGH_PERCENT
+            && let Some(((bytes, unread), id)) = holders.pop()
         {
+            left = left.saturating_sub(bytes);
             self.shed(id, unread, turn);
         }
     }
@@ -64,12 +67,14 @@ impl Members {
 
     #[cold]
     fn shed_deferred_to(&mut self, most: usize, turn: &mut Turn<'_>) {
-        let waits = |client: &Client| (client.sender().deferred_bytes(), client.id());
-        let mut waiting: Vec<_> = self.clients.iter().map(waits).collect();
+        // Those who wait for room do so for long, those who wait for a turn do not.
+        let waits = |sender: &Sender| (sender.is_in_line(), sender.deferred_bytes(), sender.id);
+        let open = |sender: &&Sender| self.bus.outlets.delivery.is_open(sender.id);
+        let mut waiting: Vec<_> = self.clients.iter().map(Client::sender).filter(open).map(waits).collect();
+        waiting.retain(|&(_, bytes, _)| bytes > 0);
         waiting.sort_unstable();
         while self.bus.outlets.ledger.of(Kind::Deferred) > most
-            && let Some((bytes, id)) = waiting.pop()
-            && bytes > 0
+            && let Some((_, _, id)) = waiting.pop()
         {
             self.close_client(id, CloseReason::Memory, turn);
         }

@@ -98,7 +98,6 @@ impl Members {
             return self.pace.line_up(id, true);
         }
         self.hear_further(id, share, turn);
-        self.bus.outlets.ledger.heard(id);
     }
 
     /// Calls those for whose large messages there is room by now.
@@ -120,7 +119,7 @@ impl Members {
             let left = client.receive(&rest, &mut self.bus, turn);
             if left > 0 {
                 let ledger = &mut self.bus.outlets.ledger;
-                client.sender_mut().defer_again(rest.slice(rest.len() - left..), ledger);
+                client.sender_mut().defer_again(end_of(&rest, left), ledger);
             }
             self.bus.look_at_memory(turn);
             // What each piece leaves to be done comes before the next.
@@ -162,6 +161,9 @@ impl Members {
             self.go_on(turn);
             self.settle(turn);
         }
+        // What waits for room is heard without.
+        let in_line: Vec<ConnectionId> = self.bus.outlets.ledger.waiting().collect();
+        in_line.into_iter().for_each(|id| self.hear_out(id, turn));
     }
 
     /// Recounts who waits.
@@ -176,4 +178,10 @@ impl Members {
             assert!(waiting.binary_search(&client.id).is_ok(), "who waits is in line");
         }
     }
+}
+
+/// The end of a piece, with no more memory than it needs.
+fn end_of(piece: &Bytes, bytes: usize) -> Bytes {
+    let end = piece.slice(piece.len() - bytes..);
+    if bytes < piece.len() / 2 { Bytes::copy_from_slice(&end) } else { end }
 }

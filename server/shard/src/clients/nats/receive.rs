@@ -154,7 +154,8 @@ impl NatsClient {
                 }
                 Parsed::IncompletePayload { bytes_needed } => {
                     debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
-                    if partial.capacity() < bytes_needed && bytes_needed >= bus.limits().gathered_bytes_min {
+                    let large = bytes_needed >= bus.limits().gathered_bytes_min;
+                    if large && partial.capacity() < bytes_needed && !input.is_empty() {
                         if !self.sender.has_room_for(bytes_needed, &partial, bus, turn) {
                             let kept = self.sender.put_back(partial, bus);
                             self.close_unless(kept, bus, turn);
