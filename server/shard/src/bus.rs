@@ -208,7 +208,7 @@ impl Bus {
         ] {
             counters.set(gauge, bytes as u64);
         }
-        counters.set(Counter::MessagesWaiting, ledger.waiting().count() as u64);
+        counters.set(Counter::MessagesWaiting, ledger.uncalled() as u64);
         counters.set(Counter::EmergencyLevel, delivery.emergency.level() as u64);
         let (bytes, batches) = self.outlets.mesh.pending();
         counters.set(Counter::MeshPendingBytes, bytes as u64);

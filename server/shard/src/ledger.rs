@@ -114,6 +114,11 @@ impl Ledger {
         self.uncalled > 0
     }
 
+    /// How many do.
+    pub fn uncalled(&self) -> usize {
+        self.uncalled
+    }
+
     /// Calls the next in line if there is room for it; it is to be heard.
     pub fn call(&mut self, bytes_max: usize) -> Option<ConnectionId> {
         let (&number, &(id, bytes)) = self.line.range(self.called_to..).next()?;

@@ -113,21 +113,14 @@ impl Sender {
         self.put_back(partial, bus)
     }
 
-    /// Whether there is room for a message of so many bytes, of which `kept` is there. If there is none, the
-    /// client is heard further when there is.
-    pub fn has_room_for(
-        &mut self,
-        bytes_needed: usize,
-        kept: &[u8],
-        bus: &mut Bus,
-        turn: &mut Turn<'_>,
-    ) -> bool {
+    /// Whether there is room for a message of so many bytes that has begun. If there is none, the client is
+    /// heard further when there is.
+    pub fn has_room_for(&mut self, bytes_needed: usize, bus: &mut Bus, turn: &mut Turn<'_>) -> bool {
         let limits = bus.limits();
         let most = limits.gathered_bytes_max;
         if bytes_needed < limits.gathered_bytes_min || self.stage != Stage::Ready || turn.is_unbounded() {
             return true;
         }
-        debug_assert!(kept.len() < bytes_needed, "what is whole needs no room");
         let has_room = bus.outlets.ledger.may_gather(&mut self.ticket, self.id, bytes_needed, most);
         if has_room {
             self.gathering_since = Some(turn.now);

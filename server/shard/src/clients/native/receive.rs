@@ -44,7 +44,7 @@ impl NativeClient {
     #[inline(never)]
     fn begin(&mut self, rest: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> usize {
         let needed = self.bytes_needed(rest);
-        if !self.sender.has_room_for(needed, rest, bus, turn) {
+        if !self.sender.has_room_for(needed, bus, turn) {
             return rest.len();
         }
         let kept = self.sender.begin(rest, needed, bus);
@@ -114,7 +114,7 @@ impl NativeClient {
                     debug_assert!(bytes_needed > partial.len(), "what is unfinished needs more");
                     let large = bytes_needed >= bus.limits().gathered_bytes_min;
                     if large && partial.capacity() < bytes_needed && !input.is_empty() {
-                        if !self.sender.has_room_for(bytes_needed, &partial, bus, turn) {
+                        if !self.sender.has_room_for(bytes_needed, bus, turn) {
                             let kept = self.sender.put_back(partial, bus);
                             self.close_unless(kept, bus, turn);
                             return Ok(Some(input));
