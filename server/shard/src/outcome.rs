@@ -15,6 +15,8 @@ pub enum Outcome {
     /// A publisher of another shard is held back, or no longer.
     Pause(PublisherId),
     Resume(PublisherId),
+    /// A publisher of this shard is no longer held back, and has said more meanwhile.
+    GoOn(ConnectionId),
     /// A message becomes a dead letter.
     Dead(Death, Box<Task>),
     Breaker(BreakerChange),

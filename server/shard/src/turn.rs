@@ -54,7 +54,14 @@ impl<'a> Turn<'a> {
         (self.left, self.lacks_room) = (self.left.min(0), true);
     }
 
-    /// Whether that was why the work ended.
+    /// Whose work it is says no more for now.
+    pub fn end(&mut self) {
+        if !self.is_unbounded() {
+            self.left = self.left.min(0);
+        }
+    }
+
+    /// Whether want of room was why the work ended.
     pub fn lacks_room(&self) -> bool {
         self.lacks_room
     }

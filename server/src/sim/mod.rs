@@ -16,7 +16,8 @@ use ringbolt_shard::limits::{Limits, Shares, SlowConsumerPolicy};
 use ringbolt_shard::mesh::MeshBatch;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::{
-    Close, ConnectionId, Departure, Effects, Event, Nanos, Opening, Receive, ServerIdentity, Shard, ShardId,
+    Close, CloseReason, ConnectionId, Departure, Effects, Event, Nanos, Opening, Receive, ServerIdentity,
+    Shard, ShardId,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -89,6 +90,8 @@ struct Connection {
     ready: bool,
     paused: bool,
     closing: Option<Close>,
+    /// It was cut in a turn in which so much was heard that had waited that it could not keep up.
+    overwhelmed: bool,
     gone: bool,
 }
 
@@ -114,6 +117,8 @@ pub struct World {
     drained: Vec<bool>,
     effects: Effects,
     pub sabotage: Option<Sabotage>,
+    /// What had waited for the turn that is going on.
+    waited_bytes: usize,
 }
 
 impl World {
@@ -142,6 +147,7 @@ impl World {
             drained: vec![false; count],
             effects: Effects::default(),
             sabotage: None,
+            waited_bytes: 0,
             limits,
         }
     }
@@ -160,6 +166,7 @@ impl World {
             ready: false,
             paused: false,
             closing: None,
+            overwhelmed: false,
             gone: false,
         });
         self.clients.push(SimClient::default());
@@ -266,9 +273,19 @@ impl World {
     pub fn go_on(&mut self, shard: ShardId) -> bool {
         let behind = self.shards[usize::from(shard)].is_behind();
         if behind {
+            let own = |&client: &usize| self.connections[client].shard == shard;
+            let waits = |client| self.deferred_bytes(client);
+            self.waited_bytes = (0..self.connections.len()).filter(own).map(waits).sum();
             self.handle(shard, Event::Continue);
+            self.waited_bytes = 0;
         }
         behind
+    }
+
+    /// Bytes of a client that the shard has and has not heard yet.
+    fn deferred_bytes(&self, client: usize) -> usize {
+        let connection = &self.connections[client];
+        self.shards[usize::from(connection.shard)].deferred_bytes(connection.id)
     }
 
     /// Finishes an ending that the shard asked for, or that has nothing left to send.
@@ -358,6 +375,11 @@ impl World {
         moved
     }
 
+    /// Whether it was cut in a turn that brought more than an outbox takes.
+    pub fn is_overwhelmed(&self, client: usize) -> bool {
+        self.connections[client].overwhelmed
+    }
+
     pub fn is_gone(&self, client: usize) -> bool {
         self.connections[client].gone || self.connections[client].closing.is_some()
     }
@@ -415,9 +437,12 @@ impl World {
             let place = find(&self.connections, id);
             self.connections[place].paused = receive == Receive::Pause;
         }
-        for (id, close, _) in self.effects.close.drain(..) {
+        for (id, close, reason) in self.effects.close.drain(..) {
             let place = find(&self.connections, id);
             self.connections[place].closing = Some(close);
+            // It may have several subscriptions to the same.
+            let burst = self.waited_bytes > self.limits.outbox_bytes_max / 8;
+            self.connections[place].overwhelmed |= burst && reason == CloseReason::SlowConsumer;
         }
         self.links[usize::from(shard)].extend(self.effects.mesh.drain(..));
         self.drained[usize::from(shard)] |= std::mem::take(&mut self.effects.drained);

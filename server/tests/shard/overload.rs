@@ -202,3 +202,46 @@ fn confirmations_for_a_shard_that_takes_nothing_are_bounded_and_counted() {
     let confirmed = world.clients[publisher].payloads(1).len() as u64;
     assert_eq!((confirmed + dropped, world.count(Counter::WorkMessages)), (MESSAGES, MESSAGES));
 }
+
+/// Publishers of one shard that have all said 12 KB, heard by a subscriber of the other, where the link between
+/// them takes nothing.
+fn crowd_before_a_link(limits: Limits) -> (World, Vec<usize>, usize) {
+    let mut world = World::new(limits, 1);
+    let listener = client(&mut world, 1, &["a"]);
+    let publishers: Vec<usize> = (0..8).map(|_| client(&mut world, 0, &[])).collect();
+    for &publisher in &publishers {
+        (0..12).for_each(|_| world.clients[publisher].publish("a", &[b'x'; 1000]));
+        world.write(publisher);
+    }
+    (world, publishers, listener)
+}
+
+/// Whatever the order they are heard in, each is held back before it can add more than a message.
+#[test]
+fn publishers_that_are_heard_one_after_the_other_are_all_held_back_for_a_link() {
+    for (turn_steps, client_steps) in [(u32::MAX, u32::MAX), (200, 5), (20, 5)] {
+        let limits = Limits { turn_steps, client_steps, ..small_limits(2) };
+        let most = limits.mesh_pending_bytes_max;
+        let (mut world, publishers, listener) = crowd_before_a_link(limits);
+        publishers.iter().for_each(|&publisher| assert!(world.receive(publisher, usize::MAX)));
+        while world.go_on(0) {}
+        assert!(publishers[1..].iter().all(|&publisher| world.is_paused(publisher)));
+        assert_eq!(world.count(Counter::DropsMeshFull), 0, "{client_steps} steps");
+        let pending = world.count(Counter::MeshPendingBytes) as usize;
+        assert!((most..most + 10 * 1100).contains(&pending), "one message of each: {pending}");
+        world.settle(&BTreeSet::new());
+        assert_eq!(deliveries(&world, listener).len(), 8 * 12, "what was said is heard once there is room");
+        assert_eq!((world.count(Counter::PublishersPaused), world.count(Counter::MemoryDeferred)), (0, 0));
+    }
+}
+
+#[test]
+fn what_a_publisher_has_said_that_is_held_back_is_delivered_before_the_end() {
+    let (mut world, publishers, listener) = crowd_before_a_link(small_limits(2));
+    publishers.iter().for_each(|&publisher| assert!(world.receive(publisher, usize::MAX)));
+    world.drain();
+    world.settle(&BTreeSet::new());
+    let delivered = deliveries(&world, listener).len() as u64;
+    assert_eq!(delivered + world.count(Counter::DropsMeshFull), 8 * 12, "nothing is lost unseen");
+    assert!(world.is_drained());
+}

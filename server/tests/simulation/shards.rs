@@ -229,8 +229,19 @@ impl Run {
         }
         // What is written but never received would only be memory.
         let patience = 8 << 10;
-        if self.world.unreceived(client) > patience {
-            self.world.receive(client, usize::MAX);
+        while self.world.unreceived(client) > patience && self.world.receive(client, 900) {
+            self.keep_up();
+        }
+    }
+
+    /// A healthy client never lets its outbox fill.
+    fn keep_up(&mut self) {
+        for client in 0..self.clients.len() {
+            if !self.stalls(client) && self.world.queued_bytes(client) > self.limits.outbox_bytes_max / 4 {
+                self.world.end_send(client);
+                self.world.begin_send(client);
+                self.world.end_send(client);
+            }
         }
     }
 
@@ -262,14 +273,7 @@ impl Run {
                 self.world.finish_ending(client);
             }
         }
-        // A healthy client keeps up: it never lets its outbox fill.
-        for client in 0..self.clients.len() {
-            if !self.stalls(client) && self.world.queued_bytes(client) > self.limits.outbox_bytes_max / 4 {
-                self.world.end_send(client);
-                self.world.begin_send(client);
-                self.world.end_send(client);
-            }
-        }
+        self.keep_up();
         self.look()
     }
 
@@ -300,6 +304,10 @@ impl Run {
                 Nature::Stalls(SlowConsumer::PausePublisher) => hard_limit_bytes(&self.limits),
                 _ => self.limits.outbox_bytes_max,
             };
+            if self.world.is_overwhelmed(number) {
+                // Nobody keeps up with a turn that brings more than an outbox takes.
+                (client.nature, client.alive) = (Nature::Mortal, false);
+            }
             if client.nature == Nature::Healthy && self.world.is_gone(number) {
                 return Err(format!("client {number} was cut although it kept up"));
             }
@@ -450,7 +458,8 @@ fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Run, String> {
 #[test]
 fn what_is_promised_holds_in_every_order_of_events() {
     let seeds = seeds::range(SEEDS);
-    let (mut messages, mut delivered, mut pauses, mut dropped, mut in_vain) = (0, 0, 0, 0, 0);
+    let (mut messages, mut delivered, mut pauses, mut dropped) = (0, 0, 0, 0);
+    let (mut in_vain, mut overwhelmed) = (0, 0);
     let single = seeds.end - seeds.start == 1;
     for seed in seeds {
         // Printed only if the test fails, also by a panic.
@@ -462,6 +471,7 @@ fn what_is_promised_holds_in_every_order_of_events() {
         delivered +=
             run.subscriptions.iter().map(|subscription| run.deliveries(subscription).len()).sum::<usize>();
         in_vain += u64::from(run.pauses_in_vain);
+        overwhelmed += (0..run.clients.len()).filter(|&client| run.world.is_overwhelmed(client)).count();
         pauses += run.world.count(Counter::PublisherPauses);
         dropped += run.world.count(Counter::DropsSlowConsumerNewest);
         dropped += run.world.count(Counter::DropsSlowConsumerOldest);
@@ -469,6 +479,7 @@ fn what_is_promised_holds_in_every_order_of_events() {
     // The simulation reaches what it is there for.
     assert!(messages > 0 && delivered > 0);
     assert!(in_vain <= 1 + (messages / 10_000) as u64, "{in_vain} runs above the hard limit");
+    assert!(overwhelmed <= 1 + messages / 100_000, "{overwhelmed} clients in {messages} messages");
     assert!(single || (pauses > 0 && dropped > 0), "{pauses} pauses, {dropped} drops");
 }
 

@@ -53,6 +53,8 @@ struct Deferred {
     pieces: VecDeque<Bytes>,
     /// Steps it has spent beyond what its turns gave it.
     owed: i64,
+    /// It is held back, and in no line.
+    parked: bool,
 }
 
 impl Sender {
@@ -165,6 +167,23 @@ impl Sender {
         let piece = self.deferred.as_mut()?.pieces.pop_front()?;
         ledger.subtract(Kind::Deferred, piece.len());
         Some(piece)
+    }
+
+    /// What waits is heard when the client is no longer held back. It gives up its place in any line.
+    pub fn park(&mut self, ledger: &mut Ledger) {
+        ledger.leave_line(&mut self.ticket);
+        if let Some(deferred) = &mut self.deferred {
+            deferred.parked = true;
+        }
+    }
+
+    pub fn is_parked(&self) -> bool {
+        self.deferred.as_ref().is_some_and(|deferred| deferred.parked)
+    }
+
+    /// It may line up again. Returns whether it was parked.
+    pub fn unpark(&mut self) -> bool {
+        self.deferred.as_mut().is_some_and(|deferred| std::mem::take(&mut deferred.parked))
     }
 
     /// Whether it waits for room, not for a turn.

@@ -295,7 +295,7 @@ impl FanOut<'_> {
         match self.outlets.mesh.forward(shard, &Forward { message, way }, turn) {
             Forwarded::Taken => true,
             Forwarded::TakenHoldingBack(publisher) => {
-                self.outlets.delivery.hold_back(publisher, turn);
+                self.outlets.delivery.hold_back_and_end(publisher, turn);
                 true
             }
             Forwarded::Dropped => false,

@@ -273,6 +273,13 @@ impl Delivery {
         }
     }
 
+    /// Likewise, with what it has just said: the rest of that waits, or many that are heard in one turn would
+    /// go far beyond what there is room for.
+    pub fn hold_back_and_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.hold_back(id, turn);
+        turn.end();
+    }
+
     /// Stops receiving from a publisher of this shard, for one more reason.
     pub fn hold_back(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.get_mut(id) else { return };
@@ -297,7 +304,9 @@ impl Delivery {
             assert!(self.paused_publishers > 0, "it was counted when it was held back");
             self.paused_publishers -= 1;
             if receiver.open {
-                if !receiver.deferred {
+                if receiver.deferred {
+                    turn.outcomes.push(Outcome::GoOn(id));
+                } else {
                     turn.effects.receive.push((id, Receive::Resume));
                 }
                 self.report_flow(id, false, turn);
@@ -329,7 +338,7 @@ impl Delivery {
         }
         receiver.outbox.paused.push(publisher);
         if publisher.shard == self.own {
-            self.hold_back(publisher.connection, turn);
+            self.hold_back_and_end(publisher.connection, turn);
         } else {
             turn.outcomes.push(Outcome::Pause(publisher));
         }

@@ -242,8 +242,15 @@ impl Members {
     /// A connection has said something. It is handled as far as the turn goes, unless earlier words wait.
     #[inline]
     fn hear(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
-        if self.bus.outlets.delivery.is_open(id) {
-            turn.counters.add(Counter::BytesIn, input.len() as u64);
+        let Some(receiver) = self.bus.outlets.delivery.receivers.get(id) else { return };
+        if !receiver.open {
+            return;
+        }
+        let is_held_back = receiver.pauses > 0;
+        turn.counters.add(Counter::BytesIn, input.len() as u64);
+        if is_held_back {
+            self.hear_held_back(id, input, turn);
+        } else {
             self.take_in(id, input, turn);
         }
     }

@@ -52,6 +52,7 @@ impl Members {
                 let record = Record::Resume { publisher: publisher.connection };
                 self.bus.outlets.mesh.push(publisher.shard, &record, turn);
             }
+            Outcome::GoOn(id) => self.line_up_again(id),
             Outcome::Dead(death, task) => self.bus.bury(death, *task, turn),
             Outcome::Breaker(change) => self.report_breaker(&change, turn),
             Outcome::Answer(answer) => self.answer(&answer, turn),

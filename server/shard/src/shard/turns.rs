@@ -2,6 +2,7 @@
 
 use super::Members;
 use crate::clients::Client;
+use crate::clients::sender::Stage;
 use crate::identity::ConnectionId;
 use crate::metrics::Counter;
 use crate::turn::{Turn, UNBOUNDED};
@@ -15,8 +16,37 @@ impl Members {
         if client.sender().waits() {
             let ledger = &mut self.bus.outlets.ledger;
             client.sender_mut().defer_again(Bytes::copy_from_slice(input), ledger);
+        } else if self.is_held_back(id) {
+            self.wait_turn(id, input, turn);
         } else {
             self.take_in(id, input, turn);
+        }
+    }
+
+    /// What was on its way when a client was held back waits until it no longer is.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn hear_held_back(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        if !self.is_held_back(id) {
+            return self.take_in(id, input, turn);
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.sender_mut().heard(turn.now);
+        }
+        self.wait_turn(id, input, turn);
+    }
+
+    /// Whether what a client says is not to be handled yet. What it says while it is verified is, and kept.
+    fn is_held_back(&self, id: ConnectionId) -> bool {
+        self.bus.outlets.delivery.receivers.get(id).is_some_and(|receiver| receiver.pauses > 0)
+            && self.clients.get(id).is_some_and(|client| client.sender().stage != Stage::Verifying)
+    }
+
+    /// It is held back no longer.
+    #[cold]
+    pub(super) fn line_up_again(&mut self, id: ConnectionId) {
+        if self.clients.get_mut(id).is_some_and(|client| client.sender_mut().unpark()) {
+            self.pace.line_up(id, false);
         }
     }
 
@@ -44,10 +74,10 @@ impl Members {
     /// Who is alone is heard further. Returns what is left even so.
     fn hear_alone<'i>(&mut self, id: ConnectionId, input: &'i [u8], turn: &mut Turn<'_>) -> &'i [u8] {
         let Some(share) = self.pace.alone(turn.now) else { return input };
-        let Some(client) = self.clients.get_mut(id) else { return input };
-        if !self.bus.outlets.delivery.is_open(id) {
+        if !self.bus.outlets.delivery.is_open(id) || self.is_held_back(id) {
             return input;
         }
+        let Some(client) = self.clients.get_mut(id) else { return input };
         turn.allow(share);
         let left = client.receive(input, &mut self.bus, turn);
         self.pace.spend(turn.taken_of(share));
@@ -60,6 +90,7 @@ impl Members {
         if !self.bus.outlets.delivery.is_open(id) || over == 0 && rest.is_empty() {
             return;
         }
+        let is_held_back = self.is_held_back(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         let sender = client.sender_mut();
         debug_assert!(!sender.waits(), "who waits is not heard");
@@ -67,7 +98,9 @@ impl Members {
             sender.defer(Bytes::copy_from_slice(rest), &mut self.bus.outlets.ledger);
         }
         sender.owe(over);
-        if !turn.lacks_room() {
+        if is_held_back {
+            sender.park(&mut self.bus.outlets.ledger);
+        } else if !turn.lacks_room() {
             self.pace.line_up(id, over > 0);
         }
         turn.counters.add(Counter::ClientsDeferred, 1);
@@ -93,11 +126,20 @@ impl Members {
     }
 
     fn go_on_with(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if self.is_held_back(id) {
+            return self.park(id);
+        }
         let share = self.pace.alone(turn.now).unwrap_or(self.pace.share());
         if self.clients.get_mut(id).is_some_and(|client| client.sender_mut().pay(share) > 0) {
             return self.pace.line_up(id, true);
         }
         self.hear_further(id, share, turn);
+    }
+
+    fn park(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.sender_mut().park(&mut self.bus.outlets.ledger);
+        }
     }
 
     /// Calls those for whose large messages there is room by now.
@@ -131,15 +173,21 @@ impl Members {
         let open = self.bus.outlets.delivery.is_open(id);
         let over = turn.overdrawn();
         client.sender_mut().owe(over);
-        if open && client.sender().waits() {
-            if !turn.lacks_room() {
-                self.pace.line_up(id, over > 0);
-            }
-        } else {
-            client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
-            client.change_limits(self.bus.limits());
-            self.bus.outlets.delivery.receive_again(id, turn);
+        if !open || !client.sender().waits() {
+            self.has_been_heard(id, turn);
+        } else if self.is_held_back(id) {
+            self.park(id);
+        } else if !turn.lacks_room() {
+            self.pace.line_up(id, over > 0);
         }
+    }
+
+    /// Nothing that a client has said waits any more.
+    fn has_been_heard(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
+        client.change_limits(self.bus.limits());
+        self.bus.outlets.delivery.receive_again(id, turn);
     }
 
     /// Handles all that waits of one client, whatever it costs.
@@ -157,25 +205,46 @@ impl Members {
 
     /// Handles all that waits, whatever it costs: what was accepted is delivered before the end.
     pub(super) fn catch_up(&mut self, turn: &mut Turn<'_>) {
-        while self.pace.is_behind() {
-            self.go_on(turn);
-            self.settle(turn);
+        loop {
+            while self.pace.is_behind() {
+                self.go_on(turn);
+                self.settle(turn);
+            }
+            // Who waits for room is heard without, and who is held back all the same.
+            let aside = self.clients.iter().filter(|client| client.sender().waits());
+            let aside: Vec<ConnectionId> = aside.map(Client::id).collect();
+            if aside.is_empty() {
+                break;
+            }
+            for id in aside {
+                self.hear_one_aside(id, turn);
+            }
         }
-        // What waits for room is heard without.
-        let in_line: Vec<ConnectionId> = self.bus.outlets.ledger.waiting().collect();
-        in_line.into_iter().for_each(|id| self.hear_out(id, turn));
+    }
+
+    /// Hears out one that is in no line for a turn.
+    fn hear_one_aside(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let sender = client.sender_mut();
+        if sender.unpark() || sender.is_in_line() {
+            self.hear_out(id, turn);
+            self.has_been_heard(id, turn);
+        }
     }
 
     /// Recounts who waits.
     pub(super) fn check_pace(&self) {
         let mut waiting: Vec<ConnectionId> = self.pace.waiting().collect();
         waiting.extend(self.bus.outlets.ledger.waiting());
+        let parked = self.clients.iter().map(Client::sender).filter(|sender| sender.is_parked());
+        waiting.extend(parked.map(|sender| sender.id));
         let all = waiting.len();
         waiting.sort_unstable();
         waiting.dedup();
         assert_eq!(all, waiting.len(), "a client waits once");
         for client in self.clients.iter().map(Client::sender).filter(|sender| sender.waits()) {
             assert!(waiting.binary_search(&client.id).is_ok(), "who waits is in line");
+            assert!(!client.is_parked() || self.is_held_back(client.id), "who is let go is in line again");
         }
     }
 }

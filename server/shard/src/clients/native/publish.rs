@@ -164,7 +164,8 @@ impl NativeClient {
     ) -> usize {
         let SubjectRef::Interned(number) = publish.subject else { return 0 };
         let alike = input.first_chunk::<4>() == first.first_chunk::<4>();
-        if !alike || publish.reply.is_some() || publish.header_bytes > 0 || bus.draining {
+        let goes_on = turn.may_go_on() && !bus.draining;
+        if !alike || publish.reply.is_some() || publish.header_bytes > 0 || !goes_on {
             return 0;
         }
         let Some(subject) = self.subject(number) else { return 0 };

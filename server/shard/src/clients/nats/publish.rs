@@ -194,7 +194,7 @@ impl NatsClient {
         // Who wants answers, or may not do everything, is answered message by message.
         let plain = self.last_allowed && !self.options.verbose && !self.options.pedantic;
         let known = plain && self.is_last(text, bus) && !reserved::refuses(text);
-        if !known || bus.draining {
+        if !known || bus.draining || !turn.may_go_on() {
             return None;
         }
         let payload_bytes_max = bus.limits().shared_payload_bytes_min.saturating_sub(1);
