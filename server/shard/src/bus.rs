@@ -9,6 +9,7 @@ use crate::ledger::Kind;
 use crate::limits::{Limits, UNADMITTED_BYTES_MAX};
 use crate::metrics::{Counter, Counters};
 use crate::moment;
+use crate::outcome::Outcome;
 use crate::outlets::Outlets;
 use crate::requests::Requests;
 use crate::router::subjects::Subjects;
@@ -169,6 +170,7 @@ impl Bus {
             return;
         }
         turn.counters.add(reason.counter(), 1);
+        turn.outcomes.push(Outcome::Leave(id));
         turn.effects.close.push((id, Close::Flush, reason));
     }
 

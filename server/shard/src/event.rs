@@ -130,6 +130,8 @@ pub struct Effects {
     pub verify: Vec<(ConnectionId, Verification)>,
     /// Links that turned from idle to ready: take a batch at the end of the turn.
     pub mesh: Vec<ShardId>,
+    /// Connections that the edge has nothing of any more and that are forgotten: their places may be others'.
+    pub forgotten: Vec<ConnectionId>,
     /// Dead letters that were replayed or purged, if the event asked for that.
     pub letters: Option<u64>,
     /// Every connection is gone and nothing more can arrive: the shard may stop.
@@ -143,6 +145,7 @@ impl Effects {
             && self.close.is_empty()
             && self.verify.is_empty()
             && self.mesh.is_empty()
+            && self.forgotten.is_empty()
             && self.letters.is_none()
             && !self.drained
     }
@@ -153,6 +156,7 @@ impl Effects {
         self.close.clear();
         self.verify.clear();
         self.mesh.clear();
+        self.forgotten.clear();
         self.letters = None;
         self.drained = false;
     }

@@ -15,6 +15,10 @@ pub enum Outcome {
     /// A publisher of another shard is held back, or no longer.
     Pause(PublisherId),
     Resume(PublisherId),
+    /// A connection is not open any more: what it had goes.
+    Leave(ConnectionId),
+    /// The edge has nothing of a connection any more.
+    Gone(ConnectionId),
     /// A publisher of this shard is no longer held back, and has said more meanwhile.
     GoOn(ConnectionId),
     /// A message becomes a dead letter.

@@ -239,13 +239,18 @@ impl Requests {
         debug_assert_eq!(self.open.len(), self.due.len(), "every request is due at some time");
     }
 
-    /// A client is gone: nobody waits for its replies.
-    pub fn forget_those_of(&mut self, requester: ConnectionId) {
-        while let Some(own) = self.by_requester.get(&requester)
+    /// A client is gone: nobody waits for its replies. At most so many are forgotten; returns how many were.
+    pub fn forget_those_of(&mut self, requester: ConnectionId, most: usize, turn: &mut Turn<'_>) -> usize {
+        let mut forgotten = 0;
+        while forgotten < most
+            && let Some(own) = self.by_requester.get(&requester)
             && let Some(key) = own.keys.first().cloned()
         {
+            turn.charge(WATCH_STEPS);
             self.forget(&key);
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// Recounts what is kept.
@@ -376,7 +381,8 @@ mod tests {
         };
         assert_eq!(watched(&mut requests, 0, REQUESTER), 50);
         assert_eq!(watched(&mut requests, 1000, OTHER), 25);
-        requests.forget_those_of(REQUESTER);
+        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)), 10);
+        at(1, |turn| requests.forget_those_of(REQUESTER, usize::MAX, turn));
         requests.check();
         assert_eq!(requests.bytes(), 25 * bytes_of(&key(1)));
     }
@@ -388,7 +394,8 @@ mod tests {
             assert!(watch(&mut requests, key(number), REQUESTER, Nanos(number), 0));
         }
         assert!(watch(&mut requests, key(u64::MAX), OTHER, Nanos(1), 0));
-        requests.forget_those_of(REQUESTER);
+        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)), 10);
+        at(1, |turn| requests.forget_those_of(REQUESTER, usize::MAX, turn));
         requests.check();
         assert_eq!((requests.count(), requests.due.len(), requests.subjects.len()), (1, 1, 1));
         assert_eq!(at(2, |turn| requests.take_reply(&key(u64::MAX), turn)).0, Some(OTHER));

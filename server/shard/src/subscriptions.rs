@@ -115,6 +115,10 @@ impl Bus {
         let (account, pattern) = (subscription.account, subscription.pattern.as_bytes());
         let pattern = Pattern::relaxed(pattern).expect("validated when subscribed");
         turn.charge(interest_steps(pattern));
+        if !self.accounts.has(account) {
+            // All patterns of an account that went have gone with it, here and in the other shards.
+            return;
+        }
         let group = subscription.group.as_deref();
         let target = Target { subscription: key.index(), slot: subscription.slot };
         let router = &mut self.accounts.space(account).router;
@@ -142,11 +146,11 @@ impl Bus {
         debug_assert_eq!(left, Some(0), "all of them ended");
     }
 
-    /// A connection ends: nothing is kept for it, nor held by it.
-    pub fn forget(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.remove_subscriptions_of(id, turn);
-        self.outlets.work.connection_gone(id, turn);
-        self.requests.forget_those_of(id);
+    /// A subscription is to end with its connection: others get what it holds, at most so many messages.
+    /// Returns how many.
+    pub fn give_back_of(&mut self, key: Key, most: usize, turn: &mut Turn<'_>) -> usize {
+        let group = self.outlets.delivery.subscriptions.get(key).and_then(|subscription| subscription.work);
+        group.map_or(0, |group| self.outlets.work.give_back(group, key, most, turn))
     }
 
     /// Another shard's interest, as it announced it.

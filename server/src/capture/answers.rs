@@ -63,6 +63,7 @@ impl Answers {
         // What is to be verified is secret.
         ids(&mut hasher, &mut effects.verify.iter().map(|(id, _)| *id));
         effects.mesh.iter().for_each(|shard| hasher.write_u16(*shard));
+        ids(&mut hasher, &mut effects.forgotten.iter().copied());
         hasher.write_u8(u8::from(effects.drained));
         hasher.write_u64(effects.letters.map_or(0, |letters| letters + 1));
         Some(digest(&hasher))

@@ -37,8 +37,11 @@ pub enum Ending {
     Lingering {
         until: Nanos,
     },
-    /// Both sides are shut; closed when no operation is left in the kernel.
+    /// Both sides are shut; when no operation is left in the kernel, the shard is told.
     ShutDown,
+    /// The shard gives back what the connection had; closed when it has forgotten it, so that nobody else
+    /// gets its slot before.
+    Forgetting,
     /// The close itself is in the kernel.
     Closing,
 }

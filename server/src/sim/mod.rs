@@ -93,6 +93,8 @@ struct Connection {
     /// It was cut in a turn in which so much was heard that had waited that it could not keep up.
     overwhelmed: bool,
     gone: bool,
+    /// What it had is gone, too.
+    forgotten: bool,
 }
 
 /// What a world does wrong on purpose, to see that an oracle notices.
@@ -168,6 +170,7 @@ impl World {
             closing: None,
             overwhelmed: false,
             gone: false,
+            forgotten: false,
         });
         self.clients.push(SimClient::default());
         self.handle(shard, Event::Opened(id, Opening::NATIVE));
@@ -375,6 +378,11 @@ impl World {
         moved
     }
 
+    /// Whether its place may be another's.
+    pub fn is_forgotten(&self, client: usize) -> bool {
+        self.connections[client].forgotten
+    }
+
     /// Whether it was cut in a turn that brought more than an outbox takes.
     pub fn is_overwhelmed(&self, client: usize) -> bool {
         self.connections[client].overwhelmed
@@ -443,6 +451,11 @@ impl World {
             // It may have several subscriptions to the same.
             let burst = self.waited_bytes > self.limits.outbox_bytes_max / 8;
             self.connections[place].overwhelmed |= burst && reason == CloseReason::SlowConsumer;
+        }
+        for id in self.effects.forgotten.drain(..) {
+            let place = find(&self.connections, id);
+            assert!(self.connections[place].gone, "nothing is left of it when it is forgotten");
+            self.connections[place].forgotten = true;
         }
         self.links[usize::from(shard)].extend(self.effects.mesh.drain(..));
         self.drained[usize::from(shard)] |= std::mem::take(&mut self.effects.drained);

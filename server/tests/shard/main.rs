@@ -3,6 +3,7 @@
 mod accounts;
 mod deadlines;
 mod lanes;
+mod leaving;
 mod overload;
 mod requests;
 mod runs;

@@ -203,8 +203,8 @@ fn confirmations_for_a_shard_that_takes_nothing_are_bounded_and_counted() {
     assert_eq!((confirmed + dropped, world.count(Counter::WorkMessages)), (MESSAGES, MESSAGES));
 }
 
-/// Publishers of one shard that have all said 12 KB, heard by a subscriber of the other, where the link between
-/// them takes nothing.
+/// Publishers of one shard that have all said 12 KB, heard by a subscriber of the other, where the link
+/// between them takes nothing.
 fn crowd_before_a_link(limits: Limits) -> (World, Vec<usize>, usize) {
     let mut world = World::new(limits, 1);
     let listener = client(&mut world, 1, &["a"]);

@@ -181,6 +181,37 @@ fn a_publisher_that_is_paused_while_it_waits_for_its_turn_hears_that_it_may_go_o
     assert_eq!((told.last(), world.is_paused(greedy)), (Some(&false), false), "{told:?}");
 }
 
+/// Another shard may hold a publisher back that waits for its turn.
+#[test]
+fn who_is_held_back_while_it_waits_for_its_turn_is_not_heard_until_it_is_let_go() {
+    const MESSAGES: u64 = 40;
+    let mut world = World::new(Limits { turn_steps: 1000, client_steps: 5, ..small_limits(2) }, 1);
+    let (slow, greedy) = (world.connect(1), world.connect(0));
+    for client in [slow, greedy] {
+        world.clients[client].hello();
+    }
+    world.clients[slow].subscribe(1, "wide", None, SlowConsumer::PausePublisher);
+    [slow, greedy].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    for number in 0..MESSAGES {
+        world.clients[greedy].publish_as(SubjectRef::Literal(b"wide"), None, number, &[b'x'; 1000]);
+    }
+    world.write(greedy);
+    world.receive(greedy, usize::MAX);
+    while world.count(Counter::PublisherPauses) == 0 {
+        assert!(world.go_on(0), "it waits for its turn until it is held back");
+        for (from, to) in [(0, 1), (1, 0)] {
+            while world.send_batch(from, to) && world.receive_batch(from, to) {}
+        }
+    }
+    let heard = world.count(Counter::MessagesIn);
+    assert!(heard < MESSAGES);
+    while world.go_on(0) {}
+    assert_eq!(world.count(Counter::MessagesIn), heard);
+    world.settle(&BTreeSet::new());
+    assert_eq!(world.clients[slow].payloads(1).len() as u64, MESSAGES);
+}
+
 #[test]
 fn what_waits_for_a_turn_is_published_before_its_client_is_closed() {
     let mut world = World::new(Limits { turn_steps: 1000, client_steps: 10, ..small_limits(1) }, 1);

@@ -58,6 +58,11 @@ impl Accounts {
         self.spaces.get_mut(usize::from(account.0))
     }
 
+    /// Whether there is such an account.
+    pub fn has(&self, account: AccountId) -> bool {
+        self.access.account(account.0).is_some()
+    }
+
     /// The subjects of an account that another shard speaks of, unless it went. Its shard may have newer
     /// settings, which will come here too and name it.
     pub fn space_of_other(&mut self, account: AccountId) -> Option<&mut Space> {

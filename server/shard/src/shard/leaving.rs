@@ -1,17 +1,93 @@
-//! The end in order: refuse new work, deliver what was accepted anywhere, then close everyone.
+//! How one connection leaves, or all.
 //!
+//! The end of all in order: refuse new work, deliver what was accepted anywhere, then close everyone.
 //! A draining shard sends a fence on every link after its last message. When all fences have come
 //! in, nothing more can arrive, and the connections are closed after what their outboxes hold.
 
-use super::Members;
 use super::drain::Leaving;
+use super::teardown::Teardown;
+use super::{CONNECTION_BYTES, Members};
 use crate::closing::CloseReason;
 use crate::identity::{ConnectionId, Nanos};
+use crate::ledger::Kind;
 use crate::mesh::batch::Record;
 use crate::mesh::inbound::Fenced;
 use crate::turn::Turn;
 
+/// Of a turn that begins with connections that leave, they get so much, as one in so many steps.
+const SHARE_OF_TURN: i64 = 4;
+
 impl Members {
+    /// A connection is not open any more. What it had goes now, as far as the turn allows, and later.
+    pub(super) fn begin_to_leave(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.bus.outlets.delivery.receivers.get(id) else { return };
+        debug_assert!(!receiver.open, "nothing more comes to who leaves");
+        if self.teardowns.contains_key(&id) {
+            return;
+        }
+        let mut teardown = Teardown::of(receiver);
+        if !self.pace.has_left(turn.now) || !self.tear_down(id, &mut teardown, turn) {
+            self.teardowns.insert(id, teardown);
+            self.pace.line_up_to_leave(id);
+        }
+    }
+
+    /// The edge has nothing of a connection any more: it is forgotten once what it had has gone.
+    pub(super) fn has_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        match self.teardowns.get_mut(&id) {
+            Some(teardown) => teardown.gone = true,
+            None => self.forget(id, turn),
+        }
+    }
+
+    /// Those who leave go on with that, before a turn's other work.
+    pub(super) fn leave_on(&mut self, turn: &mut Turn<'_>) {
+        let mut in_line = self.pace.leaving().len();
+        let (left, in_all) = self.pace.left_of();
+        let until = left - in_all / SHARE_OF_TURN;
+        while in_line > 0
+            && self.pace.left_of().0 > until
+            && let Some(id) = self.pace.next_to_leave()
+        {
+            in_line -= 1;
+            let Some(mut teardown) = self.teardowns.remove(&id) else { continue };
+            if !self.tear_down(id, &mut teardown, turn) {
+                self.teardowns.insert(id, teardown);
+                self.pace.line_up_to_leave(id);
+            } else if teardown.gone {
+                self.forget(id, turn);
+            }
+        }
+    }
+
+    /// Takes a piece of it. Returns whether that was all.
+    fn tear_down(&mut self, id: ConnectionId, teardown: &mut Teardown, turn: &mut Turn<'_>) -> bool {
+        let before = turn.left();
+        let done = teardown.go_on(id, self.pace.share(), &mut self.bus, turn);
+        self.pace.spend_at(turn.now, before - turn.left());
+        done
+    }
+
+    fn forget(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.remove(id) else { return };
+        debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
+        self.bus.outlets.ledger.subtract(Kind::Connections, CONNECTION_BYTES);
+        self.bus.outlets.delivery.closed(id, turn);
+        turn.effects.forgotten.push(id);
+        self.check_drained(turn);
+    }
+
+    /// Recounts who leaves.
+    pub(super) fn check_teardowns(&self) {
+        let mut leaving: Vec<ConnectionId> = self.pace.leaving().collect();
+        leaving.sort_unstable();
+        assert!(leaving.iter().eq(self.teardowns.keys()), "who leaves is in line for that, once");
+        for id in leaving {
+            let receiver = self.bus.outlets.delivery.receivers.get(id);
+            assert!(receiver.is_some_and(|receiver| !receiver.open), "and keeps its place until then");
+        }
+    }
+
     pub(super) fn begin_drain(&mut self, turn: &mut Turn<'_>) {
         if self.bus.draining {
             return;

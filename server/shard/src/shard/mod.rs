@@ -8,6 +8,7 @@ pub mod report;
 mod settings;
 mod settle;
 mod shedding;
+mod teardown;
 mod turns;
 
 use crate::access::{Access, Verdict};
@@ -25,13 +26,15 @@ use crate::ledger::Kind;
 use crate::limits::Limits;
 use crate::mesh::MeshBatch;
 use crate::metrics::{Counter, Counters};
-use crate::outcome::Outcomes;
+use crate::outcome::{Outcome, Outcomes};
 use crate::random::Random;
 use crate::turn::{Turn, UNBOUNDED};
 use crate::work::letters::LetterReport;
 use drain::Drain;
 use pace::Pace;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use teardown::Teardown;
 
 /// What a connection takes, roughly, that says nothing and is sent nothing.
 const CONNECTION_BYTES: usize = size_of::<Receiver>() + size_of::<NatsClient>() + 128;
@@ -54,6 +57,7 @@ pub(crate) struct Members {
     opened: u64,
     pub drain: Drain,
     pace: Pace,
+    teardowns: BTreeMap<ConnectionId, Teardown>,
     pub scanned_at: Nanos,
 }
 
@@ -77,6 +81,7 @@ impl Shard {
                 opened: 0,
                 drain: Drain::new(limits.shards, id),
                 pace: Pace::new(limits),
+                teardowns: BTreeMap::new(),
                 scanned_at: Nanos(0),
             },
             counters: Counters::default(),
@@ -328,21 +333,20 @@ impl Members {
     }
 
     fn closed(&mut self, id: ConnectionId, departure: Departure, turn: &mut Turn<'_>) {
-        let Some(mut client) = self.clients.remove(id) else { return };
-        self.bus.outlets.ledger.subtract(Kind::Connections, CONNECTION_BYTES);
-        if self.bus.outlets.delivery.is_open(id) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if let Some(receiver) = self.bus.outlets.delivery.receivers.get_mut(id)
+            && std::mem::take(&mut receiver.open)
+        {
             let reason = match departure {
                 Departure::Ordinary => CloseReason::Client,
                 Departure::Failed => CloseReason::SocketError,
             };
             turn.counters.add(reason.counter(), 1);
-            self.bus.forget(id, turn);
+            turn.outcomes.push(Outcome::Leave(id));
         }
         client.let_go(&mut self.bus);
         client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
-        debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
-        self.bus.outlets.delivery.closed(id, turn);
-        self.check_drained(turn);
+        turn.outcomes.push(Outcome::Gone(id));
     }
 
     /// Ends a connection in order.
@@ -363,6 +367,7 @@ impl Members {
     fn check(&self) {
         self.bus.check();
         self.check_pace();
+        self.check_teardowns();
         let natives = self.clients.iter().filter_map(|client| match client {
             Client::Native(client) => Some(client),
             Client::Nats(_) => None,

@@ -23,6 +23,8 @@ pub struct Pace {
     fresh: VecDeque<ConnectionId>,
     /// Who has spent more than its share.
     debtors: VecDeque<ConnectionId>,
+    /// Who leaves and has more to give back.
+    leaving: VecDeque<ConnectionId>,
     /// Turns that began with somebody waiting.
     turns: u64,
     /// Who was heard last, and when that was another one, or another shard, than before.
@@ -42,7 +44,7 @@ const DEBTORS_FIRST_EVERY: u64 = 4;
 impl Pace {
     pub fn new(limits: &Limits) -> Pace {
         let (turn_steps, client_steps) = (limits.turn_steps.into(), limits.client_steps.into());
-        let (fresh, debtors) = (VecDeque::new(), VecDeque::new());
+        let (fresh, debtors, leaving) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (began, shared_at, last) = (Nanos(0), Nanos(0), ConnectionId { slot: 0, generation: 0 });
         Pace {
             turn_steps,
@@ -51,6 +53,7 @@ impl Pace {
             left: turn_steps,
             fresh,
             debtors,
+            leaving,
             turns: 0,
             last,
             shared_at,
@@ -86,6 +89,34 @@ impl Pace {
     pub fn line_up(&mut self, id: ConnectionId, owes: bool) {
         let queue = if owes { &mut self.debtors } else { &mut self.fresh };
         queue.push_back(id);
+    }
+
+    /// Whether anything of the turn of that time is left.
+    pub fn has_left(&mut self, now: Nanos) -> bool {
+        if self.began != now {
+            self.begin(now);
+        }
+        self.left > 0
+    }
+
+    /// Who leaves goes on with that in a later turn.
+    pub fn line_up_to_leave(&mut self, id: ConnectionId) {
+        self.leaving.push_back(id);
+    }
+
+    /// Who is next to go on leaving.
+    pub fn next_to_leave(&mut self) -> Option<ConnectionId> {
+        self.leaving.pop_front()
+    }
+
+    /// All who have more to give back, in turn.
+    pub fn leaving(&self) -> impl ExactSizeIterator<Item = ConnectionId> {
+        self.leaving.iter().copied()
+    }
+
+    /// Steps that are left of the turn, and those it has in all.
+    pub fn left_of(&self) -> (i64, i64) {
+        (self.left, self.turn_steps)
     }
 
     /// A turn begins with those who wait. Returns how many owe nothing, and how many do.
@@ -132,7 +163,7 @@ impl Pace {
     /// Whether somebody waits for the next turn.
     #[inline]
     pub fn is_behind(&self) -> bool {
-        !self.fresh.is_empty() || !self.debtors.is_empty()
+        !self.fresh.is_empty() || !self.debtors.is_empty() || !self.leaving.is_empty()
     }
 
     /// Whether a turn's steps are spent.

@@ -52,6 +52,8 @@ impl Members {
                 let record = Record::Resume { publisher: publisher.connection };
                 self.bus.outlets.mesh.push(publisher.shard, &record, turn);
             }
+            Outcome::Leave(id) => self.begin_to_leave(id, turn),
+            Outcome::Gone(id) => self.has_gone(id, turn),
             Outcome::GoOn(id) => self.line_up_again(id),
             Outcome::Dead(death, task) => self.bus.bury(death, *task, turn),
             Outcome::Breaker(change) => self.report_breaker(&change, turn),
@@ -65,7 +67,7 @@ impl Members {
         let Some(client) = self.clients.get_mut(id) else { return };
         debug_assert!(!self.bus.outlets.delivery.is_open(id), "whoever is cut is heard no more");
         client.let_go(&mut self.bus);
-        self.bus.forget(id, turn);
+        self.begin_to_leave(id, turn);
         let reason = CloseReason::SlowConsumer;
         turn.counters.add(reason.counter(), 1);
         turn.effects.close.push((id, Close::Now, reason));

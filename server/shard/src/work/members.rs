@@ -248,8 +248,8 @@ impl Members {
     }
 
     /// What a member holds, also after it has left.
-    pub fn held_by(&self, key: Key) -> Vec<TaskId> {
-        self.table.get(key).map(|member| member.held.iter().copied().collect()).unwrap_or_default()
+    pub fn held_by(&self, key: Key) -> impl Iterator<Item = TaskId> {
+        self.table.get(key).into_iter().flat_map(|member| member.held.iter().copied())
     }
 
     /// Those that have left and have still something to settle.

@@ -30,6 +30,7 @@ use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::lanes::Lane;
 use crate::outcome::{BreakerChange, Outcome};
 use crate::random::Random;
+use crate::steps::KEEP_STEPS;
 use crate::table::{Key, Table};
 use crate::turn::Turn;
 use death::Death;
@@ -154,8 +155,7 @@ impl Book {
     pub fn leave(&mut self, key: Key, subscription: Key, gone: bool, turn: &mut Turn<'_>) {
         let Some(member) = self.groups[key].members.of(subscription) else { return };
         if gone {
-            let held = self.groups[key].members.held_by(member);
-            held.into_iter().for_each(|id| self.fail(id, Failure::MemberGone, turn));
+            self.give_back(key, subscription, usize::MAX, turn);
         }
         let Some(left) = self.groups[key].members.get_mut(member) else { return };
         let connection = left.connection;
@@ -174,14 +174,33 @@ impl Book {
         self.forget_if_over(key);
     }
 
-    /// A connection ends: others get what it still held of subscriptions that ended before.
-    pub fn connection_gone(&mut self, connection: ConnectionId, turn: &mut Turn<'_>) {
+    /// Others get what a subscription holds whose connection ends, at most so many messages. Returns how
+    /// many.
+    pub fn give_back(&mut self, key: Key, subscription: Key, most: usize, turn: &mut Turn<'_>) -> usize {
+        let members = &self.groups[key].members;
+        let held = members.of(subscription).into_iter().flat_map(|member| members.held_by(member));
+        let held: Vec<TaskId> = held.take(most).collect();
+        self.fail_all(&held, turn)
+    }
+
+    /// A connection ends: others get what it still holds of subscriptions that ended before, at most so many
+    /// messages. Returns how many.
+    pub fn connection_gone(&mut self, connection: ConnectionId, most: usize, turn: &mut Turn<'_>) -> usize {
         let left = self.leaving.get(&connection).into_iter().flatten();
         let held = left.flat_map(|&(key, member)| self.groups[key].members.held_by(member));
-        for id in held.collect::<Vec<TaskId>>() {
-            self.fail(id, Failure::MemberGone, turn);
-        }
-        debug_assert!(!self.leaving.contains_key(&connection), "with what it held it has left for good");
+        let held: Vec<TaskId> = held.take(most).collect();
+        let failed = self.fail_all(&held, turn);
+        debug_assert!(
+            failed == most || !self.leaving.contains_key(&connection),
+            "with what it held it has left for good"
+        );
+        failed
+    }
+
+    fn fail_all(&mut self, held: &[TaskId], turn: &mut Turn<'_>) -> usize {
+        turn.charge(held.len() * KEEP_STEPS);
+        held.iter().for_each(|&id| self.fail(id, Failure::MemberGone, turn));
+        held.len()
     }
 
     /// Takes a message in. A full group or shard sheds what is less important, or the message itself. Returns

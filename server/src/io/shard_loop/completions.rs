@@ -31,7 +31,7 @@ impl<P: Platform> ShardLoop<P> {
                     self.accepted(now, listener, outcome)?;
                 }
                 Completion::Peer { slot, address } => self.looked_up(now, slot, address)?,
-                Completion::Closed { slot } => self.closed(now, slot)?,
+                Completion::Closed { slot } => self.closed(slot),
                 // The reason for ringing is found where it was put; a shut-down socket reports the
                 // end of its receive by itself.
                 Completion::Doorbell | Completion::ShutDown { .. } => {}
@@ -45,7 +45,7 @@ impl<P: Platform> ShardLoop<P> {
         match outcome {
             AcceptOutcome::Connection(slot) => {
                 // The kernel may give a slot out again before it reports that the close is done.
-                self.closed(now, slot)?;
+                self.closed(slot);
                 let listening = self.listening[listener as usize];
                 let connection = self.connections.open(slot, listening, now);
                 match listening.transport {
@@ -198,7 +198,7 @@ impl<P: Platform> ShardLoop<P> {
         match connection.ending {
             // Both ways are over: a peer that has shut its side reads no answer we would queue.
             Ending::No | Ending::Flushing { .. } | Ending::Lingering { .. } => self.shut_down(now, slot),
-            Ending::ShutDown | Ending::Closing => self.advance_ending(now, slot),
+            Ending::ShutDown | Ending::Forgetting | Ending::Closing => self.advance_ending(now, slot),
         }
     }
 
@@ -232,17 +232,13 @@ impl<P: Platform> ShardLoop<P> {
         self.advance_ending(now, slot)
     }
 
-    fn closed(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
+    fn closed(&mut self, slot: Slot) {
         if self.connections.at(slot).is_none_or(|connection| connection.ending != Ending::Closing) {
-            return Ok(());
+            return;
         }
-        let Some(connection) = self.connections.remove(slot) else { return Ok(()) };
+        let Some(connection) = self.connections.remove(slot) else { return };
         if connection.counted {
             self.orders.nats_connections.fetch_sub(1, Ordering::Relaxed);
-        }
-        match connection.announced {
-            true => self.handle(now, Event::Closed(connection.id, connection.departure)),
-            false => Ok(()),
         }
     }
 }

@@ -40,6 +40,9 @@ impl<P: Platform> ShardLoop<P> {
                 Close::Now => self.cut(now, id)?,
             }
         }
+        for place in 0..self.effects.forgotten.len() {
+            self.close_forgotten(self.effects.forgotten[place])?;
+        }
         for (id, verification) in self.effects.verify.drain(..) {
             let kind = WorkKind::of(&verification);
             let patience = Duration::from_nanos(self.hello_timeout_nanos);
@@ -91,7 +94,9 @@ impl<P: Platform> ShardLoop<P> {
     #[inline]
     fn send_outbox(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
         let Some(connection) = self.connections.get(id) else { return Ok(()) };
-        if connection.sending || matches!(connection.ending, Ending::ShutDown | Ending::Closing) {
+        if connection.sending
+            || matches!(connection.ending, Ending::ShutDown | Ending::Forgetting | Ending::Closing)
+        {
             return Ok(());
         }
         let bytes = self.shard.take_segments(now, id, &mut self.segments);

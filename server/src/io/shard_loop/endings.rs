@@ -4,7 +4,7 @@ use super::super::connection::{Ending, FLUSH_TIME_MAX, LINGER_TIME_MAX};
 use super::ShardLoop;
 use crate::io::platform::{Platform, Ring};
 use ringbolt_ring::Slot;
-use ringbolt_shard::{ConnectionId, Nanos};
+use ringbolt_shard::{ConnectionId, Event, Nanos};
 use std::io;
 
 impl<P: Platform> ShardLoop<P> {
@@ -30,7 +30,7 @@ impl<P: Platform> ShardLoop<P> {
     /// Shuts both sides; what the kernel holds ends soon, and then the socket is closed.
     pub(super) fn shut_down(&mut self, now: Nanos, slot: Slot) -> io::Result<()> {
         let Some(connection) = self.connections.at(slot) else { return Ok(()) };
-        if matches!(connection.ending, Ending::ShutDown | Ending::Closing) {
+        if matches!(connection.ending, Ending::ShutDown | Ending::Forgetting | Ending::Closing) {
             return self.advance_ending(now, slot);
         }
         connection.ending = Ending::ShutDown;
@@ -49,12 +49,37 @@ impl<P: Platform> ShardLoop<P> {
                     Ending::Lingering { until: Nanos(now.0 + LINGER_TIME_MAX.as_nanos() as u64) };
                 self.ring.shut_down_writes(slot)
             }
+            Ending::ShutDown if connection.is_quiet() && connection.announced => {
+                connection.ending = Ending::Forgetting;
+                self.quiet.push(connection.id);
+                Ok(())
+            }
             Ending::ShutDown if connection.is_quiet() => {
                 connection.ending = Ending::Closing;
                 self.ring.close(slot)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells the shard of connections that the kernel holds nothing of any more. Returns whether there were
+    /// some.
+    pub(super) fn tell_of_quiet(&mut self, now: Nanos) -> io::Result<bool> {
+        let some = !self.quiet.is_empty();
+        while let Some(id) = self.quiet.pop() {
+            let Some(connection) = self.connections.get(id) else { continue };
+            let departure = connection.departure;
+            self.handle(now, Event::Closed(id, departure))?;
+        }
+        Ok(some)
+    }
+
+    /// The shard has forgotten a connection: its slot may be another's.
+    pub(super) fn close_forgotten(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        debug_assert_eq!(connection.ending, Ending::Forgetting, "it was told that nothing is left");
+        connection.ending = Ending::Closing;
+        self.ring.close(Slot(id.slot))
     }
 
     pub(super) fn overdue_endings(&mut self, now: Nanos) -> io::Result<()> {

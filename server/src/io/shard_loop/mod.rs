@@ -75,6 +75,8 @@ pub struct ShardLoop<P: Platform> {
     turns: u64,
     /// Connections whose peers are or were looked up, in the order they were accepted, looked at every tick.
     opening: VecDeque<ConnectionId>,
+    /// Connections that the kernel holds nothing of any more, which the shard is yet to be told.
+    quiet: Vec<ConnectionId>,
     /// Connections that are flushing or lingering, looked at every tick.
     ending: Vec<ConnectionId>,
     idle_chunks: Vec<Vec<Chunk>>,
@@ -151,6 +153,7 @@ impl<P: Platform> ShardLoop<P> {
             rations: Rations::default(),
             turns: 0,
             opening: VecDeque::new(),
+            quiet: Vec::new(),
             ending: Vec::new(),
             idle_chunks: Vec::new(),
             segments: Vec::new(),
@@ -229,6 +232,7 @@ impl<P: Platform> ShardLoop<P> {
             self.publish_counters();
             self.give_memory_back();
         }
+        worked |= self.tell_of_quiet(now)?;
         self.hand_out()?;
         self.send_links(now)?;
         self.send_outboxes(now)?;
@@ -290,6 +294,7 @@ impl<P: Platform> ShardLoop<P> {
             || self.mesh.has_inbound()
             || self.offload.is_ready()
             || !self.unproven.is_empty()
+            || !self.quiet.is_empty()
             || self.rations.are_asked_for()
             || ordered;
         waits || self.links.iter().any(|&shard| self.mesh.would_move(shard))

@@ -82,7 +82,6 @@ impl NativeClient {
         bus.outlets.delivery.pool.give(partial);
         self.sender.forget_deferred(&mut bus.outlets.ledger);
         self.unpin_subjects(bus);
-        bus.forget(id, turn);
         let frame = Control::Close(Close { correlation_id: 0, code: reason.native().0, message });
         bus.outlets.delivery.send_control(id, &frame, turn);
         bus.end(id, reason, turn);

@@ -88,7 +88,6 @@ impl NatsClient {
         let partial = self.sender.take_partial(bus);
         bus.outlets.delivery.pool.give(partial);
         self.sender.forget_deferred(&mut bus.outlets.ledger);
-        bus.forget(id, turn);
         if let Some(error) = error {
             bus.outlets.delivery.send_answer(id, |out| encode::error(out, error), turn);
         }

@@ -1,0 +1,126 @@
+//! What a connection had goes in pieces, and harms nobody meanwhile.
+
+use ringbolt_protocol::command::SubjectRef;
+use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_server::sim::{Received, World, small_limits};
+use ringbolt_shard::limits::Limits;
+use ringbolt_shard::metrics::Counter;
+use std::collections::BTreeSet;
+
+const SUBSCRIPTIONS: u64 = 200;
+/// What a turn with these limits may take of a connection that leaves.
+const PIECE: u64 = 12;
+
+/// Two shards, on the first of which one with many subscriptions is gone, and another one that asks.
+fn world() -> (World, usize, usize) {
+    let limits = Limits { turn_steps: 400, client_steps: 80, subscriptions_max: 1000, ..small_limits(2) };
+    let mut world = World::new(limits, 1);
+    let (many, neighbour) = (world.connect(0), world.connect(0));
+    for client in [many, neighbour] {
+        world.clients[client].hello();
+    }
+    for id in 1..=SUBSCRIPTIONS as u32 {
+        world.clients[many].subscribe(id, &format!("a.{id}"), None, SlowConsumer::Default);
+    }
+    world.clients[neighbour].subscribe(1, "own", None, SlowConsumer::Default);
+    [many, neighbour].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    assert_eq!(world.count(Counter::Subscriptions), SUBSCRIPTIONS + 1);
+    world.crash(many);
+    (world, many, neighbour)
+}
+
+fn ask(world: &mut World, client: usize, subject: &str) {
+    world.clients[client].publish_as(SubjectRef::Literal(subject.as_bytes()), Some("own"), 1, b"");
+    world.write(client);
+    world.receive(client, usize::MAX);
+}
+
+#[test]
+fn a_connection_that_had_much_goes_in_pieces_and_others_are_heard_between() {
+    let (mut world, many, neighbour) = world();
+    let mut left = world.count(Counter::Subscriptions);
+    assert!(left > SUBSCRIPTIONS - PIECE && !world.is_forgotten(many), "{left}");
+    let mut turns = 0;
+    while world.go_on(0) {
+        let now = world.count(Counter::Subscriptions);
+        assert!(now <= left && left - now <= PIECE, "{left}, then {now}");
+        (left, turns) = (now, turns + 1);
+        let before = world.count(Counter::MessagesOut);
+        ask(&mut world, neighbour, "own");
+        assert_eq!(world.count(Counter::MessagesOut), before + 1, "in turn {turns}");
+        world.begin_send(neighbour);
+        world.end_send(neighbour);
+    }
+    assert!(turns > SUBSCRIPTIONS / PIECE);
+    assert!(world.is_forgotten(many));
+    assert_eq!((left, world.count(Counter::Connections)), (1, 1));
+    world.settle(&BTreeSet::new());
+    let before = world.count(Counter::MeshMessagesOut);
+    let other = world.connect(1);
+    world.clients[other].hello();
+    world.clients[other].publish("a.1", b"");
+    world.write(other);
+    world.settle(&BTreeSet::new());
+    assert_eq!(world.count(Counter::MeshMessagesOut), before, "the other shard knows, too");
+}
+
+#[test]
+fn nothing_is_delivered_to_who_leaves_and_who_asks_it_is_told_that_nobody_is_there() {
+    let (mut world, many, neighbour) = world();
+    let delivered = world.count(Counter::MessagesOut);
+    ask(&mut world, neighbour, &format!("a.{SUBSCRIPTIONS}"));
+    assert!(!world.is_forgotten(many));
+    assert_eq!((world.count(Counter::MessagesOut), world.count(Counter::NoResponders)), (delivered, 1));
+    world.settle(&BTreeSet::new());
+    assert!(world.is_forgotten(many));
+}
+
+#[test]
+fn a_drain_waits_for_those_who_leave() {
+    let (mut world, many, _) = world();
+    world.drain();
+    world.settle(&BTreeSet::new());
+    assert!(world.is_forgotten(many) && world.is_drained());
+}
+
+#[test]
+fn what_a_member_held_comes_back_in_pieces_each_message_once() {
+    let limits = Limits { turn_steps: 400, client_steps: 80, ..small_limits(1) };
+    let mut world = World::new(limits, 1);
+    let connect = |world: &mut World, group: Option<&str>| {
+        let client = world.connect(0);
+        world.clients[client].hello();
+        if group.is_some() {
+            world.clients[client].subscribe(1, "job", group, SlowConsumer::Default);
+        }
+        world.write(client);
+        world.settle(&BTreeSet::new());
+        client
+    };
+    let producer = connect(&mut world, None);
+    let group = Some("g;ack;inflight=100");
+    let first = connect(&mut world, group);
+    for number in 1..=40 {
+        world.clients[producer].publish_as(SubjectRef::Literal(b"job"), None, number, b"do");
+    }
+    world.write(producer);
+    world.settle(&BTreeSet::new());
+    assert_eq!(world.clients[first].payloads(1).len(), 40);
+    let second = connect(&mut world, group);
+    world.crash(first);
+    let given = world.count(Counter::Redeliveries);
+    assert!(given < PIECE && !world.is_forgotten(first), "in pieces: {given}");
+    world.settle(&BTreeSet::new());
+    let mut got: Vec<u64> = world.clients[second].received.iter().filter_map(number).collect();
+    got.sort_unstable();
+    assert!(got.iter().copied().eq(1..=40), "{got:?}");
+    assert!(world.is_forgotten(first));
+}
+
+fn number(received: &Received) -> Option<u64> {
+    match received {
+        Received::Delivery { correlation_id, .. } => Some(*correlation_id),
+        _ => None,
+    }
+}
