@@ -9,7 +9,7 @@ use crate::identity::{ConnectionId, PublisherId};
 use crate::mesh::batch::{MeshPublish, TEXT_BYTES_MAX};
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
-use crate::steps::RUN_STEPS;
+use crate::steps::{RUN_STEPS, steps_of, steps_of_text};
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::subject::Subject;
@@ -216,12 +216,13 @@ impl Bus {
             let block = &payload.bytes()[..publication.header_bytes as usize];
             read = Marks::read(block, self.identity.unix_epoch_nanos);
             publication.marks = &read;
+            turn.charge(steps_of_text(block.len()));
         }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
         let Some(space) = self.accounts.known_space(publication.account) else { return };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
-        turn.charge(1);
+        turn.charge(steps_of(0));
         if route.is_costly() {
             turn.charge(route.steps(publication.payload.bytes().len()));
         }

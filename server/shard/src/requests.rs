@@ -381,7 +381,7 @@ mod tests {
         };
         assert_eq!(watched(&mut requests, 0, REQUESTER), 50);
         assert_eq!(watched(&mut requests, 1000, OTHER), 25);
-        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)), 10);
+        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)).0, 10);
         at(1, |turn| requests.forget_those_of(REQUESTER, usize::MAX, turn));
         requests.check();
         assert_eq!(requests.bytes(), 25 * bytes_of(&key(1)));
@@ -394,7 +394,7 @@ mod tests {
             assert!(watch(&mut requests, key(number), REQUESTER, Nanos(number), 0));
         }
         assert!(watch(&mut requests, key(u64::MAX), OTHER, Nanos(1), 0));
-        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)), 10);
+        assert_eq!(at(1, |turn| requests.forget_those_of(REQUESTER, 10, turn)).0, 10);
         at(1, |turn| requests.forget_those_of(REQUESTER, usize::MAX, turn));
         requests.check();
         assert_eq!((requests.count(), requests.due.len(), requests.subjects.len()), (1, 1, 1));

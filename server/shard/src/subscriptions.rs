@@ -8,7 +8,7 @@ use crate::ledger::{Kind, may_have};
 use crate::limits::SlowConsumerPolicy;
 use crate::mesh::batch::Record;
 use crate::router::{Router, Target};
-use crate::steps::{INTEREST_STEPS, NODE_STEPS};
+use crate::steps::{INTEREST_STEPS, NODE_STEPS, steps_of_text};
 use crate::table::Key;
 use crate::turn::Turn;
 use crate::work::options::WorkOptions;
@@ -65,6 +65,7 @@ impl Bus {
         if let (Some(options), Some(name)) = (work, group) {
             let member = (key, id, sid.is_empty());
             let group = self.outlets.work.join(account, name, options, pattern.as_str(), member);
+            turn.charge(self.outlets.work.membership_steps(group));
             self.outlets.delivery.subscriptions[key].work = Some(group);
         }
         let target = Target { subscription: key.index(), slot: id.slot };
@@ -100,6 +101,7 @@ impl Bus {
     pub fn remove_subscription(&mut self, key: Key, gone: bool, turn: &mut Turn<'_>) {
         let Some(subscription) = self.outlets.delivery.subscriptions.remove(key) else { return };
         if let Some(group) = subscription.work {
+            turn.charge(self.outlets.work.membership_steps(group));
             self.outlets.work.leave(group, key, gone, turn);
         }
         debug_assert!(
@@ -225,5 +227,5 @@ impl Bus {
 /// is a node.
 fn interest_steps(pattern: Pattern<'_>) -> usize {
     let nodes = if pattern.has_wildcard() { pattern.tokens().count() } else { 0 };
-    INTEREST_STEPS + nodes * NODE_STEPS
+    INTEREST_STEPS + nodes * NODE_STEPS + steps_of_text(pattern.as_str().len())
 }

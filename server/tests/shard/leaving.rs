@@ -124,3 +124,27 @@ fn number(received: &Received) -> Option<u64> {
         _ => None,
     }
 }
+
+#[test]
+fn what_was_queued_for_who_is_cut_is_given_back_in_pieces() {
+    const MESSAGES: u64 = 4000;
+    let limits = Limits { payload_bytes_max: 4096, outbox_bytes_max: 16 << 20, ..small_limits(1) };
+    let mut world = World::new(limits, 1);
+    let (deaf, publisher) = (world.connect(0), world.connect(0));
+    for client in [deaf, publisher] {
+        world.clients[client].hello();
+    }
+    world.clients[deaf].subscribe(1, "a", None, SlowConsumer::Default);
+    [deaf, publisher].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    for number in 0..MESSAGES {
+        world.clients[publisher].publish_as(SubjectRef::Literal(b"a"), None, number, &[b'x'; 1000]);
+    }
+    world.write(publisher);
+    world.settle(&BTreeSet::from([deaf]));
+    world.crash(deaf);
+    let first = world.count(Counter::DropsConnectionEnded);
+    assert!(0 < first && first < MESSAGES, "{first}");
+    while world.go_on(0) {}
+    assert_eq!(world.count(Counter::DropsConnectionEnded), MESSAGES, "each is counted");
+}

@@ -276,6 +276,11 @@ impl Lone {
         self.handle(1, Event::Bytes(client(slot), words.as_bytes()))
     }
 
+    fn count(&mut self, counter: Counter) -> u64 {
+        self.shard.refresh_gauges();
+        self.shard.counters().get(counter)
+    }
+
     fn catch_up(&mut self) -> (u64, usize, bool) {
         while self.handle(1, Event::Continue).2 {}
         self.handle(1, Event::Continue)
@@ -356,4 +361,36 @@ fn whoever_owes_comes_to_its_turn_however_much_others_owe() {
     }
     let operations = [told[0] / 101, told[1] / 101, told[2] / 45];
     assert!(operations.iter().all(|&heard| heard > 120 / 10), "{operations:?}");
+}
+
+/// How many operations of each kind are heard in a turn of 10 000 steps.
+#[test]
+fn what_takes_longer_costs_more() {
+    let limits = Limits { subscriptions_max: 1 << 20, control_line_bytes_max: 4096, ..small_limits(1) };
+    let steps = 10_000;
+    let limits = Limits { turn_steps: steps, client_steps: steps, outbox_bytes_max: 1 << 24, ..limits };
+    let heard = |operation: &dyn Fn(u64) -> String, count: Counter| {
+        let mut lone = Lone::new(&limits, &Access::default());
+        lone.connect(0);
+        lone.say(0, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB > all\r\n");
+        lone.catch_up();
+        let before = lone.count(count);
+        let all: String = (0..9000).map(operation).collect();
+        assert!(lone.handle(2, Event::Bytes(client(0), all.as_bytes())).2, "most of them wait");
+        lone.count(count) - before
+    };
+    let (published, subscribed) = (Counter::MessagesIn, Counter::Subscriptions);
+    let long = "x".repeat(3000);
+    let plain = heard(&|number| format!("PUB {number} 0\r\n\r\n"), published);
+    let reads_much = heard(&|number| format!("PUB {long}{number} 0\r\n\r\n"), published);
+    let watched = "NATS/1.0\r\nRingbolt-Gather: 2\r\n\r\n";
+    let head = watched.len();
+    let asks = heard(&|number| format!("HPUB {number} r.{number} {head} {head}\r\n{watched}\r\n"), published);
+    assert!((1500..=2500).contains(&plain), "{plain}");
+    assert!(reads_much < plain / 10, "{reads_much} of {plain}");
+    assert!(asks < plain / 4, "{asks} of {plain}");
+    let joins =
+        |group: &'static str| heard(&move |number| format!("SUB wide {group} {number}\r\n"), subscribed);
+    let (plain, keyed) = (joins("g;ack"), joins("g;ack;key=K"));
+    assert!(keyed < plain / 2, "{keyed} of {plain}");
 }

@@ -10,7 +10,7 @@ use crate::message::{Message, Publication};
 use crate::metrics::Counter;
 use crate::outlets::Outlets;
 use crate::router::{GroupRoute, Route, Target};
-use crate::steps::{MEMBER_STEPS, MEMBERS_A_STEP};
+use crate::steps::{MEMBER_STEPS, MEMBERS_A_STEP, TIMED_STEPS};
 use crate::turn::Turn;
 use crate::work::options::key_header;
 use ringbolt_protocol::headers;
@@ -353,6 +353,7 @@ impl Delivery {
         let tell = match deadline {
             None => receiver.outbox.wrote_in(publication.lane(), written),
             Some(deadline) => {
+                turn.charge(TIMED_STEPS);
                 let stream = (publication.publisher, self.seed.digest().hash_one(message.subject));
                 let before = receiver.outbox.held_bytes();
                 let tell = receiver.outbox.wrote_timed(publication.lane(), written, deadline, stream, pool);

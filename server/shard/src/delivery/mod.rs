@@ -8,6 +8,7 @@ pub mod fan_out;
 pub mod outbox;
 pub mod pool;
 pub mod receiver;
+mod remains;
 pub mod replies;
 pub mod run;
 pub mod segment;
@@ -32,6 +33,7 @@ use crate::table::{Key, Table};
 use crate::turn::Turn;
 use emergency::Emergency;
 use receiver::{Receiver, Receivers};
+use remains::Remains;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
 use ringbolt_protocol::nats::Span;
 use ringbolt_protocol::subject::Subject;
@@ -61,6 +63,8 @@ pub struct Delivery {
     /// What an outbox may hold before it is asked twice: nothing, in an emergency.
     outbox_room: usize,
     pub emergency: Emergency,
+    /// What was queued for connections that ended.
+    pub remains: Remains,
     /// Publishers of this shard held back at this moment.
     paused_publishers: u64,
     /// Subscriptions that had their last delivery, to be removed before their client is heard again.
@@ -81,6 +85,7 @@ impl Delivery {
             outbox_bytes: 0,
             outbox_room: limits.outbox_bytes_max,
             emergency: Emergency::new(limits.memory_bytes_max),
+            remains: Remains::default(),
             paused_publishers: 0,
             expired: Vec::new(),
             spans: Vec::new(),
@@ -248,8 +253,8 @@ impl Delivery {
         assert_eq!(receiver.subscriptions.count(), 0, "they end with what the client had");
         assert!(receiver.outbox.held_bytes() <= self.outbox_bytes, "what is held was counted");
         self.outbox_bytes -= receiver.outbox.held_bytes();
-        let dropped = receiver.outbox.discard(&mut self.pool);
-        turn.counters.add(Counter::DropsConnectionEnded, dropped);
+        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard());
+        self.give_remains_back(turn);
         assert!(receiver.pauses == 0 || self.paused_publishers > 0, "it was counted when it was held back");
         self.paused_publishers -= u64::from(receiver.pauses > 0);
         let publishers = std::mem::take(&mut receiver.outbox.paused);
@@ -350,11 +355,18 @@ impl Delivery {
         receiver.open = false;
         let held = receiver.outbox.held_bytes();
         assert!(held <= self.outbox_bytes, "what is held was counted");
-        let dropped = receiver.outbox.discard(&mut self.pool);
+        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard());
         self.outbox_bytes -= held - receiver.outbox.held_bytes();
         debug_assert_eq!(receiver.outbox.queued_bytes(), 0, "all of it was dropped");
-        turn.counters.add(Counter::DropsConnectionEnded, dropped);
+        self.give_remains_back(turn);
         turn.outcomes.push(Outcome::Cut(id));
+    }
+
+    /// Counts and gives back a piece of what was queued for connections that ended.
+    pub fn give_remains_back(&mut self, turn: &mut Turn<'_>) {
+        let (dropped, steps) = self.remains.give_back(&mut self.pool);
+        turn.charge(steps);
+        turn.counters.add(Counter::DropsConnectionEnded, dropped);
     }
 
     /// The outbox of `slot` is full. Returns whether the message goes in all the same.

@@ -42,6 +42,9 @@ impl Members {
 
     /// Those who leave go on with that, before a turn's other work.
     pub(super) fn leave_on(&mut self, turn: &mut Turn<'_>) {
+        let before = turn.left();
+        self.bus.outlets.delivery.give_remains_back(turn);
+        self.pace.spend(before - turn.left());
         let mut in_line = self.pace.leaving().len();
         let (left, in_all) = self.pace.left_of();
         let until = left - in_all / SHARE_OF_TURN;

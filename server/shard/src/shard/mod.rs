@@ -171,7 +171,7 @@ impl Shard {
     /// Whether somebody waits for [`Event::Continue`].
     #[inline]
     pub fn is_behind(&self) -> bool {
-        self.members.pace.is_behind()
+        self.members.pace.is_behind() || !self.members.bus.outlets.delivery.remains.is_empty()
     }
 
     /// Whether what has come of other shards is to wait for the next turn.

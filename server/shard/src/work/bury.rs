@@ -8,6 +8,7 @@ use crate::bus::Bus;
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
 use crate::reserved::DEAD_LETTERS;
+use crate::steps::{KEEP_STEPS, steps_of_text};
 use crate::table::Key;
 use crate::turn::Turn;
 use ringbolt_protocol::headers;
@@ -47,6 +48,7 @@ impl Bus {
         headers::with(block, &lines, &mut payload);
         drop(lines);
         let header_bytes = payload.len() as u32;
+        turn.charge(KEEP_STEPS + steps_of_text(payload.len()));
         payload.extend_from_slice(rest);
         let marks = Marks::read(&payload[..header_bytes as usize], self.identity.unix_epoch_nanos);
         let publication = task.publication(&marks, Payload::Copied(&payload), header_bytes);

@@ -30,7 +30,7 @@ use crate::identity::{AccountId, ConnectionId, HashSeed, Nanos};
 use crate::lanes::Lane;
 use crate::outcome::{BreakerChange, Outcome};
 use crate::random::Random;
-use crate::steps::KEEP_STEPS;
+use crate::steps::{KEEP_STEPS, RING_STEPS};
 use crate::table::{Key, Table};
 use crate::turn::Turn;
 use death::Death;
@@ -148,6 +148,14 @@ impl Book {
         group.join(subscription, connection, pattern, native);
         self.wake(key);
         key
+    }
+
+    /// Steps that it takes to join a group or to leave it, beside those of the subscription.
+    pub fn membership_steps(&self, key: Key) -> usize {
+        match self.groups[key].options.balance {
+            balance::Balance::Key(_) => RING_STEPS,
+            _ => 0,
+        }
     }
 
     /// A subscription ends. If its connection does too, others get what it had, at once; otherwise it may

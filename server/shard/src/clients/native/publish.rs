@@ -10,6 +10,7 @@ use crate::message::{Headed, Marks, Payload, Publication};
 use crate::metrics::Counter;
 use crate::reserved;
 use crate::router::subjects::SubjectId;
+use crate::steps::steps_of_text;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
@@ -130,7 +131,10 @@ impl NativeClient {
                 Ok(_) if reserved::refuses(text) => {
                     Err((RefusalCode::InvalidSubject, "the subject is not for clients to publish to"))
                 }
-                Ok(subject) => Ok(bus.accounts.space(self.sender.account).subjects.resolve(subject)),
+                Ok(subject) => {
+                    turn.charge(steps_of_text(text.len()));
+                    Ok(bus.accounts.space(self.sender.account).subjects.resolve(subject))
+                }
                 Err(_) => Err((RefusalCode::InvalidSubject, "the subject is not valid")),
             },
         }

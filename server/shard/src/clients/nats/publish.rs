@@ -10,6 +10,7 @@ use crate::message::{Headed, Payload, Publication};
 use crate::metrics::Counter;
 use crate::reserved;
 use crate::router::subjects::SubjectId;
+use crate::steps::steps_of_text;
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::command::{Publish, SubjectRef};
@@ -35,7 +36,7 @@ impl NatsClient {
         if text.first() == Some(&b'$') && self.acknowledge(text, publish, bus, turn) {
             return;
         }
-        let subject = self.look_up(text, bus);
+        let subject = self.look_up(text, bus, turn);
         let allowed = self.last_allowed || self.may_answer(text, bus, turn);
         if self.options.pedantic && !Subject::relaxed(text).is_ok_and(is_literal) {
             self.error("Invalid Publish Subject", bus, turn);
@@ -63,10 +64,11 @@ impl NatsClient {
     /// The subject of that text, if it is one by the rules of NATS; whether it may be published to is
     /// remembered with it.
     #[inline]
-    fn look_up(&mut self, text: &[u8], bus: &mut Bus) -> Option<SubjectId> {
+    fn look_up(&mut self, text: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) -> Option<SubjectId> {
         if self.is_last(text, bus) {
             return Some(self.last_subject);
         }
+        turn.charge(steps_of_text(text.len()));
         let found = bus.accounts.space(self.sender.account).subjects.resolve_relaxed(text);
         self.last_subject = found.unwrap_or(SubjectId::NONE);
         self.last_allowed = true;

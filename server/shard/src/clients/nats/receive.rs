@@ -7,7 +7,7 @@ use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
 use crate::limits::UNADMITTED_BYTES_MAX;
-use crate::steps::steps_of;
+use crate::steps::{CONNECT_STEPS, steps_of, steps_of_text};
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::nats::{Command, ParseError, ParseLimits, Parsed, fast_publish, parse};
@@ -118,7 +118,7 @@ impl NatsClient {
             }
             let Parsed::Command { command, consumed } = parse(input, &limits)? else { break };
             debug_assert!((1..=input.len()).contains(&consumed), "an operation is a part of the input");
-            if !self.operation(&command, None, bus, turn) {
+            if !self.operation(&command, consumed, None, bus, turn) {
                 return Ok(&[]);
             }
             limits = self.limits;
@@ -199,7 +199,9 @@ impl NatsClient {
         turn: &mut Turn<'_>,
     ) -> Result<bool, ParseError> {
         match parse(bytes, limits)? {
-            Parsed::Command { command, .. } => Ok(self.operation(&command, backing, bus, turn)),
+            Parsed::Command { command, consumed } => {
+                Ok(self.operation(&command, consumed, backing, bus, turn))
+            }
             _ => unreachable!("the caller gathered the whole operation"),
         }
     }
@@ -217,18 +219,24 @@ impl NatsClient {
         Ok(&[])
     }
 
-    /// Handles one operation. Returns whether the connection takes more.
+    /// Handles one operation of so many bytes. Returns whether the connection takes more.
     fn operation(
         &mut self,
         command: &Command<'_>,
+        bytes: usize,
         backing: Option<&Bytes>,
         bus: &mut Bus,
         turn: &mut Turn<'_>,
     ) -> bool {
         bus.remove_expired(turn);
         turn.charge(match command {
-            Command::Publish(publish) => steps_of(publish.payload.len()),
-            _ => steps_of(0),
+            Command::Publish(publish) => {
+                let text = bytes - publish.payload.len() + publish.header_bytes as usize;
+                steps_of(publish.payload.len()) + steps_of_text(text)
+            }
+            // A password is in it.
+            Command::Connect(_) => CONNECT_STEPS,
+            _ => steps_of(0) + steps_of_text(bytes),
         });
         match *command {
             Command::Publish(ref publish) => self.publish(publish, backing, bus, turn),
