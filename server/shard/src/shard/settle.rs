@@ -67,6 +67,7 @@ impl Members {
         let Some(client) = self.clients.get_mut(id) else { return };
         debug_assert!(!self.bus.outlets.delivery.is_open(id), "whoever is cut is heard no more");
         client.let_go(&mut self.bus);
+        client.sender_mut().forget_deferred(&mut self.bus.outlets.ledger);
         self.begin_to_leave(id, turn);
         let reason = CloseReason::SlowConsumer;
         turn.counters.add(reason.counter(), 1);
