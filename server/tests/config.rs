@@ -99,8 +99,8 @@ fn check_config_names_everything_that_is_wrong_in_one_run() {
         "slow_consumer_by_subject: 'a..b' is no pattern: the subject has an empty token \
          (from --slow-consumer-by-subject)"
             .into(),
-        "slow_consumer_by_subject: 'd=wait' has no policy behind its '=': disconnect, drop-oldest, \
-         drop-newest, pause-publisher (from --slow-consumer-by-subject)"
+        "slow_consumer_by_subject: 'd=wait' has no policy behind its '=': hold, disconnect, \
+         drop-oldest, drop-newest, pause-publisher (from --slow-consumer-by-subject)"
             .into(),
         "hello_timeout: '10' is not a time up to 24h: write 500ms, 10s or 2m (from RINGBOLT_HELLO_TIMEOUT)"
             .into(),

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What happens to a message whose receiver's outbox is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SlowConsumerPolicy {
+    /// Who outruns it is slowed down from half an outbox on; the slow connection is closed when it is full.
+    Hold,
     /// The slow connection is closed; the others do not notice.
     Disconnect,
     /// What waits longest is dropped and counted.
@@ -24,6 +26,7 @@ impl SlowConsumerPolicy {
     }
 
     pub const NAMES: &'static [(&'static str, SlowConsumerPolicy)] = &[
+        ("hold", SlowConsumerPolicy::Hold),
         ("disconnect", SlowConsumerPolicy::Disconnect),
         ("drop-oldest", SlowConsumerPolicy::DropOldest),
         ("drop-newest", SlowConsumerPolicy::DropNewest),

@@ -15,6 +15,8 @@ pub enum Outcome {
     /// A publisher of another shard is held back, or no longer.
     Pause(PublisherId),
     Resume(PublisherId),
+    /// One outruns a receiver of this shard.
+    Outruns(PublisherId),
     /// A connection is not open any more: what it had goes.
     Leave(ConnectionId),
     /// The edge has nothing of a connection any more.

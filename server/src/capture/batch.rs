@@ -22,6 +22,7 @@ enum Item<'a> {
     InterestInForce(u64),
     Pause(ConnectionId),
     Resume(ConnectionId),
+    Outruns(ConnectionId),
     Answer(ConnectionId, AccountId, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes),
     Fence,
     /// The next item is the message.
@@ -72,6 +73,7 @@ pub fn write(batch: &MeshBatch, payloads: Payloads, into: &mut Vec<u8>) {
             Record::InterestInForce { sequence } => Item::InterestInForce(sequence),
             Record::Pause { publisher } => Item::Pause(publisher),
             Record::Resume { publisher } => Item::Resume(publisher),
+            Record::Outruns { publisher } => Item::Outruns(publisher),
             Record::Answer { client, account, reply, words } => {
                 Item::Answer(client, account, Bytes::new(reply), Bytes::new(words))
             }
@@ -169,6 +171,7 @@ fn push(item: &Item<'_>, batch: &mut MeshBatch) {
         Item::InterestInForce(sequence) => Record::InterestInForce { sequence },
         Item::Pause(publisher) => Record::Pause { publisher },
         Item::Resume(publisher) => Record::Resume { publisher },
+        Item::Outruns(publisher) => Record::Outruns { publisher },
         Item::Answer(client, account, reply, words) => Record::Answer { client, account, reply, words },
         Item::Fence => Record::Fence,
         Item::Offer(number) => Record::Offer { number },

@@ -24,6 +24,14 @@ const TURN_STEPS: u32 = 20_000;
 const CLIENT_STEPS: u32 = 8_192;
 
 impl Config {
+    /// What a link to another shard should hold, twice, of a shard that may have so much memory.
+    fn link_bytes_max(&self, memory_bytes_max: usize) -> usize {
+        // Where there is little memory, the links to all other shards take a small part of it.
+        let of_memory = memory_bytes_max / 16 / (self.cores.len() - 1).max(1);
+        // What is on its way when a publisher is held back should fit the half of an outbox that is free.
+        of_memory.min(self.outbox_bytes_max / 8)
+    }
+
     /// Derives and checks what no single setting can know.
     pub fn limits(&self) -> Result<Limits, ConfigError> {
         let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });
@@ -51,8 +59,7 @@ impl Config {
         }
         // An eighth is for what is on its way between shards, and for what the allocator holds.
         let memory_bytes_max = self.memory_bytes_max / 8 * 7 / self.cores.len();
-        // Where there is little memory, the links to all other shards take a small part of it, twice.
-        let link_bytes_max = memory_bytes_max / 16 / (self.cores.len() - 1).max(1);
+        let link_bytes_max = self.link_bytes_max(memory_bytes_max);
         let ring_batches_max = (link_bytes_max / self.mesh_batch_bytes).max(2).ilog2();
         Ok(Limits {
             shards: self.cores.len(),

@@ -109,9 +109,9 @@ pub const SETTINGS: &[Setting] = &[
     row(
         "slow_consumer",
         "POLICY",
-        "disconnect",
-        "What happens when an outbox is full: disconnect, drop-oldest, drop-newest, or pause-publisher. \
-         A subscription may choose its own.",
+        "hold",
+        "What happens when an outbox is full: hold, disconnect, drop-oldest, drop-newest, or \
+         pause-publisher. A subscription may choose its own.",
     ),
     row(
         "slow_consumer_by_subject",

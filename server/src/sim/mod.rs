@@ -76,6 +76,11 @@ pub fn some_room(seed: u64) -> usize {
     if seed.is_multiple_of(2) { 1 } else { 1 << 30 }
 }
 
+/// What happens to who takes too little, if nothing else was asked for.
+pub fn some_policy(seed: u64) -> SlowConsumerPolicy {
+    if seed.is_multiple_of(4) { SlowConsumerPolicy::Disconnect } else { SlowConsumerPolicy::Hold }
+}
+
 /// A socket's two ends, as the edge sees it.
 #[derive(Debug)]
 struct Connection {
@@ -274,7 +279,8 @@ impl World {
 
     /// A turn begins on a shard where somebody waits for it.
     pub fn go_on(&mut self, shard: ShardId) -> bool {
-        let behind = self.shards[usize::from(shard)].is_behind();
+        let own = &self.shards[usize::from(shard)];
+        let behind = own.is_behind() || own.due().is_some_and(|due| due <= self.now);
         if behind {
             let own = |&client: &usize| self.connections[client].shard == shard;
             let waits = |client| self.deferred_bytes(client);
@@ -364,7 +370,9 @@ impl World {
                 moved |= self.send_all(stalled);
             }
             if !moved {
-                return;
+                // Who is held back briefly is let go.
+                let Some(due) = self.shards.iter().filter_map(Shard::due).min() else { return };
+                self.now = due.max(self.now);
             }
         }
     }

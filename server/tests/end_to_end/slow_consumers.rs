@@ -4,6 +4,7 @@ use crate::client::{Client, Got};
 use crate::server::Server;
 use ringbolt_protocol::native::control::SlowConsumer;
 use std::thread;
+use std::time::{Duration, Instant};
 
 const PAYLOAD: usize = 16 << 10;
 /// Far beyond an outbox of 2 MiB and what the kernel's socket buffers hold.
@@ -60,6 +61,50 @@ fn kept(server: &Server, subscriber: &mut Client, reason: &str) -> Vec<u32> {
     subscriber.barrier();
     assert_eq!(server.metric("ringbolt_connections_closed_total{reason=\"slow_consumer\""), 0.0);
     numbers(&got)
+}
+
+/// A subscriber that reads as fast as it can, and a publisher of its shard or another that is faster.
+#[test]
+fn who_takes_what_it_is_sent_loses_nothing_to_a_publisher_that_is_faster() {
+    for shard in [0, 1] {
+        let server = Server::start(&["--cores", "0,1", "--outbox-bytes-max", "8MiB"]);
+        let mut subscriber = server.connect_to_shard(0);
+        subscriber.subscribe("flood", None);
+        let mut publisher = server.connect_to_shard(shard);
+        let publishing = thread::spawn(move || {
+            let mut payload = vec![9; PAYLOAD];
+            for number in 0..MESSAGES {
+                payload[..4].copy_from_slice(&number.to_le_bytes());
+                publisher.publish("flood", &payload);
+            }
+            publisher.barrier();
+        });
+        for number in 0..MESSAGES {
+            assert_eq!(subscriber.delivery().payload[..4], number.to_le_bytes(), "from shard {shard}");
+            // Some 50 MB/s.
+            if number % 32 == 0 {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        publishing.join().expect("published");
+        assert!(server.metric("ringbolt_publisher_pauses_total") > 10.0);
+        assert_eq!(server.metric("ringbolt_publishers_paused"), 0.0);
+    }
+}
+
+#[test]
+fn who_takes_nothing_is_disconnected_and_delays_its_publisher_for_a_while() {
+    let server = Server::start(&["--cores", "0,1", "--outbox-bytes-max", "8MiB"]);
+    let mut subscriber = server.connect_to_shard(0);
+    subscriber.subscribe("flood", None);
+    let mut publisher = server.connect_to_shard(1);
+    let payload = vec![9; PAYLOAD];
+    let began = Instant::now();
+    (0..MESSAGES).for_each(|_| publisher.publish("flood", &payload));
+    publisher.barrier();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(server.metric("ringbolt_connections_closed_total{reason=\"slow_consumer\""), 1.0);
+    assert!(server.metric("ringbolt_publisher_pauses_total") > 3.0);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("server/shard/src/bus.rs", "numbers-of-a-closed-connection-stay-counted"),
     ("server/shard/src/bus.rs", "numbers-that-went-stay-pinned"),
     ("server/shard/src/delivery/beside.rs", "bytes-that-left-a-lane-stay-entered"),
+    ("server/shard/src/delivery/holds.rs", "who-is-held-again-is-let-go-twice"),
     ("server/shard/src/delivery/mod.rs", "bytes-of-a-closed-outbox-stay-counted"),
     ("server/shard/src/delivery/mod.rs", "closed-publishers-stay-held-back"),
     ("server/shard/src/delivery/mod.rs", "ids-of-ended-subscriptions-stay-taken"),

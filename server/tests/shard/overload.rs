@@ -245,3 +245,52 @@ fn what_a_publisher_has_said_that_is_held_back_is_delivered_before_the_end() {
     assert_eq!(delivered + world.count(Counter::DropsMeshFull), 8 * 12, "nothing is lost unseen");
     assert!(world.is_drained());
 }
+
+/// One that takes what it is sent a little at a time, and one that publishes 40 KB to it at once. Returns the
+/// most that waited, and how often the publisher was held back.
+fn outrun(shards: usize, policy: SlowConsumerPolicy, takes: bool) -> (World, usize, usize) {
+    let limits = Limits { slow_consumer: policy, outbox_bytes_max: 32 << 10, ..small_limits(shards) };
+    let mut world = World::new(limits, 1);
+    let receiver = client(&mut world, 0, &["a"]);
+    let publisher = client(&mut world, shards as u16 - 1, &[]);
+    (0..40).for_each(|_| world.clients[publisher].publish("a", &[b'x'; 1000]));
+    world.write(publisher);
+    let stalled = BTreeSet::from([receiver]);
+    for _ in 0..40 {
+        world.receive(publisher, usize::MAX);
+        for _ in 0..4 {
+            world.go_on(shards as u16 - 1);
+        }
+        for (from, to) in [(0, shards as u16 - 1), (shards as u16 - 1, 0)].iter().take(2 * (shards - 1)) {
+            while world.send_batch(*from, *to) && world.receive_batch(*from, *to) {}
+        }
+        world.now.0 += 5_000_000;
+        if takes {
+            world.begin_send(receiver);
+            world.end_send(receiver);
+        }
+    }
+    world.settle(&if takes { BTreeSet::new() } else { stalled });
+    (world, receiver, publisher)
+}
+
+#[test]
+fn who_takes_what_it_is_sent_slowly_loses_nothing_and_its_publisher_is_held_back_for_short_whiles() {
+    for shards in [1, 2] {
+        let (mut world, receiver, publisher) = outrun(shards, SlowConsumerPolicy::Hold, true);
+        assert_eq!((deliveries(&world, receiver).len(), world.is_gone(receiver)), (40, false), "{shards}");
+        assert!(world.count(Counter::PublisherPauses) > 1 && !world.is_paused(publisher));
+    }
+    let (world, receiver, _) = outrun(1, SlowConsumerPolicy::Disconnect, true);
+    assert!(world.is_gone(receiver), "without, its publisher goes on");
+}
+
+#[test]
+fn who_takes_nothing_delays_its_publisher_and_is_disconnected() {
+    for shards in [1, 2] {
+        let (mut world, receiver, publisher) = outrun(shards, SlowConsumerPolicy::Hold, false);
+        assert!(world.is_gone(receiver));
+        assert!(world.count(Counter::PublisherPauses) > 1 && !world.is_paused(publisher));
+        assert_eq!(world.unreceived(publisher), 0, "all of it was taken in");
+    }
+}

@@ -48,6 +48,11 @@ impl Delivery {
             && receiver.outbox.queued_bytes() + run_bytes <= self.outbox_room;
         let shape = if plain { Shape::of(receiver, subscription, run, common.publication) } else { None };
         let Some(shape) = shape else {
+            let queued = receiver.outbox.queued_bytes() + run_bytes;
+            if queued > self.outbox_room && !receiver.outbox.is_empty() {
+                let policy = subscription.policy;
+                self.heed_half_full(queued, policy, common, run_bytes, turn);
+            }
             return run.each(common.publication, |publication| {
                 self.deliver(target, &Message { publication, ..*common }, turn);
             });

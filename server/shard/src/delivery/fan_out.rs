@@ -110,6 +110,13 @@ impl FanOut<'_> {
         debug_assert!(route.by_receiver && route.groups.is_empty(), "nobody's order depends on another's");
         self.outlets.delivery.deliver_run(&route.plain, run, common, turn);
         for shard in route.remote.iter() {
+            if self.outlets.mesh.is_slowed(shard, common.publication.publisher) {
+                self.outlets.delivery.hold_back_briefly(
+                    common.publication.publisher,
+                    run.payload_bytes,
+                    turn,
+                );
+            }
             run.each(common.publication, |publication| {
                 self.forward(shard, true, None, &Message { publication, ..*common }, turn);
             });
@@ -294,12 +301,31 @@ impl FanOut<'_> {
         let way = Way { subject_hash: self.subject_hash, plain, group, hops: self.hops };
         match self.outlets.mesh.forward(shard, &Forward { message, way }, turn) {
             Forwarded::Taken => true,
-            Forwarded::TakenHoldingBack(publisher) => {
-                self.outlets.delivery.hold_back_and_end(publisher, turn);
-                true
-            }
-            Forwarded::Dropped => false,
+            forwarded => self.heed_forwarded(forwarded, message.publication, turn),
         }
+    }
+
+    /// What a link that is full, or whose shard is outrun, means for the publisher. Returns whether the
+    /// message was taken.
+    #[cold]
+    #[inline(never)]
+    fn heed_forwarded(
+        &mut self,
+        forwarded: Forwarded,
+        publication: &Publication<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let delivery = &mut self.outlets.delivery;
+        match forwarded {
+            Forwarded::Taken => {}
+            Forwarded::TakenHoldingBack(publisher) => delivery.hold_back_and_end(publisher, turn),
+            Forwarded::TakenOutrunning => {
+                let bytes = publication.payload.bytes().len();
+                delivery.hold_back_briefly(publication.publisher, bytes, turn);
+            }
+            Forwarded::Dropped => return false,
+        }
+        true
     }
 }
 

@@ -5,6 +5,7 @@ mod beside;
 mod deliver_run;
 pub mod emergency;
 pub mod fan_out;
+mod holds;
 pub mod outbox;
 pub mod pool;
 pub mod receiver;
@@ -32,6 +33,7 @@ use crate::router::Target;
 use crate::table::{Key, Table};
 use crate::turn::Turn;
 use emergency::Emergency;
+use holds::Holds;
 use receiver::{Receiver, Receivers};
 use remains::Remains;
 use ringbolt_protocol::native::control::{Control, Flow, encode_control};
@@ -60,8 +62,9 @@ pub struct Delivery {
     pub pool: BufferPool,
     /// Memory that all outboxes hold.
     outbox_bytes: usize,
-    /// What an outbox may hold before it is asked twice: nothing, in an emergency.
+    /// What an outbox may hold before it is asked twice: half of what it may at all, in an emergency nothing.
     outbox_room: usize,
+    holds: Holds,
     pub emergency: Emergency,
     /// What was queued for connections that ended.
     pub remains: Remains,
@@ -83,7 +86,8 @@ impl Delivery {
             subscriptions: Table::default(),
             pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
             outbox_bytes: 0,
-            outbox_room: limits.outbox_bytes_max,
+            outbox_room: slow_consumer::hold_from_bytes(&limits),
+            holds: Holds::default(),
             emergency: Emergency::new(limits.memory_bytes_max),
             remains: Remains::default(),
             paused_publishers: 0,
@@ -107,7 +111,8 @@ impl Delivery {
     /// To be called when the emergency's level changed.
     pub fn heed_emergency(&mut self) {
         self.emergency.limit(self.limits.memory_bytes_max);
-        self.outbox_room = if self.emergency.level() > 0 { 0 } else { self.limits.outbox_bytes_max };
+        let half = slow_consumer::hold_from_bytes(&self.limits);
+        self.outbox_room = if self.emergency.level() > 0 { 0 } else { half };
     }
 
     /// Whether more of what a connection sends is wanted.
@@ -336,17 +341,71 @@ impl Delivery {
         }
     }
 
+    /// An outbox that is not full comes to hold so much by a message, or a run of them, of so many bytes. Who
+    /// outruns its receiver is held back for a while, if that is the policy.
+    #[cold]
+    fn heed_half_full(
+        &mut self,
+        queued_bytes: usize,
+        policy: Option<SlowConsumerPolicy>,
+        message: &Message<'_>,
+        bytes: usize,
+        turn: &mut Turn<'_>,
+    ) {
+        let publisher = message.publication.publisher;
+        if queued_bytes <= slow_consumer::hold_from_bytes(&self.limits)
+            || publisher.connection == ConnectionId::NOBODY
+            || policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject))
+                != SlowConsumerPolicy::Hold
+        {
+            return;
+        }
+        self.hold_back_briefly(publisher, bytes, turn);
+    }
+
+    /// A publisher has sent so many bytes to a receiver that it outruns.
+    #[cold]
+    pub fn hold_back_briefly(&mut self, publisher: PublisherId, bytes: usize, turn: &mut Turn<'_>) {
+        if !self.holds.outruns(publisher, (turn.now, turn.left()), bytes) {
+            return;
+        }
+        if publisher.shard == self.own {
+            self.hold_back_and_end(publisher.connection, turn);
+        } else {
+            turn.outcomes.push(Outcome::Outruns(publisher));
+        }
+    }
+
+    /// When publishers are let go that were held back briefly.
+    pub fn holds_due(&self) -> Option<Nanos> {
+        self.holds.due()
+    }
+
+    /// Lets those go whose time is over.
+    pub fn let_go_in_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some(publisher) = self.holds.let_go(turn.now, self.limits.outbox_bytes_max) {
+            // Its own shard lets go of one of another.
+            if publisher.shard == self.own {
+                self.let_go(publisher.connection, turn);
+            }
+        }
+    }
+
+    fn pause(&mut self, publisher: PublisherId, turn: &mut Turn<'_>) {
+        if publisher.shard == self.own {
+            self.hold_back_and_end(publisher.connection, turn);
+        } else {
+            turn.outcomes.push(Outcome::Pause(publisher));
+        }
+    }
+
     fn pause_for(&mut self, slot: u32, publisher: PublisherId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.at(slot) else { return };
         if receiver.outbox.paused.contains(&publisher) {
             return;
         }
         receiver.outbox.paused.push(publisher);
-        if publisher.shard == self.own {
-            self.hold_back_and_end(publisher.connection, turn);
-        } else {
-            turn.outcomes.push(Outcome::Pause(publisher));
-        }
+        self.pause(publisher, turn);
     }
 
     /// Takes a connection out at once; what it had is forgotten after the event.
@@ -387,12 +446,20 @@ impl Delivery {
             return false;
         }
         let id = receiver.id;
-        let held = receiver.outbox.held_bytes();
-        drop_expired(receiver, &mut self.pool, turn);
-        self.outbox_bytes -= held - receiver.outbox.held_bytes();
-        let queued = receiver.outbox.queued_bytes() + message.publication.payload.bytes().len();
+        let bytes = message.publication.payload.bytes().len();
+        let most = self.limits.outbox_bytes_max;
+        if receiver.outbox.queued_bytes() + bytes > most {
+            let held = receiver.outbox.held_bytes();
+            drop_expired(receiver, &mut self.pool, turn);
+            self.outbox_bytes -= held - receiver.outbox.held_bytes();
+        }
         // A publisher may have been promised more before the limits were lowered.
-        if queued <= self.limits.outbox_bytes_max || receiver.outbox.is_empty() {
+        if receiver.outbox.is_empty() {
+            return true;
+        }
+        let queued = receiver.outbox.queued_bytes() + bytes;
+        if queued <= most {
+            self.heed_half_full(queued, policy, message, bytes, turn);
             return true;
         }
         let policy = policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject));
@@ -446,6 +513,7 @@ impl Delivery {
     /// Recounts every running sum.
     pub fn check(&self) {
         self.receivers.check();
+        self.holds.check();
         let receivers = || self.receivers.iter();
         receivers().for_each(|receiver| receiver.outbox.check());
         let held: usize = receivers().map(|receiver| receiver.outbox.held_bytes()).sum();

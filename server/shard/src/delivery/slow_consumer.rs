@@ -20,7 +20,7 @@ pub enum Admission {
 pub fn decide(policy: SlowConsumerPolicy, queued_bytes: usize, limits: &Limits) -> Admission {
     debug_assert!(queued_bytes > limits.outbox_bytes_max, "asked without need");
     match policy {
-        SlowConsumerPolicy::Disconnect => Admission::Cut,
+        SlowConsumerPolicy::Hold | SlowConsumerPolicy::Disconnect => Admission::Cut,
         SlowConsumerPolicy::DropOldest => Admission::DropOldest,
         SlowConsumerPolicy::DropNewest => Admission::DropNewest,
         SlowConsumerPolicy::PausePublisher if queued_bytes <= hard_limit_bytes(limits) => {
@@ -28,6 +28,11 @@ pub fn decide(policy: SlowConsumerPolicy, queued_bytes: usize, limits: &Limits) 
         }
         SlowConsumerPolicy::PausePublisher => Admission::DropHardLimit,
     }
+}
+
+/// What an outbox holds before publishers that go on are slowed down.
+pub fn hold_from_bytes(limits: &Limits) -> usize {
+    limits.outbox_bytes_max / 2
 }
 
 /// Above this not even a pausing consumer's messages are kept. A pause takes effect when it reaches

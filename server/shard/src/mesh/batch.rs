@@ -72,6 +72,10 @@ pub enum Record<'a> {
     Resume {
         publisher: ConnectionId,
     },
+    /// It outruns a receiver here.
+    Outruns {
+        publisher: ConnectionId,
+    },
     /// What the server answers a client of the receiver, where it asked for it.
     Answer {
         client: ConnectionId,
@@ -121,6 +125,7 @@ const INTEREST: u8 = 2;
 const IN_FORCE: u8 = 3;
 const PAUSE: u8 = 4;
 const RESUME: u8 = 5;
+const OUTRUNS: u8 = 11;
 const FENCE: u8 = 6;
 const ANSWER: u8 = 7;
 const OFFER: u8 = 8;
@@ -161,6 +166,7 @@ impl MeshBatch {
             Record::InterestInForce { sequence } => self.push_number(IN_FORCE, sequence),
             Record::Pause { publisher } => self.push_connection(PAUSE, publisher),
             Record::Resume { publisher } => self.push_connection(RESUME, publisher),
+            Record::Outruns { publisher } => self.push_connection(OUTRUNS, publisher),
             Record::Answer { client, account, reply, words } => {
                 self.push_connection(ANSWER, client);
                 self.bytes.extend_from_slice(&account.0.to_le_bytes());
@@ -326,10 +332,14 @@ impl<'a> Reader<'a> {
                 self.take(1);
                 Record::InterestInForce { sequence: self.u64() }
             }
-            PAUSE | RESUME => {
+            PAUSE | RESUME | OUTRUNS => {
                 self.take(1);
                 let publisher = ConnectionId { slot: self.u32(), generation: self.u32() };
-                if kind == PAUSE { Record::Pause { publisher } } else { Record::Resume { publisher } }
+                match kind {
+                    PAUSE => Record::Pause { publisher },
+                    RESUME => Record::Resume { publisher },
+                    _ => Record::Outruns { publisher },
+                }
             }
             ANSWER => {
                 self.take(1);

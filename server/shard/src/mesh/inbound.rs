@@ -64,6 +64,7 @@ impl Bus {
             Record::MembersChanged { account, group } => self.outlets.work.members_elsewhere(account, group),
             Record::Pause { publisher } => self.outlets.delivery.hold_back(publisher, turn),
             Record::Resume { publisher } => self.outlets.delivery.let_go(publisher, turn),
+            Record::Outruns { publisher } => self.outlets.mesh.slow_down(from, publisher, turn.now),
             Record::Answer { client, account, reply, words } => {
                 let (reply, words) = (reply.into(), words.into());
                 turn.outcomes.push(Outcome::Answer(Answer { client, account, reply, words }));

@@ -2,13 +2,16 @@
 
 use super::batch::{Forward, MeshBatch, Record};
 use super::interest::Interest;
-use crate::identity::{ConnectionId, PublisherId, ShardId};
+use crate::identity::{ConnectionId, Nanos, PublisherId, ShardId};
 use crate::lanes::{LANES, Lane, Scheduler};
 use crate::limits::{Limits, Shares};
 use crate::metrics::Counter;
 use crate::turn::Turn;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+
+/// For so long a publisher is believed to outrun a receiver of another shard; it is told so anew meanwhile.
+const SLOWED_NANOS: u64 = 20_000_000;
 
 /// The sending ends of a shard's links.
 #[derive(Debug)]
@@ -25,12 +28,15 @@ pub enum Forwarded {
     Taken,
     /// It was taken, and its publisher is to be held back until the link has room.
     TakenHoldingBack(ConnectionId),
+    /// It was taken, and its publisher outruns a receiver there.
+    TakenOutrunning,
     Dropped,
 }
 
 impl Mesh {
     pub fn new(own: ShardId, limits: Rc<Limits>) -> Mesh {
-        let links = (0..limits.shards).map(|_| Link::default()).collect();
+        let careful_from = limits.mesh_pending_bytes_max + 1;
+        let links = (0..limits.shards).map(|_| Link { careful_from, ..Link::default() }).collect();
         Mesh { own, interest: Interest::new(limits.shards, own), links, limits }
     }
 
@@ -43,22 +49,36 @@ impl Mesh {
     #[inline]
     pub fn forward(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         debug_assert_ne!(shard, self.own, "what is here is delivered here");
-        let full = self.links[usize::from(shard)].pending_bytes() > self.limits.mesh_pending_bytes_max;
-        let forwarded = if full { self.forward_full(shard, forward, turn) } else { Forwarded::Taken };
+        let link = &self.links[usize::from(shard)];
+        if link.pending_bytes() >= link.careful_from {
+            return self.forward_with_care(shard, forward, turn);
+        }
+        self.push_message(shard, forward, turn);
+        Forwarded::Taken
+    }
+
+    #[inline]
+    fn push_message(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) {
+        turn.counters.add(Counter::MeshMessagesOut, 1);
+        if self.links[usize::from(shard)].push_message(forward, self.limits.mesh_batch_bytes) {
+            turn.effects.mesh.push(shard);
+        }
+    }
+
+    /// Likewise, over a link that has more than it should, or publishers to be slowed down.
+    #[cold]
+    #[inline(never)]
+    fn forward_with_care(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
+        let forwarded = self.look_at_link(shard, forward, turn);
         if forwarded != Forwarded::Dropped {
-            turn.counters.add(Counter::MeshMessagesOut, 1);
-            if self.links[usize::from(shard)].push_message(forward, self.limits.mesh_batch_bytes) {
-                turn.effects.mesh.push(shard);
-            }
+            self.push_message(shard, forward, turn);
         }
         forwarded
     }
 
-    /// Likewise, of a link that has more than it should.
-    #[cold]
-    fn forward_full(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
+    /// Whether a message for such a link is taken, and what that means for its publisher.
+    fn look_at_link(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         let link = &mut self.links[usize::from(shard)];
-        debug_assert!(link.announced, "the edge was told of what waits");
         let PublisherId { shard: from, connection } = forward.message.publication.publisher;
         // Holding the publisher back takes effect a turn later: what it already sent still fits
         // under the hard limit, unless it is not this shard's to hold back.
@@ -69,11 +89,36 @@ impl Mesh {
                 return Forwarded::Dropped;
             }
         }
-        if from != self.own || link.paused.contains(&connection) {
+        if from != self.own {
             return Forwarded::Taken;
         }
-        link.paused.push(connection);
-        Forwarded::TakenHoldingBack(connection)
+        if link.pending_bytes() > self.limits.mesh_pending_bytes_max {
+            debug_assert!(link.announced, "the edge was told of what waits");
+            if link.paused.contains(&connection) {
+                return Forwarded::Taken;
+            }
+            link.paused.push(connection);
+            return Forwarded::TakenHoldingBack(connection);
+        }
+        link.slowed.retain(|_, until| *until > turn.now);
+        if link.slowed.is_empty() {
+            link.careful_from = self.limits.mesh_pending_bytes_max + 1;
+        }
+        if link.slowed.contains_key(&connection) { Forwarded::TakenOutrunning } else { Forwarded::Taken }
+    }
+
+    /// A publisher of this shard outruns a receiver of that one: for a while it is slowed down here, which
+    /// what it has sent need not come to before.
+    pub fn slow_down(&mut self, shard: ShardId, publisher: ConnectionId, now: Nanos) {
+        let link = &mut self.links[usize::from(shard)];
+        link.slowed.insert(publisher, Nanos(now.0 + SLOWED_NANOS));
+        link.careful_from = 0;
+    }
+
+    /// Whether it is.
+    pub fn is_slowed(&self, shard: ShardId, publisher: PublisherId) -> bool {
+        publisher.shard == self.own
+            && self.links[usize::from(shard)].slowed.contains_key(&publisher.connection)
     }
 
     /// Offers a message that is kept here. Returns whether the link has room for it.
@@ -156,6 +201,10 @@ pub struct Link {
     announced: bool,
     /// Publishers of this shard held back until the link is half empty.
     pub paused: Vec<ConnectionId>,
+    /// Publishers of this shard that outrun a receiver of the other, and until when that is believed.
+    slowed: BTreeMap<ConnectionId, Nanos>,
+    /// Bytes from which on a message is looked at twice: none, while publishers are slowed down.
+    careful_from: usize,
 }
 
 /// Messages of other lanes than the normal one; a batch is of one lane.

@@ -174,6 +174,12 @@ impl Shard {
         self.members.pace.is_behind() || !self.members.bus.outlets.delivery.remains.is_empty()
     }
 
+    /// When there is something for [`Event::Continue`] to do that nobody waits for before.
+    #[inline]
+    pub fn due(&self) -> Option<Nanos> {
+        self.members.bus.outlets.delivery.holds_due()
+    }
+
     /// Whether what has come of other shards is to wait for the next turn.
     pub fn is_spent(&self) -> bool {
         self.members.pace.is_over_for_shards()

@@ -55,6 +55,10 @@ impl Members {
             Outcome::Leave(id) => self.begin_to_leave(id, turn),
             Outcome::Gone(id) => self.has_gone(id, turn),
             Outcome::GoOn(id) => self.line_up_again(id),
+            Outcome::Outruns(publisher) => {
+                let record = Record::Outruns { publisher: publisher.connection };
+                self.bus.outlets.mesh.push(publisher.shard, &record, turn);
+            }
             Outcome::Dead(death, task) => self.bus.bury(death, *task, turn),
             Outcome::Breaker(change) => self.report_breaker(&change, turn),
             Outcome::Answer(answer) => self.answer(&answer, turn),

@@ -111,6 +111,7 @@ impl Members {
     /// A turn begins, and those who wait go on as far as it goes.
     pub(super) fn go_on(&mut self, turn: &mut Turn<'_>) {
         let (mut fresh, mut debtors) = self.pace.begin_with_waiting(turn.now);
+        self.bus.outlets.delivery.let_go_in_time(turn);
         self.leave_on(turn);
         while !self.pace.is_spent()
             && let Some(id) = self.pace.next(&mut fresh, &mut debtors)

@@ -162,6 +162,11 @@ impl Context<'_> {
                 ..=0 => {}
                 number => self.set("subscriptions_max", number.to_string(), entry),
             },
+            // Held back briefly, as there, or not at all.
+            "no_fast_producer_stall" => {
+                let policy = if self.flag(node) { "disconnect" } else { "hold" };
+                self.set("slow_consumer", policy.to_owned(), entry);
+            }
             "write_deadline" => self.time_to("send_stall_time_max", entry),
             "ping_interval" => self.time_to("ping_interval", entry),
             "lame_duck_duration" => self.time_to("lame_duck_time", entry),

@@ -216,7 +216,7 @@ impl<P: Platform> ShardLoop<P> {
         // they were published before it sent that.
         self.obey(now)?;
         // Those who could not be heard in the last turn come before who speaks in this one.
-        let mut worked = self.shard.is_behind();
+        let mut worked = self.shard.is_behind() || self.shard.due().is_some_and(|due| due <= now);
         if worked {
             self.handle(now, Event::Continue)?;
         }
@@ -273,7 +273,9 @@ impl<P: Platform> ShardLoop<P> {
 
     fn sleep(&mut self, now: Nanos) -> io::Result<Step> {
         self.publish_counters();
-        let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at)).max(1);
+        let until_tick = TICK_NANOS.saturating_sub(now.since(self.ticked_at));
+        let until_due = self.shard.due().map_or(until_tick, |due| due.since(now));
+        let until = until_tick.min(until_due).max(1);
         for &shard in &self.links {
             self.mesh.ask_for_room(shard);
         }
@@ -283,7 +285,7 @@ impl<P: Platform> ShardLoop<P> {
             return Ok(Step::Awake);
         }
         self.shard.counters_mut().add(Counter::Waits, 1);
-        self.ring.turn(Wait::Block(Some(Duration::from_nanos(until_tick))))?;
+        self.ring.turn(Wait::Block(Some(Duration::from_nanos(until))))?;
         Ok(Step::Slept)
     }
 

@@ -10,7 +10,7 @@ use ringbolt_server::io::Listening;
 use ringbolt_server::io::platform::WorkKind;
 use ringbolt_server::sim::edge::{NATIVE, NATIVE_UNIX, NATS, Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
-use ringbolt_server::sim::{SimClient, small_limits, some_room, some_steps};
+use ringbolt_server::sim::{SimClient, small_limits, some_policy, some_room, some_steps};
 use ringbolt_shard::Dialect;
 use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
@@ -80,6 +80,7 @@ impl Run {
             mesh_pending_bytes_max: 64 << 10,
             mesh_ring_batches: 1 + random.below(3) as usize,
             mesh_batch_bytes: [64, 1024][random.below(2) as usize],
+            slow_consumer: some_policy(seed),
             gathered_bytes_max: some_room(seed),
             gathered_bytes_min: 200,
             ..small_limits(shards)
