@@ -131,14 +131,16 @@ pub const SETTINGS: &[Setting] = &[
         "mesh_pending_bytes_max",
         "SIZE",
         "8MiB",
-        "Bytes waiting for another shard before their publishers are held back; less where memory is little.",
+        "Bytes waiting for another shard before their publishers are held back; less where memory or \
+         outbox_bytes_max is little.",
     ),
     row("mesh_batch_bytes", "SIZE", "64KiB", "Bytes of messages sent to another shard at once."),
     row(
         "mesh_ring_batches",
         "N",
         "256",
-        "Batches a link between two shards holds; a power of two; fewer where memory is little.",
+        "Batches a link between two shards holds; a power of two; fewer where memory or outbox_bytes_max \
+         is little.",
     ),
     row("receive_buffer_bytes", "SIZE", "32KiB", "Size of a receive buffer."),
     row("receive_buffers", "N", "128", "Receive buffers a shard; a power of two."),

@@ -391,21 +391,17 @@ impl Delivery {
         }
     }
 
-    fn pause(&mut self, publisher: PublisherId, turn: &mut Turn<'_>) {
-        if publisher.shard == self.own {
-            self.hold_back_and_end(publisher.connection, turn);
-        } else {
-            turn.outcomes.push(Outcome::Pause(publisher));
-        }
-    }
-
     fn pause_for(&mut self, slot: u32, publisher: PublisherId, turn: &mut Turn<'_>) {
         let Some(receiver) = self.receivers.at(slot) else { return };
         if receiver.outbox.paused.contains(&publisher) {
             return;
         }
         receiver.outbox.paused.push(publisher);
-        self.pause(publisher, turn);
+        if publisher.shard == self.own {
+            self.hold_back_and_end(publisher.connection, turn);
+        } else {
+            turn.outcomes.push(Outcome::Pause(publisher));
+        }
     }
 
     /// Takes a connection out at once; what it had is forgotten after the event.
