@@ -14,6 +14,7 @@ mod nats_async;
 mod nats_foreign;
 mod nats_interoperation;
 mod reload;
+#[allow(dead_code, reason = "other tests use more of it")]
 mod server;
 mod slow_consumers;
 mod stopping;

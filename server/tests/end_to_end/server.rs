@@ -3,6 +3,7 @@
 use crate::client::Client;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,23 +40,27 @@ impl Server {
                 command.args([flag, value]);
             }
         }
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("RINGBOLT_")) {
-                command.env_remove(name);
-            }
-        }
-        command.arg("--ports-file").arg(&ports).args(flags).stdin(Stdio::null());
-        let mut child = command.spawn().expect("the server binary runs");
-        let text = await_some("the server's ports file", || {
-            let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none(), "the server ended: {ended:?}");
-            std::fs::read_to_string(&ports).ok()
-        });
+        command.arg("--ports-file").arg(&ports).args(flags);
+        let (child, text) = spawned(command, |_| ports.clone());
         let field = |name: &str| {
             let from = text.find(name).expect("the field") + name.len() + 4;
             text[from..].split('"').next().expect("a value").to_owned()
         };
         Server { native: field("native"), nats: field("nats"), admin: field("admin"), _folder: folder, child }
+    }
+
+    /// In the place of nats-server, on free ports, without a native address.
+    pub fn start_as_nats(folder: tempfile::TempDir, mut command: Command, flags: &[&str]) -> Server {
+        command.args(["nats", "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-wait", "efficient"]).args(flags);
+        command.arg("-ports_file_dir").arg(folder.path()).stderr(Stdio::null());
+        let name = |pid: u32| folder.path().join(format!("nats-server_{pid}.ports"));
+        let (child, text) = spawned(command, name);
+        let url = |scheme: &str| {
+            let from = text.find(scheme).expect("the URL") + scheme.len();
+            text[from..].split('"').next().expect("an address").to_owned()
+        };
+        let native = String::new();
+        Server { native, nats: url("nats://"), admin: url("http://"), _folder: folder, child }
     }
 
     pub fn connect(&self) -> Client {
@@ -136,6 +141,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The process, and the file in which it says where it listens.
+fn spawned(mut command: Command, ports: impl Fn(u32) -> PathBuf) -> (Child, String) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("RINGBOLT_")) {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command.stdin(Stdio::null()).spawn().expect("the server binary runs");
+    let ports = ports(child.id());
+    let text = await_some("the server's ports file", || {
+        let ended = child.try_wait().expect("a child");
+        assert!(ended.is_none(), "the server ended: {ended:?}");
+        std::fs::read_to_string(&ports).ok().filter(|text| text.trim_end().ends_with('}'))
+    });
+    (child, text)
 }
 
 /// Waits for the thing itself.

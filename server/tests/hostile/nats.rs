@@ -17,14 +17,19 @@ pub struct Nats {
 
 impl Nats {
     pub fn connect(address: &str) -> Nats {
+        Nats::connect_as(address, None)
+    }
+
+    /// As a user whose password is its name.
+    pub fn connect_as(address: &str, user: Option<&str>) -> Nats {
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream.set_write_timeout(Some(PATIENCE)).expect("a time");
         let mut nats = Nats { stream, heard: Vec::new() };
-        nats.say(
-            "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n",
-        );
+        let user = user.map(|name| format!(",\"user\":\"{name}\",\"pass\":\"{name}\"")).unwrap_or_default();
+        let options = "\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true";
+        nats.say(&format!("CONNECT {{{options}{user}}}\r\n"));
         nats.sync();
         nats
     }
