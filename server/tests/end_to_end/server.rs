@@ -41,7 +41,7 @@ impl Server {
             }
         }
         command.arg("--ports-file").arg(&ports).args(flags);
-        let (child, text) = spawned(command, |_| ports.clone());
+        let (child, text) = spawned(command, |_| Some(ports.clone()));
         let field = |name: &str| {
             let from = text.find(name).expect("the field") + name.len() + 4;
             text[from..].split('"').next().expect("a value").to_owned()
@@ -52,8 +52,21 @@ impl Server {
     /// In the place of nats-server, on free ports, without a native address.
     pub fn start_as_nats(folder: tempfile::TempDir, mut command: Command, flags: &[&str]) -> Server {
         command.args(["nats", "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-wait", "efficient"]).args(flags);
+        Server::start_with_urls(folder, command)
+    }
+
+    /// One that writes where it listens as nats-server does.
+    pub fn start_with_urls(folder: tempfile::TempDir, mut command: Command) -> Server {
         command.arg("-ports_file_dir").arg(folder.path()).stderr(Stdio::null());
-        let name = |pid: u32| folder.path().join(format!("nats-server_{pid}.ports"));
+        let name = |pid: u32| {
+            folder
+                .path()
+                .read_dir()
+                .expect("a directory")
+                .flatten()
+                .map(|entry| entry.path())
+                .find(|path| path.to_string_lossy().ends_with(&format!("_{pid}.ports")))
+        };
         let (child, text) = spawned(command, name);
         let url = |scheme: &str| {
             let from = text.find(scheme).expect("the URL") + scheme.len();
@@ -144,18 +157,17 @@ impl Drop for Server {
 }
 
 /// The process, and the file in which it says where it listens.
-fn spawned(mut command: Command, ports: impl Fn(u32) -> PathBuf) -> (Child, String) {
+fn spawned(mut command: Command, ports: impl Fn(u32) -> Option<PathBuf>) -> (Child, String) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("RINGBOLT_")) {
             command.env_remove(name);
         }
     }
     let mut child = command.stdin(Stdio::null()).spawn().expect("the server binary runs");
-    let ports = ports(child.id());
     let text = await_some("the server's ports file", || {
         let ended = child.try_wait().expect("a child");
         assert!(ended.is_none(), "the server ended: {ended:?}");
-        std::fs::read_to_string(&ports).ok().filter(|text| text.trim_end().ends_with('}'))
+        std::fs::read_to_string(ports(child.id())?).ok().filter(|text| text.trim_end().ends_with('}'))
     });
     (child, text)
 }

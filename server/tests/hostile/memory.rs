@@ -10,13 +10,13 @@ const BYTES_MAX: u64 = 64 << 20;
 const FLAGS: &[&str] = &["--memory-bytes-max", "64MiB", "--send-stall-time-max", "20s"];
 
 /// Watches the victims likewise, of a server that may take little memory.
-fn within_memory<T>(name: &str, attack: impl FnOnce(&Server) -> T + Send) {
+fn within_memory<T>(name: &str, attack: impl Fn(&Server) -> T + Sync) {
     let taken = keeping_within_memory(name, attack);
     assert!(taken.after < BYTES_MAX / 2, "{name}: keeps {} MiB", taken.after >> 20);
 }
 
 /// Likewise, where what was accepted is kept, whoever left.
-fn keeping_within_memory<T>(name: &str, attack: impl FnOnce(&Server) -> T + Send) -> Taken {
+fn keeping_within_memory<T>(name: &str, attack: impl Fn(&Server) -> T + Sync) -> Taken {
     let taken = during(name, FLAGS, attack);
     // What is said is a tenth; how the allocator is used by threads that run at once differs by more.
     assert!(taken.most < BYTES_MAX + BYTES_MAX / 2, "{name}: took {} MiB", taken.most >> 20);

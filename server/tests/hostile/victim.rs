@@ -2,8 +2,10 @@
 
 use crate::nats::Nats;
 use crate::server::{Server, await_some};
+use std::fmt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Between a request and the next.
@@ -35,13 +37,24 @@ pub struct Taken {
     pub after: u64,
 }
 
-/// The requester; the responder is a thread.
-struct Requester {
+/// The requester, and the responder, which is a thread.
+struct Victims {
     nats: Nats,
     number: u64,
+    answering: JoinHandle<()>,
 }
 
-impl Requester {
+impl Victims {
+    fn of(server: &Server) -> Victims {
+        let mut responder = Nats::connect(&server.nats);
+        responder.say("SUB victim.ask 1\r\n");
+        responder.sync();
+        let mut nats = Nats::connect(&server.nats);
+        nats.say("SUB victim.inbox 1\r\n");
+        nats.sync();
+        Victims { nats, number: 0, answering: thread::spawn(|| answer(responder)) }
+    }
+
     fn ask(&mut self) -> Duration {
         self.number += 1;
         let asked = Instant::now();
@@ -58,6 +71,29 @@ impl Requester {
         }
         times
     }
+
+    fn calm(&mut self) -> Times {
+        let since = Instant::now();
+        self.ask_while(|| since.elapsed() < CALM)
+    }
+
+    /// Asks while the attack goes on. Returns also how the attack ended.
+    fn attacked(&mut self, attack: impl FnOnce() + Send) -> (Times, thread::Result<()>) {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let attacking = scope.spawn(|| {
+                let _over = Over(&over);
+                attack();
+            });
+            let times = self.ask_while(|| !over.load(Ordering::Relaxed));
+            (times, attacking.join())
+        })
+    }
+
+    fn end(mut self) {
+        self.nats.say("PUB victim.ask 3\r\nend\r\n");
+        self.answering.join().expect("the responder ends");
+    }
 }
 
 /// The attack is over, whatever became of it.
@@ -69,54 +105,65 @@ impl Drop for Over<'_> {
     }
 }
 
+/// What the victims noticed, before and during the attack.
+struct Noticed {
+    calm: Times,
+    attacked: Times,
+}
+
+impl fmt::Display for Noticed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Noticed { calm, attacked } = self;
+        let (p99, longest) = (calm.p99(), calm.longest());
+        write!(formatter, "P99 {p99:?} calm, {:?} under attack; ", attacked.p99())?;
+        write!(formatter, "longest {longest:?} and {:?} of {}", attacked.longest(), attacked.0.len())
+    }
+}
+
 /// Watches the victims while the attack goes on; `attack` returns what it holds, which is let go afterwards.
-pub fn during<T>(name: &str, flags: &[&str], attack: impl FnOnce(&Server) -> T + Send) -> Taken {
+pub fn during<T>(name: &str, flags: &[&str], attack: impl Fn(&Server) -> T + Sync) -> Taken {
     let server = Server::start(&[&["--cores", "0,1"], flags].concat());
-    let over = AtomicBool::new(false);
-    let mut responder = Nats::connect(&server.nats);
-    responder.say("SUB victim.ask 1\r\n");
-    responder.sync();
-    let mut requester = Requester { nats: Nats::connect(&server.nats), number: 0 };
-    requester.nats.say("SUB victim.inbox 1\r\n");
-    requester.nats.sync();
-    let answering = thread::spawn(|| answer(responder));
-    let since = Instant::now();
-    let calm = requester.ask_while(|| since.elapsed() < CALM);
+    let mut victims = Victims::of(&server);
+    let calm = victims.calm();
     let (connections, before) = (server.metric("ringbolt_connections"), server.anonymous_bytes());
     // The program's own pages.
     let other = server.resident_bytes() - before;
-    let under_attack = thread::scope(|scope| {
-        let attacking = scope.spawn(|| {
-            let _over = Over(&over);
-            drop(attack(&server));
-            let gone = || (server.metric("ringbolt_connections") == connections).then_some(());
-            await_some("the end of the attacker's connections", gone);
-        });
-        let under_attack = requester.ask_while(|| !over.load(Ordering::Relaxed));
-        attacking.join().expect("the attack goes as written");
-        under_attack
+    let (attacked, ended) = victims.attacked(|| {
+        drop(attack(&server));
+        let gone = || (server.metric("ringbolt_connections") == connections).then_some(());
+        await_some("the end of the attacker's connections", gone);
     });
+    ended.expect("the attack goes as written");
+    let noticed = Noticed { calm, attacked };
     let most = server.status_bytes("VmHWM").saturating_sub(other);
     // What is given back goes to the system a little later.
     thread::sleep(Duration::from_secs(1));
     let after = server.anonymous_bytes();
-    println!(
-        "{name}: P99 {:?} calm, {:?} under attack; longest {:?} and {:?} of {}; memory {} MiB, {} at most, \
-         {} after",
-        calm.p99(),
-        under_attack.p99(),
-        calm.longest(),
-        under_attack.longest(),
-        under_attack.0.len(),
-        before >> 20,
-        most >> 20,
-        after >> 20,
-    );
-    assert!(under_attack.longest() < ANSWERED_WITHIN, "{name}: {:?}", under_attack.longest());
+    let [before_mib, most_mib, after_mib] = [before, most, after].map(|bytes| bytes >> 20);
+    println!("{name}: {noticed}; memory {before_mib} MiB, {most_mib} at most, {after_mib} after");
+    let longest = noticed.attacked.longest();
+    assert!(longest < ANSWERED_WITHIN, "{name}: {longest:?}");
     assert_eq!(server.metric("ringbolt_subscriptions"), 2.0, "{name}: nothing is left of the attacker");
-    requester.nats.say("PUB victim.ask 3\r\nend\r\n");
-    answering.join().expect("the responder ends");
+    victims.end();
+    drop(server);
+    beside(&attack);
     Taken { most: most.saturating_sub(before), after: after.saturating_sub(before) }
+}
+
+/// What the same does to a nats-server, where one is named.
+fn beside<T>(attack: &(impl Fn(&Server) -> T + Sync)) {
+    let Some(program) = std::env::var_os("RINGBOLT_HOSTILE_BESIDE") else { return };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new(program);
+    command.args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1"]);
+    let server = Server::start_with_urls(folder, command);
+    let mut victims = Victims::of(&server);
+    let calm = victims.calm();
+    // What the attack asks of ringbolt itself fails; what the victims noticed until then counts.
+    let (attacked, ended) = victims.attacked(|| drop(attack(&server)));
+    let how = if ended.is_ok() { "" } else { ", which did not go as written" };
+    println!("  nats-server: {}{how}", Noticed { calm, attacked });
+    victims.end();
 }
 
 /// Answers until it is asked for the end.
