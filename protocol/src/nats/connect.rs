@@ -38,6 +38,14 @@ pub struct Credentials {
     pub account: String,
 }
 
+impl Credentials {
+    fn own_bytes(&self) -> usize {
+        let Credentials { user, pass, auth_token, nkey, sig, jwt, account } = self;
+        let texts = [user, pass, auth_token, nkey, sig, jwt, account].map(String::capacity);
+        size_of::<Credentials>() + texts.into_iter().sum::<usize>()
+    }
+}
+
 impl Default for Connect {
     fn default() -> Connect {
         let none = String::new;
@@ -71,6 +79,12 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Connect {
+    /// Memory that its texts take.
+    pub fn own_bytes(&self) -> usize {
+        let texts = self.name.capacity() + self.lang.capacity() + self.version.capacity();
+        texts + self.credentials.as_deref().map_or(0, Credentials::own_bytes)
+    }
+
     pub fn credentials(&self) -> &Credentials {
         const NONE: &Credentials = &Credentials {
             user: String::new(),

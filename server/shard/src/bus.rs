@@ -85,7 +85,7 @@ impl Bus {
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         let Outlets { delivery, work, ledger, .. } = &self.outlets;
-        delivery.outbox_bytes() + work.bytes() + ledger.total()
+        delivery.outbox_bytes() + delivery.pool.lent_bytes() + work.bytes() + ledger.total()
     }
 
     /// Sheds lanes if memory has run short, or takes them again.
@@ -105,7 +105,9 @@ impl Bus {
 
     /// Looks at what has bounds of its own, and grows slowly.
     pub fn weigh_others(&mut self) {
-        let bytes = self.outlets.work.other_bytes() + self.requests.bytes();
+        let subjects = self.accounts.spaces().map(|space| space.subjects.bytes()).sum::<usize>();
+        let work = &self.outlets.work;
+        let bytes = work.other_bytes() + work.groups_bytes() + self.requests.bytes() + subjects;
         self.outlets.ledger.set(Kind::Others, bytes);
     }
 
@@ -186,6 +188,7 @@ impl Bus {
         counters.set(Counter::RouteCacheHits, sum(|subjects| subjects.hits));
         counters.set(Counter::RouteCacheMisses, sum(|subjects| subjects.misses));
         counters.set(Counter::RoutesBytes, sum(|subjects| subjects.routes_bytes() as u64));
+        counters.set(Counter::MemorySubjects, sum(|subjects| subjects.bytes() as u64));
         counters.set(Counter::BufferPoolHits, delivery.pool.hits);
         counters.set(Counter::BufferPoolMisses, delivery.pool.misses);
         counters.set(Counter::BufferPoolFree, delivery.pool.free() as u64);
@@ -199,12 +202,12 @@ impl Bus {
         counters.set(Counter::RequestsWatched, self.requests.count() as u64);
         let ledger = &self.outlets.ledger;
         for (gauge, bytes) in [
-            (Counter::OutboxBytes, delivery.outbox_bytes()),
+            (Counter::OutboxBytes, delivery.outbox_bytes() + delivery.pool.lent_bytes()),
             (Counter::MemoryWork, work.bytes() + work.other_bytes()),
             (Counter::MemoryBegun, ledger.of(Kind::Begun)),
             (Counter::MemoryDeferred, ledger.of(Kind::Deferred)),
             (Counter::MemoryGathered, ledger.of(Kind::Gathered)),
-            (Counter::MemoryInterest, ledger.of(Kind::Interest)),
+            (Counter::MemoryInterest, self.interest_taken()),
             (Counter::MemoryRequests, self.requests.bytes()),
             (Counter::MemoryConnections, ledger.of(Kind::Connections)),
         ] {

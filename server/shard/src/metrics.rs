@@ -139,9 +139,12 @@ counters! {
     MemoryDeferred: Gauge "memory_bytes" by "deferred",
         "What clients said that waits for a turn or for room.";
     MemoryGathered: Gauge "memory_bytes" by "gathered", "Large messages that have begun, in full.";
-    MemoryInterest: Gauge "memory_bytes" by "interest", "Subscriptions, also those of other shards.";
+    MemoryInterest: Gauge "memory_bytes" by "interest",
+        "Subscriptions and groups, also those of other shards.";
     MemoryRequests: Gauge "memory_bytes" by "requests", "Requests that are looked after.";
-    MemoryConnections: Gauge "memory_bytes" by "connections", "Connections by themselves.";
+    MemoryConnections: Gauge "memory_bytes" by "connections",
+        "Connections by themselves, and their subject numbers.";
+    MemorySubjects: Gauge "memory_bytes" by "subjects", "The table of subjects and their routes.";
     MessagesWaiting: Gauge "messages_waiting_for_room",
         "Large messages that have begun and are not read further until there is memory for them.";
     EmergencyLevel: Gauge "emergency_level",

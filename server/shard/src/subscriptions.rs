@@ -62,9 +62,12 @@ impl Bus {
             bytes: 0,
         });
         receiver.subscriptions.insert((client_id, sid), key, self.outlets.seed);
+        let mut member_bytes = 0;
         if let (Some(options), Some(name)) = (work, group) {
             let member = (key, id, sid.is_empty());
+            let before = self.outlets.work.groups_bytes();
             let group = self.outlets.work.join(account, name, options, pattern.as_str(), member);
+            member_bytes = self.outlets.work.groups_bytes() - before;
             turn.charge(self.outlets.work.membership_steps(group));
             self.outlets.delivery.subscriptions[key].work = Some(group);
         }
@@ -77,7 +80,7 @@ impl Bus {
         self.patterns_take(before, after);
         let subscription = &mut self.outlets.delivery.subscriptions[key];
         let own_bytes = subscription.own_bytes();
-        subscription.bytes = own_bytes + after.saturating_sub(before);
+        subscription.bytes = own_bytes + member_bytes + after.saturating_sub(before);
         let bytes = subscription.bytes;
         self.outlets.ledger.add(Kind::Interest, own_bytes);
         if let Some(receiver) = self.outlets.delivery.receivers.get_mut(id) {
@@ -185,7 +188,12 @@ impl Bus {
         let own = self.outlets.delivery.receivers.get(id).map_or(0, |receiver| receiver.interest_bytes);
         let texts = 2 * pattern.as_str().len() + 2 * sid.len();
         let more = SUBSCRIPTION_BYTES + texts + Router::bytes_of(pattern);
-        may_have(own, more, self.outlets.ledger.of(Kind::Interest), most)
+        may_have(own, more, self.interest_taken(), most)
+    }
+
+    /// Memory of all subscriptions, patterns and groups.
+    pub fn interest_taken(&self) -> usize {
+        self.outlets.ledger.of(Kind::Interest) + self.outlets.work.groups_bytes()
     }
 
     /// Memory of all subscriptions and patterns, counted anew.

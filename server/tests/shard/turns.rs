@@ -124,7 +124,7 @@ fn who_owes_pays_also_in_turns_that_others_use_up() {
     assert!(heard(&mut world, listener).contains(&1));
     let turn = (1..).find(|_| world.go_on(0) && heard(&mut world, listener).contains(&2));
     let owed = (WIDE / 10) as usize;
-    assert!(turn.is_some_and(|turn| turn <= owed + 5), "in turn {turn:?}, for {owed} times its share");
+    assert!(turn.is_some_and(|turn| turn <= owed + 1), "in turn {turn:?}, for {owed} times its share");
 }
 
 #[test]

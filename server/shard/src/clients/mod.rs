@@ -40,6 +40,14 @@ impl Client {
         self.sender().id
     }
 
+    /// Memory it takes, both halves of it, that says nothing and is sent nothing.
+    pub fn own_bytes(&self) -> usize {
+        match self {
+            Client::Native(client) => client.own_bytes(),
+            Client::Nats(client) => client.own_bytes(),
+        }
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             Client::Native(_) => Dialect::Native,

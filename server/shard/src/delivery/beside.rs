@@ -62,7 +62,12 @@ impl Beside {
 
     pub(super) fn queue(&mut self, lane: Lane) -> &mut VecDeque<Segment> {
         debug_assert_ne!(lane, Lane::Normal, "it has its queue in the outbox");
-        &mut self.queues[lane as usize]
+        let queue = &mut self.queues[lane as usize];
+        if queue.capacity() == 0 {
+            // Of its own: none is lent for it.
+            queue.reserve(1);
+        }
+        queue
     }
 
     pub(super) fn entered(&mut self, lane: Lane, bytes: usize) {

@@ -258,7 +258,7 @@ impl Delivery {
         assert_eq!(receiver.subscriptions.count(), 0, "they end with what the client had");
         assert!(receiver.outbox.held_bytes() <= self.outbox_bytes, "what is held was counted");
         self.outbox_bytes -= receiver.outbox.held_bytes();
-        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard());
+        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard(&mut self.pool));
         self.give_remains_back(turn);
         assert!(receiver.pauses == 0 || self.paused_publishers > 0, "it was counted when it was held back");
         self.paused_publishers -= u64::from(receiver.pauses > 0);
@@ -410,7 +410,7 @@ impl Delivery {
         receiver.open = false;
         let held = receiver.outbox.held_bytes();
         assert!(held <= self.outbox_bytes, "what is held was counted");
-        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard());
+        self.remains.add(receiver.outbox.dialect(), receiver.outbox.discard(&mut self.pool));
         self.outbox_bytes -= held - receiver.outbox.held_bytes();
         debug_assert_eq!(receiver.outbox.queued_bytes(), 0, "all of it was dropped");
         self.give_remains_back(turn);
@@ -514,6 +514,8 @@ impl Delivery {
         receivers().for_each(|receiver| receiver.outbox.check());
         let held: usize = receivers().map(|receiver| receiver.outbox.held_bytes()).sum();
         assert_eq!(self.outbox_bytes, held, "bytes of all outboxes");
+        let lent = receivers().filter(|receiver| receiver.outbox.has_queue()).count();
+        assert_eq!(self.pool.lent(), lent, "queues that are lent");
         let paused = receivers().filter(|receiver| receiver.pauses > 0).count();
         assert_eq!(self.paused_publishers, paused as u64, "publishers that are held back");
         let subscriptions: usize = receivers().map(|receiver| receiver.subscriptions.count()).sum();

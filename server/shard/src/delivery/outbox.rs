@@ -255,7 +255,8 @@ impl Outbox {
     }
 
     /// Forgets what is queued; the send in flight stays the edge's. Returns what that was.
-    pub fn discard(&mut self) -> impl Iterator<Item = Segment> + use<> {
+    pub fn discard(&mut self, pool: &mut BufferPool) -> impl Iterator<Item = Segment> + use<> {
+        pool.is_back(&self.queue);
         let beside = self.beside.take().into_iter().flat_map(|beside| beside.into_segments());
         self.queued_bytes = 0;
         std::mem::take(&mut self.queue).into_iter().chain(beside)
@@ -300,6 +301,11 @@ impl Outbox {
         assert_eq!(self.queued_bytes, waits, "bytes of an outbox");
         let is_due = self.announced || self.flight_bytes > 0;
         assert!(is_due || self.queued_bytes == 0, "the edge was told of what waits");
+    }
+
+    /// Whether it was lent a queue.
+    pub fn has_queue(&self) -> bool {
+        self.queue.capacity() > 0
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -520,7 +526,8 @@ mod tests {
         }
         assert_eq!(outbox.drop_oldest(Lane::Normal, true, &mut pool), 2);
         assert_eq!(outbox.queued_bytes(), common.len());
-        let deliveries = outbox.discard().map(|segment| count_deliveries(Dialect::Nats, segment.frames()));
+        let deliveries =
+            outbox.discard(&mut pool).map(|segment| count_deliveries(Dialect::Nats, segment.frames()));
         assert_eq!(deliveries.sum::<u64>(), 2);
         assert_eq!((outbox.queued_bytes(), &common[..3]), (0, &b"MSG"[..]), "the others keep theirs");
     }

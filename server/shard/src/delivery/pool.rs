@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// Capacity of a fresh buffer: one small message should not cost a large buffer.
 const FRESH_BYTES: usize = 2048;
 
+/// What the queue of an outbox takes that is lent, with the buffer it has at least.
+const LENT_BYTES: usize = FRESH_BYTES + 4 * size_of::<Segment>();
+
 /// A queue that once was longer is freed rather than kept.
 const QUEUE_SEGMENTS_MAX: usize = 16;
 
@@ -20,12 +23,15 @@ pub struct BufferPool {
     capacity_max: usize,
     pub hits: u64,
     pub misses: u64,
+    /// Of queues that are lent.
+    lent_bytes: usize,
 }
 
 impl BufferPool {
     pub fn new(buffers_max: usize, segment_bytes: usize) -> BufferPool {
         let (free, queues) = (Vec::new(), Vec::new());
-        BufferPool { free, queues, buffers_max, capacity_max: 2 * segment_bytes, hits: 0, misses: 0 }
+        let capacity_max = 2 * segment_bytes;
+        BufferPool { free, queues, buffers_max, capacity_max, hits: 0, misses: 0, lent_bytes: 0 }
     }
 
     pub fn take(&mut self) -> Vec<u8> {
@@ -71,6 +77,7 @@ impl BufferPool {
     pub fn take_queue(&mut self) -> VecDeque<Segment> {
         let queue = self.queues.pop().unwrap_or_default();
         debug_assert!(queue.is_empty(), "what is lent is empty");
+        self.lent_bytes += LENT_BYTES;
         queue
     }
 
@@ -78,10 +85,31 @@ impl BufferPool {
     #[inline]
     pub fn give_queue(&mut self, queue: VecDeque<Segment>) {
         debug_assert!(queue.is_empty(), "what is queued would be lost");
+        self.is_back(&queue);
         let worth_keeping = (1..=QUEUE_SEGMENTS_MAX).contains(&queue.capacity());
         if worth_keeping && self.queues.len() < self.buffers_max {
             self.queues.push(queue);
         }
+    }
+
+    /// A queue is given back, or discarded with what is in it. One without room was never lent.
+    #[inline]
+    pub fn is_back(&mut self, queue: &VecDeque<Segment>) {
+        if queue.capacity() > 0 {
+            debug_assert!(self.lent_bytes >= LENT_BYTES, "what comes back was lent");
+            self.lent_bytes -= LENT_BYTES;
+        }
+    }
+
+    /// Memory of queues that are lent, and of the buffer that each has at least.
+    #[inline]
+    pub fn lent_bytes(&self) -> usize {
+        self.lent_bytes
+    }
+
+    /// How many are.
+    pub fn lent(&self) -> usize {
+        self.lent_bytes / LENT_BYTES
     }
 
     pub fn free(&self) -> usize {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a message takes in the maps that it stands in, beside its frame.
-const LATE_BYTES: usize = 384;
+const LATE_BYTES: usize = 280;
 
 /// One message: its frame, parts of which may be shared with other receivers.
 #[derive(Debug)]

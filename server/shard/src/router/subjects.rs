@@ -29,6 +29,8 @@ const SCRATCH: SubjectId = SubjectId(0);
 /// A longer text is routed through the scratch entry: the table is not to be filled with what no program
 /// uses.
 const TEXT_BYTES_MAX: usize = 256;
+/// A place of the index, of which an eighth is free: a number and a byte of its hash.
+const INDEX_BYTES: usize = (size_of::<u32>() + 1) * 8 / 7;
 /// Generation of a route that was never computed.
 const NEVER: u64 = 0;
 
@@ -54,6 +56,8 @@ pub struct Subjects {
     entries: Vec<Entry>,
     hand: u32,
     subjects_max: usize,
+    /// What texts take beside their entries.
+    texts_bytes: usize,
     /// What routes take beside their entries, and those who have such, the oldest first.
     routes_bytes: usize,
     routes_bytes_max: usize,
@@ -81,6 +85,7 @@ impl Subjects {
             entries: vec![scratch],
             hand: 0,
             subjects_max,
+            texts_bytes: 0,
             routes_bytes: 0,
             routes_bytes_max,
             heavy: VecDeque::new(),
@@ -201,6 +206,8 @@ impl Subjects {
         assert_eq!(self.entries[0].pins, 1, "the scratch entry is nobody's");
         let routes = self.entries.iter().map(|entry| entry.route.heap_bytes());
         assert_eq!(self.routes_bytes, routes.sum::<usize>(), "bytes of routes");
+        let texts = self.entries.iter().map(|entry| text_bytes(&entry.text));
+        assert_eq!(self.texts_bytes, texts.sum::<usize>(), "bytes of subjects");
         let heavy = self.entries.iter().filter(|entry| entry.heavy);
         assert_eq!(self.heavy.len(), heavy.count(), "routes that take memory are found");
         let light = |entry: &Entry| entry.heavy || entry.route.heap_bytes() == 0;
@@ -211,6 +218,12 @@ impl Subjects {
     /// What the routes take beside the table.
     pub fn routes_bytes(&self) -> usize {
         self.routes_bytes
+    }
+
+    /// What the table takes, and the routes.
+    pub fn bytes(&self) -> usize {
+        let table = self.entries.capacity() * size_of::<Entry>() + self.index.capacity() * INDEX_BYTES;
+        table + self.texts_bytes + self.routes_bytes
     }
 
     /// Subjects in the table.
@@ -242,7 +255,9 @@ impl Subjects {
             self.evict()
         };
         let entry = &mut self.entries[index as usize];
+        self.texts_bytes -= text_bytes(&entry.text);
         entry.text = subject.as_str().into();
+        self.texts_bytes += text_bytes(&entry.text);
         entry.hash = hash;
         entry.kind = kind_of(subject.as_str(), &self.state);
         entry.generation = NEVER;
@@ -320,6 +335,10 @@ impl Subjects {
         }
         SCRATCH.0
     }
+}
+
+fn text_bytes(text: &CompactString) -> usize {
+    if text.is_heap_allocated() { text.capacity() } else { 0 }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ struct Node {
 }
 
 /// What a node takes, in its arena and in the map of the one above: most have no sister.
-pub(super) const NODE_BYTES: usize = 300;
+pub(super) const NODE_BYTES: usize = 250;
 
 impl Node {
     fn is_bare(&self) -> bool {

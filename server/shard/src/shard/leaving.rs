@@ -4,9 +4,9 @@
 //! A draining shard sends a fence on every link after its last message. When all fences have come
 //! in, nothing more can arrive, and the connections are closed after what their outboxes hold.
 
+use super::Members;
 use super::drain::Leaving;
 use super::teardown::Teardown;
-use super::{CONNECTION_BYTES, Members};
 use crate::closing::CloseReason;
 use crate::identity::{ConnectionId, Nanos};
 use crate::ledger::Kind;
@@ -74,7 +74,7 @@ impl Members {
     fn forget(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(client) = self.clients.remove(id) else { return };
         debug_assert!(client.sender().partial().is_empty(), "nothing is kept of who is gone");
-        self.bus.outlets.ledger.subtract(Kind::Connections, CONNECTION_BYTES);
+        self.bus.outlets.ledger.subtract(Kind::Connections, client.own_bytes());
         self.bus.outlets.delivery.closed(id, turn);
         turn.effects.forgotten.push(id);
         self.check_drained(turn);

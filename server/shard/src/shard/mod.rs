@@ -36,9 +36,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use teardown::Teardown;
 
-/// What a connection takes, roughly, that says nothing and is sent nothing.
-const CONNECTION_BYTES: usize = size_of::<Receiver>() + size_of::<NatsClient>() + 128;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Shard {
@@ -334,8 +331,8 @@ impl Members {
             client.close(reason, bus, turn);
         }
         debug_assert_eq!(client.dialect(), opening.dialect, "it is served in its dialect");
+        self.bus.outlets.ledger.add(Kind::Connections, client.own_bytes());
         self.clients.insert(client);
-        self.bus.outlets.ledger.add(Kind::Connections, CONNECTION_BYTES);
     }
 
     fn closed(&mut self, id: ConnectionId, departure: Departure, turn: &mut Turn<'_>) {
@@ -390,7 +387,7 @@ impl Members {
             waits,
             begun(Kind::Gathered).sum(),
             self.bus.interest_bytes(),
-            senders().count() * CONNECTION_BYTES,
+            self.clients.iter().map(Client::own_bytes).sum(),
             self.bus.outlets.ledger.of(Kind::Others),
         ]);
         let both = self.clients.ids().filter(|id| self.bus.outlets.delivery.receivers.get(*id).is_some());

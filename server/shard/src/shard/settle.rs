@@ -59,7 +59,7 @@ impl Members {
                 let record = Record::Outruns { publisher: publisher.connection };
                 self.bus.outlets.mesh.push(publisher.shard, &record, turn);
             }
-            Outcome::Dead(death, task) => self.bus.bury(death, *task, turn),
+            Outcome::Dead(death, task) => self.bus.bury(death, task, turn),
             Outcome::Breaker(change) => self.report_breaker(&change, turn),
             Outcome::Answer(answer) => self.answer(&answer, turn),
             Outcome::Gathered(gathered) => self.bus.tell_gathered(&gathered, turn),

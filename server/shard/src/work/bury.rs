@@ -20,7 +20,7 @@ pub const POISON: &str = "$EVENTS.poison";
 
 impl Bus {
     /// Publishes a message that will not be delivered any more as a dead letter.
-    pub fn bury(&mut self, death: Death, task: Task, turn: &mut Turn<'_>) {
+    pub fn bury(&mut self, death: Death, task: Box<Task>, turn: &mut Turn<'_>) {
         turn.counters.add(death.counter(), 1);
         // A dead letter that dies is dead.
         if task.subject.starts_with(DEAD_LETTERS) {
@@ -120,6 +120,6 @@ impl Bus {
     #[cold]
     pub fn bury_unroutable(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
         let task = Task::of(message, Key::NOTHING, turn.now);
-        self.bury(Death::Unroutable, task, turn);
+        self.bury(Death::Unroutable, Box::new(task), turn);
     }
 }

@@ -2,21 +2,21 @@
 
 use super::Book;
 use super::breaker;
-use super::task::{State, Task};
+use super::task::State;
 use crate::delivery::Delivery;
 
 impl Book {
     /// Recounts every running sum and index, and looks for messages that wait although somebody could have
     /// them.
     pub fn check(&self, delivery: &Delivery) {
-        let bytes = self.tasks.values().map(Task::weight).sum::<usize>();
+        let bytes = self.tasks.values().map(|task| task.weight()).sum::<usize>();
         assert_eq!(self.bytes, bytes, "bytes of kept messages");
         let (mut tasks, mut bytes, mut in_flight) = (0, 0, 0);
         for (key, group) in self.groups.iter() {
             group.check();
             let own = || self.tasks.values().filter(|task| task.group == key);
             assert_eq!(group.tasks, own().count(), "messages of a group");
-            assert_eq!(group.bytes, own().map(Task::weight).sum::<usize>(), "bytes of a group");
+            assert_eq!(group.bytes, own().map(|task| task.weight()).sum::<usize>(), "bytes of a group");
             let named = self.names.get(&(group.account, group.name.clone()));
             assert_eq!(named, Some(&key), "a group has its name");
             (tasks, bytes) = (tasks + group.tasks, bytes + group.bytes);
@@ -25,6 +25,8 @@ impl Book {
         assert_eq!((tasks, bytes), (self.tasks.len(), self.bytes), "messages of all groups");
         assert_eq!(self.in_flight, in_flight, "messages that members have");
         assert_eq!(self.groups.len(), self.names.len(), "a name is that of a group");
+        let groups_bytes = self.groups.iter().map(|(_, group)| group.own_bytes()).sum::<usize>();
+        assert_eq!(self.groups_bytes, groups_bytes, "memory of groups");
         self.groups.check();
         self.letters.check();
         self.check_states();

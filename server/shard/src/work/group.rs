@@ -24,7 +24,8 @@ const STRANDED_STEPS: usize = 1 << 14;
 /// Stands for a deadline where there is none.
 const NEVER: u64 = u64::MAX;
 
-pub type Tasks = HashMap<TaskId, Task, FixedState>;
+/// Each in its own place: a table that grows moves all it has.
+pub type Tasks = HashMap<TaskId, Box<Task>, FixedState>;
 
 /// A message and the member that is to have it.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,15 @@ pub struct Group {
     pub changes_elsewhere: u64,
 }
 
+/// What a group takes in the tables it stands in, beside its members and texts.
+const GROUP_BYTES: usize = size_of::<Group>() * 3 / 2 + 384;
+
 impl Group {
+    /// Memory it takes, roughly, beside its messages.
+    pub fn own_bytes(&self) -> usize {
+        GROUP_BYTES + 2 * self.name.len() + self.pattern.len() + self.members.bytes()
+    }
+
     /// `pattern` is that of the first member.
     pub fn new(
         account: AccountId,

@@ -12,7 +12,7 @@ pub struct Letter {
     pub death: Death,
     /// When it died.
     pub buried: Nanos,
-    pub task: Task,
+    pub task: Box<Task>,
 }
 
 /// The letters of one shard by number, the oldest first. The oldest is forgotten where there is no room.

@@ -91,7 +91,15 @@ pub struct Members {
     pub ring: Ring,
 }
 
+/// What a member takes in the tables it stands in, with what is known of its connection.
+const MEMBER_BYTES: usize = size_of::<Member>() + 2 * size_of::<(Key, Key)>();
+
 impl Members {
+    /// Memory that those take who are given messages, roughly.
+    pub fn bytes(&self) -> usize {
+        self.turns.len() * MEMBER_BYTES + self.ring.bytes()
+    }
+
     pub fn new(hash_seed: HashSeed) -> Members {
         Members {
             table: Table::default(),

@@ -68,6 +68,8 @@ pub struct Book {
     wheel: Wheel,
     next: TaskId,
     bytes: usize,
+    /// What groups take beside their messages.
+    groups_bytes: usize,
     /// Messages that members have.
     in_flight: usize,
     /// Waiting messages that have a deadline, by it.
@@ -102,6 +104,7 @@ impl Book {
             letters: Letters::default(),
             next: 1,
             bytes: 0,
+            groups_bytes: 0,
             in_flight: 0,
             deadlines: BTreeSet::new(),
             breakers: BTreeSet::new(),
@@ -136,16 +139,19 @@ impl Book {
         (subscription, connection, native): (Key, ConnectionId, bool),
     ) -> Key {
         let name: Box<str> = name.into();
-        let groups = &mut self.groups;
+        let (groups, count) = (&mut self.groups, self.names.len());
         let key = *self.names.entry((account, name)).or_insert_with_key(|(account, name)| {
             groups.insert(Group::new(*account, name, options.clone(), pattern, self.hash_seed))
         });
+        let is_new = self.names.len() > count;
         debug_assert_eq!(self.groups.len(), self.names.len(), "a name is that of a group");
         let group = &mut self.groups[key];
+        let before = if is_new { 0 } else { group.own_bytes() };
         if group.members.is_empty() {
             group.options = options;
         }
         group.join(subscription, connection, pattern, native);
+        self.groups_bytes += group.own_bytes() - before;
         self.wake(key);
         key
     }
@@ -176,7 +182,10 @@ impl Book {
         }
         // What it could not be given, another subscription of its connection may be.
         self.ask_again(key, connection);
-        self.groups[key].leave(member);
+        let group = &mut self.groups[key];
+        self.groups_bytes -= group.own_bytes();
+        group.leave(member);
+        self.groups_bytes += group.own_bytes();
         self.look_for_stranded(key);
         self.wake(key);
         self.forget_if_over(key);
@@ -238,7 +247,7 @@ impl Book {
         group.put(id, &task);
         self.deadlines.extend(task.deadline.map(|deadline| (deadline, id)));
         self.wake(key);
-        let other = self.tasks.insert(id, task);
+        let other = self.tasks.insert(id, Box::new(task));
         debug_assert!(other.is_none(), "a number is never used again");
         (Some(id), shed)
     }
@@ -385,12 +394,12 @@ impl Book {
 
     fn die(&mut self, id: TaskId, death: Death, turn: &mut Turn<'_>) {
         if let Some(task) = self.finish(id) {
-            turn.outcomes.push(Outcome::Dead(death, Box::new(task)));
+            turn.outcomes.push(Outcome::Dead(death, task));
         }
     }
 
     /// Lets go of a message, wherever it is.
-    fn finish(&mut self, id: TaskId) -> Option<Task> {
+    fn finish(&mut self, id: TaskId) -> Option<Box<Task>> {
         self.take_back(id);
         let task = self.tasks.remove(&id)?;
         assert!(task.weight() <= self.bytes, "it was counted when it was kept");
@@ -516,6 +525,7 @@ impl Book {
         let Some(group) = self.groups.get(key) else { return };
         if group.members.is_empty() && group.tasks == 0 {
             let Some(group) = self.groups.remove(key) else { return };
+            self.groups_bytes -= group.own_bytes();
             assert_eq!((group.bytes, group.waiting(), group.in_flight()), (0, 0, 0), "nothing is left in it");
             let named = self.names.remove(&(group.account, group.name));
             debug_assert_eq!(named, Some(key), "a group has its name");
@@ -530,6 +540,11 @@ impl Book {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory of groups and their members.
+    pub fn groups_bytes(&self) -> usize {
+        self.groups_bytes
     }
 
     /// Memory of dead letters, and of the ids of messages.

@@ -10,6 +10,9 @@ use std::hash::BuildHasher;
 /// Places of a connection: more of them, more even shares.
 const PLACES: u64 = 128;
 
+/// What one takes in a tree whose nodes are two thirds full.
+const PLACE_BYTES: usize = size_of::<(u64, u32)>() * 2;
+
 const _: () = assert!(PLACES > 0);
 
 /// See the module. A connection has its places once, however many of its subscriptions are members: a key
@@ -26,6 +29,11 @@ pub struct Ring {
 impl Ring {
     pub fn new(hash_seed: HashSeed) -> Ring {
         Ring { places: BTreeSet::new(), members: BTreeSet::new(), state: hash_seed.digest() }
+    }
+
+    /// Memory that the places take.
+    pub fn bytes(&self) -> usize {
+        self.places.len() * PLACE_BYTES
     }
 
     pub fn hash(&self, key: &[u8]) -> u64 {

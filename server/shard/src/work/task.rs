@@ -11,8 +11,8 @@ use ringbolt_protocol::command::Flags;
 use ringbolt_protocol::subject::Subject;
 use smallvec::SmallVec;
 
-/// What a message takes beside its texts, roughly.
-const TASK_BYTES: usize = 320;
+/// What a message takes in the tables that it stands in, beside its texts.
+const TASK_BYTES: usize = size_of::<Task>() + 90;
 
 /// Counted up, never used again: an acknowledgement of a message that is done finds nothing.
 pub type TaskId = u64;

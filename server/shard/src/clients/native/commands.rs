@@ -4,6 +4,7 @@ use super::{NativeClient, Promise, decode_limits};
 use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
+use crate::ledger::Kind;
 use crate::limits::{SHARDS_MAX, SlowConsumerPolicy};
 use crate::reserved;
 use crate::router::subjects::SubjectId;
@@ -234,7 +235,9 @@ impl NativeClient {
         };
         let place = intern.id as usize;
         if self.subjects.len() <= place {
+            let before = self.own_bytes();
             self.subjects.resize(place + 1, None);
+            bus.outlets.ledger.add(Kind::Connections, self.own_bytes() - before);
         }
         let before = self.subjects[place].replace(pinned);
         match before {

@@ -7,8 +7,10 @@ mod receive;
 use super::sender::{Sender, Stage};
 use crate::bus::Bus;
 use crate::closing::CloseReason;
+use crate::delivery::receiver::Receiver;
 use crate::event::Opening;
 use crate::identity::{ConnectionId, Nanos};
+use crate::ledger::Kind;
 use crate::limits::Limits;
 use crate::router::subjects::SubjectId;
 use crate::turn::Turn;
@@ -35,6 +37,11 @@ pub struct NativeClient {
     subjects: Vec<Option<SubjectId>>,
 }
 
+/// What a client takes in the tables that it stands in, both halves of it.
+const CONNECTION_BYTES: usize = size_of::<Receiver>() + size_of::<NativeClient>() + 64;
+/// What the number of a subject takes, there and back.
+const NUMBER_BYTES: usize = size_of::<Option<SubjectId>>() + 2 * size_of::<(SubjectId, u32)>();
+
 impl NativeClient {
     pub fn new(id: ConnectionId, opening: &Opening, now: Nanos) -> NativeClient {
         NativeClient {
@@ -44,6 +51,11 @@ impl NativeClient {
             limits: DecodeLimits { body_bytes_max: CONTROL_BODY_BYTES_MAX },
             subjects: Vec::new(),
         }
+    }
+
+    /// Memory it takes, roughly, that says nothing and is sent nothing.
+    pub fn own_bytes(&self) -> usize {
+        CONNECTION_BYTES + self.subjects.capacity() * NUMBER_BYTES
     }
 
     /// The subject it gave a number.
@@ -90,6 +102,7 @@ impl NativeClient {
     /// Its numbers stand for nothing any more.
     pub fn unpin_subjects(&mut self, bus: &mut Bus) {
         let space = bus.accounts.space(self.sender.account);
+        bus.outlets.ledger.subtract(Kind::Connections, self.subjects.capacity() * NUMBER_BYTES);
         for subject in std::mem::take(&mut self.subjects).into_iter().flatten() {
             space.subjects.unpin(subject);
             assert!(bus.interned_subjects > 0, "it was counted when it was defined");

@@ -4,6 +4,7 @@ use super::NatsClient;
 use crate::access::GroupName;
 use crate::bus::Bus;
 use crate::closing::CloseReason;
+use crate::ledger::Kind;
 use crate::subscriptions::Wanted;
 use crate::turn::Turn;
 use crate::work::options::{group_name, parse_group};
@@ -14,7 +15,11 @@ const PROTOCOLS: std::ops::RangeInclusive<i64> = 0..=1;
 
 impl NatsClient {
     pub(super) fn connect(&mut self, options: &[u8], bus: &mut Bus, turn: &mut Turn<'_>) {
-        if self.options.merge(options).is_err() {
+        let before = self.own_bytes();
+        let merged = self.options.merge(options);
+        bus.outlets.ledger.add(Kind::Connections, self.own_bytes());
+        bus.outlets.ledger.subtract(Kind::Connections, before);
+        if merged.is_err() {
             return self.close(CloseReason::ProtocolError, None, bus, turn);
         }
         if self.authenticate(bus, turn) {

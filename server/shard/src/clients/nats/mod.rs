@@ -11,6 +11,7 @@ mod receive;
 use super::sender::{Sender, Stage};
 use crate::access::Permissions;
 use crate::bus::Bus;
+use crate::delivery::receiver::Receiver;
 use crate::event::Opening;
 use crate::identity::{ConnectionId, Nanos};
 use crate::limits::Limits;
@@ -41,7 +42,15 @@ pub struct NatsClient {
     permissions: Option<Rc<Permissions>>,
 }
 
+/// What a client takes in the tables that it stands in, both halves of it.
+const CONNECTION_BYTES: usize = size_of::<Receiver>() + size_of::<NatsClient>() + 64;
+
 impl NatsClient {
+    /// Memory it takes, roughly, that says nothing and is sent nothing.
+    pub fn own_bytes(&self) -> usize {
+        CONNECTION_BYTES + self.options.own_bytes()
+    }
+
     pub fn new(id: ConnectionId, number: u64, opening: &Opening, bus: &Bus, now: Nanos) -> NatsClient {
         let limits = bus.limits();
         // Who need not say who it is may speak at once.
