@@ -514,8 +514,8 @@ impl Delivery {
         receivers().for_each(|receiver| receiver.outbox.check());
         let held: usize = receivers().map(|receiver| receiver.outbox.held_bytes()).sum();
         assert_eq!(self.outbox_bytes, held, "bytes of all outboxes");
-        let lent = receivers().filter(|receiver| receiver.outbox.has_queue()).count();
-        assert_eq!(self.pool.lent(), lent, "queues that are lent");
+        let lent: usize = receivers().map(|receiver| receiver.outbox.lent_bytes()).sum();
+        assert_eq!(self.pool.lent_bytes(), lent, "queues that are lent");
         let paused = receivers().filter(|receiver| receiver.pauses > 0).count();
         assert_eq!(self.paused_publishers, paused as u64, "publishers that are held back");
         let subscriptions: usize = receivers().map(|receiver| receiver.subscriptions.count()).sum();

@@ -5,7 +5,7 @@
 //! other receivers. Messages of other lanes than the normal one wait in `beside`, made with the first.
 
 use super::beside::Beside;
-use super::pool::BufferPool;
+use super::pool::{BufferPool, lent_bytes_of};
 use super::segment::{BYTES_A_SEND_MAX, SEGMENTS_A_SEND_MAX, Segment};
 use super::timed::Frame;
 use crate::event::Dialect;
@@ -303,9 +303,9 @@ impl Outbox {
         assert!(is_due || self.queued_bytes == 0, "the edge was told of what waits");
     }
 
-    /// Whether it was lent a queue.
-    pub fn has_queue(&self) -> bool {
-        self.queue.capacity() > 0
+    /// Memory of its queue, and of the buffer that it has at least.
+    pub fn lent_bytes(&self) -> usize {
+        lent_bytes_of(&self.queue)
     }
 
     pub fn dialect(&self) -> Dialect {

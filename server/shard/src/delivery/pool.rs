@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 /// Capacity of a fresh buffer: one small message should not cost a large buffer.
 const FRESH_BYTES: usize = 2048;
 
-/// What the queue of an outbox takes that is lent, with the buffer it has at least.
 const LENT_BYTES: usize = FRESH_BYTES + 4 * size_of::<Segment>();
 
 /// A queue that once was longer is freed rather than kept.
@@ -92,7 +91,7 @@ impl BufferPool {
         }
     }
 
-    /// A queue is given back, or discarded with what is in it. One without room was never lent.
+    /// A queue is given back, or discarded with what is in it. One without room was not lent.
     #[inline]
     pub fn is_back(&mut self, queue: &VecDeque<Segment>) {
         if queue.capacity() > 0 {
@@ -107,14 +106,14 @@ impl BufferPool {
         self.lent_bytes
     }
 
-    /// How many are.
-    pub fn lent(&self) -> usize {
-        self.lent_bytes / LENT_BYTES
-    }
-
     pub fn free(&self) -> usize {
         self.free.len()
     }
+}
+
+/// What the queue of an outbox takes, with the buffer it has at least.
+pub(super) fn lent_bytes_of(queue: &VecDeque<Segment>) -> usize {
+    if queue.capacity() > 0 { LENT_BYTES } else { 0 }
 }
 
 #[cfg(test)]

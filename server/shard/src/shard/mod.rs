@@ -223,7 +223,7 @@ impl Shard {
 
     /// Memory that its outbox takes, likewise.
     pub fn held_bytes(&self, id: ConnectionId) -> usize {
-        self.receiver(id).map_or(0, |receiver| receiver.outbox.held_bytes())
+        self.receiver(id).map_or(0, |receiver| receiver.outbox.held_bytes() + receiver.outbox.lent_bytes())
     }
 
     /// Bytes of a connection that wait for a later turn, likewise.
