@@ -197,6 +197,11 @@ impl Limits {
         self.memory_bytes_max / 16
     }
 
+    /// What connections may take, with the numbers that clients give to subjects.
+    pub fn numbers_bytes_max(&self) -> usize {
+        self.memory_bytes_max / 8
+    }
+
     /// What the cached routes of an account may take.
     pub fn routes_bytes_max(&self) -> usize {
         self.memory_bytes_max / 16

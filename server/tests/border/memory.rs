@@ -119,6 +119,25 @@ fn one_client_takes_no_more_memory_for_subscriptions_than_it_leaves_to_others() 
 }
 
 #[test]
+fn numbers_of_subjects_take_a_part_of_the_memory() {
+    let limits = Limits { memory_bytes_max: 4 << 20, interned_subjects_max: 4096, ..small_limits(1) };
+    let mut play = play(limits);
+    let mut refused = 0;
+    for _ in 0..20 {
+        let client = play.native(0, |client| client.intern(4096, "a.b"));
+        refused += play.hear(client).matches("InternLimit").count();
+        // A table for few numbers takes little.
+        play.speak(client, |client| client.intern(100, "a.b"));
+        assert!(!play.hear(client).contains("InternLimit"));
+    }
+    assert!((1..20).contains(&refused), "{refused} were refused");
+    let taken = play.count(Counter::MemoryConnections);
+    assert!(taken <= (4 << 20) / 8 + (20 << 12), "{taken} bytes");
+    (0..20).for_each(|client| play.close(client));
+    assert_eq!(play.count(Counter::MemoryConnections), 0);
+}
+
+#[test]
 fn who_takes_nothing_is_cut_when_memory_runs_short_and_who_reads_loses_nothing() {
     let limits = Limits { memory_bytes_max: 256 << 10, outbox_bytes_max: 1 << 20, ..small_limits(1) };
     let mut play = play(limits);

@@ -1,10 +1,10 @@
 //! The control frames of a client: hello, subscriptions, subjects with numbers, pings, close.
 
-use super::{NativeClient, Promise, decode_limits};
+use super::{NUMBER_BYTES, NativeClient, Promise, decode_limits};
 use crate::bus::Bus;
 use crate::clients::sender::Stage;
 use crate::closing::CloseReason;
-use crate::ledger::Kind;
+use crate::ledger::{Kind, may_have};
 use crate::limits::{SHARDS_MAX, SlowConsumerPolicy};
 use crate::reserved;
 use crate::router::subjects::SubjectId;
@@ -227,13 +227,13 @@ impl NativeClient {
             return Err((RefusalCode::InvalidSubject, message));
         }
         let limit = bus.limits().interned_subjects_max;
-        let in_range = intern.id >= 1 && intern.id as usize <= limit;
+        let place = intern.id as usize;
+        let in_range = place >= 1 && place <= limit && self.has_room_for_number(place, bus);
         let subjects = &mut bus.accounts.space(self.sender.account).subjects;
         let Some(pinned) = in_range.then(|| subjects.pin(subject)).flatten() else {
             let message = format!("subject numbers go from 1 to {limit}, and the shard's table is bounded");
             return Err((RefusalCode::InternLimit, message));
         };
-        let place = intern.id as usize;
         if self.subjects.len() <= place {
             let before = self.own_bytes();
             self.subjects.resize(place + 1, None);
@@ -246,6 +246,14 @@ impl NativeClient {
         }
         self.name(pinned, before, intern.id, bus);
         Ok(())
+    }
+
+    /// Whether there is memory for a table with that place.
+    fn has_room_for_number(&self, place: usize, bus: &Bus) -> bool {
+        let more = (place + 1).saturating_sub(self.subjects.len()) * NUMBER_BYTES;
+        let own = self.subjects.capacity() * NUMBER_BYTES;
+        let most = bus.limits().numbers_bytes_max();
+        more == 0 || may_have(own, more, bus.outlets.ledger.of(Kind::Connections), most)
     }
 
     /// Deliveries on a subject say its number from now on, and not that of what had it before.
