@@ -148,3 +148,28 @@ fn what_was_queued_for_who_is_cut_is_given_back_in_pieces() {
     while world.go_on(0) {}
     assert_eq!(world.count(Counter::DropsConnectionEnded), MESSAGES, "each is counted");
 }
+
+#[test]
+fn who_waits_for_a_connection_that_ends_goes_on_at_once() {
+    let limits = Limits { turn_steps: 400, client_steps: 80, subscriptions_max: 1000, ..small_limits(1) };
+    let mut world = World::new(limits, 1);
+    let (many, publisher) = (world.connect(0), world.connect(0));
+    for client in [many, publisher] {
+        world.clients[client].hello();
+    }
+    for id in 1..=SUBSCRIPTIONS as u32 {
+        world.clients[many].subscribe(id, &format!("a.{id}"), None, SlowConsumer::PausePublisher);
+    }
+    [many, publisher].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    (0..30).for_each(|_| world.clients[publisher].publish("a.1", &[b'x'; 1000]));
+    world.write(publisher);
+    world.receive(publisher, usize::MAX);
+    while !world.is_paused(publisher) && world.go_on(0) {}
+    assert!(world.is_paused(publisher), "it waits for who takes nothing");
+    world.crash(many);
+    assert!(!world.is_forgotten(many), "what it had takes some turns");
+    assert_eq!(world.count(Counter::PublishersPaused), 0, "but nobody waits for it");
+    world.settle(&BTreeSet::new());
+    assert!(world.is_forgotten(many));
+}

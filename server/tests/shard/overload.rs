@@ -235,6 +235,28 @@ fn publishers_that_are_heard_one_after_the_other_are_all_held_back_for_a_link() 
     }
 }
 
+/// A message that finds twice what a link should hold is lost, but only one of each.
+#[test]
+fn who_finds_a_link_beyond_its_last_bound_is_held_back_as_well() {
+    let limits = Limits { mesh_pending_bytes_max: 8 << 10, ..small_limits(2) };
+    let mut world = World::new(limits, 1);
+    let listener = client(&mut world, 1, &["a"]);
+    let publishers: Vec<usize> = (0..12).map(|_| client(&mut world, 0, &[])).collect();
+    for &publisher in &publishers {
+        (0..6).for_each(|_| world.clients[publisher].publish("a", &[b'x'; 4000]));
+        world.write(publisher);
+        assert!(world.receive(publisher, usize::MAX));
+    }
+    while world.go_on(0) {}
+    assert!(publishers[2..].iter().all(|&publisher| world.is_paused(publisher)));
+    let dropped = world.count(Counter::DropsMeshFull);
+    assert!((1..12).contains(&dropped), "one of each at most: {dropped}");
+    world.settle(&BTreeSet::new());
+    let delivered = deliveries(&world, listener).len() as u64;
+    assert_eq!(delivered + world.count(Counter::DropsMeshFull), 12 * 6, "the rest is heard");
+    assert_eq!((world.count(Counter::PublishersPaused), world.count(Counter::MemoryDeferred)), (0, 0));
+}
+
 #[test]
 fn what_a_publisher_has_said_that_is_held_back_is_delivered_before_the_end() {
     let (mut world, publishers, listener) = crowd_before_a_link(small_limits(2));
@@ -283,6 +305,27 @@ fn who_takes_what_it_is_sent_slowly_loses_nothing_and_its_publisher_is_held_back
     }
     let (world, receiver, _) = outrun(1, SlowConsumerPolicy::Disconnect, true);
     assert!(world.is_gone(receiver), "without, its publisher goes on");
+}
+
+#[test]
+fn who_has_taken_nothing_for_half_a_second_holds_nobody_back() {
+    let limits = Limits { slow_consumer: SlowConsumerPolicy::Hold, ..small_limits(1) };
+    for (late, pauses) in [(400_000_000, true), (600_000_000, false)] {
+        let mut world = World::new(limits.clone(), 1);
+        let receiver = client(&mut world, 0, &["a"]);
+        let publisher = client(&mut world, 0, &[]);
+        let publish = |world: &mut World, count| {
+            (0..count).for_each(|_| world.clients[publisher].publish("a", &[b'x'; 1000]));
+            world.write(publisher);
+            world.receive(publisher, usize::MAX);
+        };
+        publish(&mut world, 1);
+        assert!(world.begin_send(receiver), "which does not end");
+        world.now.0 += late;
+        publish(&mut world, 12);
+        assert_eq!(world.count(Counter::PublisherPauses) > 0, pauses, "after {late} ns");
+        assert!(!world.is_gone(receiver), "its outbox is not full");
+    }
 }
 
 #[test]

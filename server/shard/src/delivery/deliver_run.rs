@@ -51,7 +51,7 @@ impl Delivery {
             let queued = receiver.outbox.queued_bytes() + run_bytes;
             if queued > self.outbox_room && !receiver.outbox.is_empty() {
                 let policy = subscription.policy;
-                self.heed_half_full(queued, policy, common, run_bytes, turn);
+                self.heed_half_full((target.slot, queued), policy, common, run_bytes, turn);
             }
             return run.each(common.publication, |publication| {
                 self.deliver(target, &Message { publication, ..*common }, turn);

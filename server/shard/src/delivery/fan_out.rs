@@ -110,7 +110,7 @@ impl FanOut<'_> {
         debug_assert!(route.by_receiver && route.groups.is_empty(), "nobody's order depends on another's");
         self.outlets.delivery.deliver_run(&route.plain, run, common, turn);
         for shard in route.remote.iter() {
-            if self.outlets.mesh.is_slowed(shard, common.publication.publisher) {
+            if self.outlets.mesh.is_slowed(shard, common.publication.publisher, turn.now) {
                 self.outlets.delivery.hold_back_briefly(
                     common.publication.publisher,
                     run.payload_bytes,
@@ -324,6 +324,10 @@ impl FanOut<'_> {
                 delivery.hold_back_briefly(publication.publisher, bytes, turn);
             }
             Forwarded::Dropped => return false,
+            Forwarded::DroppedHoldingBack(publisher) => {
+                delivery.hold_back_and_end(publisher, turn);
+                return false;
+            }
         }
         true
     }

@@ -41,8 +41,12 @@ use ringbolt_protocol::nats::Span;
 use ringbolt_protocol::subject::Subject;
 use run::Encoded;
 use slow_consumer::Admission;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use subscription::Subscription;
+
+/// Who has not taken what was sent last, 1 MiB at most, for so long is waited for by nobody.
+const DEAF_AFTER_NANOS: u64 = 500_000_000;
 
 /// Room for an answer whose size is not known before it is written.
 const ANSWER_BYTES_TYPICAL: usize = 256;
@@ -248,7 +252,7 @@ impl Delivery {
         let half = self.limits.outbox_bytes_max / 2;
         if !receiver.outbox.paused.is_empty() && receiver.outbox.queued_bytes() <= half {
             let publishers = std::mem::take(&mut receiver.outbox.paused);
-            self.resume_publishers(&publishers, turn);
+            self.resume_publishers(publishers, turn);
         }
     }
 
@@ -262,8 +266,15 @@ impl Delivery {
         self.give_remains_back(turn);
         assert!(receiver.pauses == 0 || self.paused_publishers > 0, "it was counted when it was held back");
         self.paused_publishers -= u64::from(receiver.pauses > 0);
+        debug_assert!(receiver.outbox.paused.is_empty(), "they were let go when it began to leave");
+    }
+
+    /// A connection takes no more: whoever waits for it goes on.
+    pub fn let_publishers_go_of(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(receiver) = self.receivers.get_mut(id) else { return };
+        debug_assert!(!receiver.open, "nobody comes to wait for it any more");
         let publishers = std::mem::take(&mut receiver.outbox.paused);
-        self.resume_publishers(&publishers, turn);
+        self.resume_publishers(publishers, turn);
     }
 
     /// Receives no more from a client of this shard until it has been heard: nobody is told, it is soon.
@@ -331,22 +342,22 @@ impl Delivery {
         }
     }
 
-    fn resume_publishers(&mut self, publishers: &[PublisherId], turn: &mut Turn<'_>) {
+    fn resume_publishers(&mut self, publishers: BTreeSet<PublisherId>, turn: &mut Turn<'_>) {
         for publisher in publishers {
             if publisher.shard == self.own {
                 self.let_go(publisher.connection, turn);
             } else {
-                turn.outcomes.push(Outcome::Resume(*publisher));
+                turn.outcomes.push(Outcome::Resume(publisher));
             }
         }
     }
 
     /// An outbox that is not full comes to hold so much by a message, or a run of them, of so many bytes. Who
-    /// outruns its receiver is held back for a while, if that is the policy.
+    /// outruns its receiver is held back for a while, if that is the policy and the receiver takes something.
     #[cold]
     fn heed_half_full(
         &mut self,
-        queued_bytes: usize,
+        (slot, queued_bytes): (u32, usize),
         policy: Option<SlowConsumerPolicy>,
         message: &Message<'_>,
         bytes: usize,
@@ -358,6 +369,10 @@ impl Delivery {
             || policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject))
                 != SlowConsumerPolicy::Hold
         {
+            return;
+        }
+        let flight_nanos = self.receivers.at(slot).map(|receiver| receiver.outbox.flight_nanos(turn.now));
+        if flight_nanos.is_some_and(|nanos| nanos >= DEAF_AFTER_NANOS) {
             return;
         }
         self.hold_back_briefly(publisher, bytes, turn);
@@ -392,11 +407,10 @@ impl Delivery {
     }
 
     fn pause_for(&mut self, slot: u32, publisher: PublisherId, turn: &mut Turn<'_>) {
-        let Some(receiver) = self.receivers.at(slot) else { return };
-        if receiver.outbox.paused.contains(&publisher) {
+        let Some(receiver) = self.receivers.at(slot).filter(|receiver| receiver.open) else { return };
+        if !receiver.outbox.paused.insert(publisher) {
             return;
         }
-        receiver.outbox.paused.push(publisher);
         if publisher.shard == self.own {
             self.hold_back_and_end(publisher.connection, turn);
         } else {
@@ -455,7 +469,7 @@ impl Delivery {
         }
         let queued = receiver.outbox.queued_bytes() + bytes;
         if queued <= most {
-            self.heed_half_full(queued, policy, message, bytes, turn);
+            self.heed_half_full((slot, queued), policy, message, bytes, turn);
             return true;
         }
         let policy = policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject));

@@ -15,7 +15,7 @@ use crate::limits::Shares;
 use bytes::Bytes;
 use ringbolt_protocol::native;
 use ringbolt_protocol::nats;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// See the module. `queued_bytes` is the sum over `queue`; `flight_bytes` left it with the last take.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Outbox {
     /// The edge was told to send and has not come for it yet.
     announced: bool,
     /// Publishers held back until this outbox is half empty.
-    pub paused: Vec<PublisherId>,
+    pub paused: BTreeSet<PublisherId>,
 }
 
 impl Outbox {
@@ -45,7 +45,7 @@ impl Outbox {
             flight_bytes: 0,
             flight_since: Nanos(0),
             announced: false,
-            paused: Vec::new(),
+            paused: BTreeSet::new(),
         }
     }
 

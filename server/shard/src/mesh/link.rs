@@ -7,7 +7,7 @@ use crate::lanes::{LANES, Lane, Scheduler};
 use crate::limits::{Limits, Shares};
 use crate::metrics::Counter;
 use crate::turn::Turn;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// For so long a publisher is believed to outrun a receiver of another shard; it is told so anew meanwhile.
@@ -31,6 +31,8 @@ pub enum Forwarded {
     /// It was taken, and its publisher outruns a receiver there.
     TakenOutrunning,
     Dropped,
+    /// Likewise, and its publisher is to be held back.
+    DroppedHoldingBack(ConnectionId),
 }
 
 impl Mesh {
@@ -70,7 +72,7 @@ impl Mesh {
     #[inline(never)]
     fn forward_with_care(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         let forwarded = self.look_at_link(shard, forward, turn);
-        if forwarded != Forwarded::Dropped {
+        if !matches!(forwarded, Forwarded::Dropped | Forwarded::DroppedHoldingBack(_)) {
             self.push_message(shard, forward, turn);
         }
         forwarded
@@ -80,45 +82,46 @@ impl Mesh {
     fn look_at_link(&mut self, shard: ShardId, forward: &Forward<'_>, turn: &mut Turn<'_>) -> Forwarded {
         let link = &mut self.links[usize::from(shard)];
         let PublisherId { shard: from, connection } = forward.message.publication.publisher;
-        // Holding the publisher back takes effect a turn later: what it already sent still fits
-        // under the hard limit, unless it is not this shard's to hold back.
+        let is_full = link.pending_bytes() > self.limits.mesh_pending_bytes_max;
+        // What it has said beyond this message waits with it. Publishers of others are not this shard's to
+        // hold back.
+        let is_new = is_full && from == self.own && link.paused.insert(connection);
         while link.pending_bytes() > 2 * self.limits.mesh_pending_bytes_max {
             let shed = link.shed_below(forward.message.publication.lane());
             turn.counters.add(Counter::DropsMeshFull, shed.max(1));
-            if shed == 0 {
+            if shed == 0 && is_new {
+                return Forwarded::DroppedHoldingBack(connection);
+            } else if shed == 0 {
                 return Forwarded::Dropped;
             }
         }
-        if from != self.own {
-            return Forwarded::Taken;
-        }
-        if link.pending_bytes() > self.limits.mesh_pending_bytes_max {
+        if is_new {
             debug_assert!(link.announced, "the edge was told of what waits");
-            if link.paused.contains(&connection) {
-                return Forwarded::Taken;
-            }
-            link.paused.push(connection);
             return Forwarded::TakenHoldingBack(connection);
         }
-        link.slowed.retain(|_, until| *until > turn.now);
+        if is_full || from != self.own {
+            return Forwarded::Taken;
+        }
+        link.forget_slowed(turn.now);
         if link.slowed.is_empty() {
             link.careful_from = self.limits.mesh_pending_bytes_max + 1;
         }
-        if link.slowed.contains_key(&connection) { Forwarded::TakenOutrunning } else { Forwarded::Taken }
+        if link.is_slowed(connection, turn.now) { Forwarded::TakenOutrunning } else { Forwarded::Taken }
     }
 
     /// A publisher of this shard outruns a receiver of that one: for a while it is slowed down here, which
     /// what it has sent need not come to before.
     pub fn slow_down(&mut self, shard: ShardId, publisher: ConnectionId, now: Nanos) {
         let link = &mut self.links[usize::from(shard)];
-        link.slowed.insert(publisher, Nanos(now.0 + SLOWED_NANOS));
+        let until = Nanos(now.0 + SLOWED_NANOS);
+        link.slowed.insert(publisher, until);
+        link.slowed_until.push_back((until, publisher));
         link.careful_from = 0;
     }
 
     /// Whether it is.
-    pub fn is_slowed(&self, shard: ShardId, publisher: PublisherId) -> bool {
-        publisher.shard == self.own
-            && self.links[usize::from(shard)].slowed.contains_key(&publisher.connection)
+    pub fn is_slowed(&self, shard: ShardId, publisher: PublisherId, now: Nanos) -> bool {
+        publisher.shard == self.own && self.links[usize::from(shard)].is_slowed(publisher.connection, now)
     }
 
     /// Offers a message that is kept here. Returns whether the link has room for it.
@@ -165,13 +168,13 @@ impl Mesh {
     }
 
     /// There is room on a link again. Returns the publishers that need not be held back for it any longer.
-    pub fn room(&mut self, shard: ShardId, turn: &mut Turn<'_>) -> Vec<ConnectionId> {
+    pub fn room(&mut self, shard: ShardId, turn: &mut Turn<'_>) -> BTreeSet<ConnectionId> {
         let link = &mut self.links[usize::from(shard)];
         if link.room() {
             turn.effects.mesh.push(shard);
         }
         let drained = link.pending_bytes() <= self.limits.mesh_pending_bytes_max / 2;
-        if drained { std::mem::take(&mut link.paused) } else { Vec::new() }
+        if drained { std::mem::take(&mut link.paused) } else { BTreeSet::new() }
     }
 
     /// Bytes and batches that wait for all shards.
@@ -200,9 +203,11 @@ pub struct Link {
     /// The edge was told to take a batch and has not come yet.
     announced: bool,
     /// Publishers of this shard held back until the link is half empty.
-    pub paused: Vec<ConnectionId>,
+    pub paused: BTreeSet<ConnectionId>,
     /// Publishers of this shard that outrun a receiver of the other, and until when that is believed.
     slowed: BTreeMap<ConnectionId, Nanos>,
+    /// Likewise, by when that ends; one that was told so anew is there more than once.
+    slowed_until: VecDeque<(Nanos, ConnectionId)>,
     /// Bytes from which on a message is looked at twice: none, while publishers are slowed down.
     careful_from: usize,
 }
@@ -215,6 +220,21 @@ struct Beside {
 }
 
 impl Link {
+    fn is_slowed(&self, publisher: ConnectionId, now: Nanos) -> bool {
+        self.slowed.get(&publisher).is_some_and(|until| *until > now)
+    }
+
+    fn forget_slowed(&mut self, now: Nanos) {
+        while let Some(&(until, publisher)) = self.slowed_until.front()
+            && until <= now
+        {
+            self.slowed_until.pop_front();
+            if self.slowed.get(&publisher) == Some(&until) {
+                self.slowed.remove(&publisher);
+            }
+        }
+    }
+
     /// Appends a record. Returns whether the edge must be told.
     #[must_use = "the edge takes only what it is told of"]
     pub fn push(&mut self, record: &Record<'_>, batch_bytes: usize) -> bool {

@@ -26,6 +26,7 @@ impl Members {
             return;
         }
         let mut teardown = Teardown::of(receiver);
+        self.bus.outlets.delivery.let_publishers_go_of(id, turn);
         if !self.pace.has_left(turn.now) || !self.tear_down(id, &mut teardown, turn) {
             self.teardowns.insert(id, teardown);
             self.pace.line_up_to_leave(id);
@@ -47,7 +48,7 @@ impl Members {
         self.pace.spend(before - turn.left());
         let mut in_line = self.pace.leaving().len();
         let (left, in_all) = self.pace.left_of();
-        let until = left - in_all / SHARE_OF_TURN;
+        let until = left - (in_all / SHARE_OF_TURN).max(1);
         while in_line > 0
             && self.pace.left_of().0 > until
             && let Some(id) = self.pace.next_to_leave()
