@@ -52,3 +52,20 @@ fn what_is_acknowledged_is_nothing_and_long() {
         nats
     });
 }
+
+#[test]
+fn nobody_who_is_free_in_a_large_group_wants_what_waits() {
+    during("4000 free members, and 300 messages that none of them wants", &[], |server| {
+        let mut nats = Nats::connect(&server.nats);
+        nats.say("SUB unwanted.a w;ack;inflight=1 0\r\n");
+        let mut others = Nats::connect(&server.nats);
+        others.say_all((1..=4000).map(|id| format!("SUB unwanted.b w;ack;inflight=1 {id}\r\n")));
+        let lanes = ["critical", "high", "normal", "low", "background"];
+        let line = |number: usize| {
+            let block = format!("NATS/1.0\r\nRingbolt-Priority: {}\r\n\r\n", lanes[number % 5]);
+            format!("HPUB unwanted.a {0} {0}\r\n{block}\r\n", block.len())
+        };
+        nats.say_all((0..300).map(line));
+        (nats, others)
+    });
+}

@@ -14,10 +14,13 @@ use crate::turn::Turn;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ringbolt_protocol::headers;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// Waiting messages of a lane that are looked at for one that a free member may have.
 const LOOK_AHEAD: usize = 16;
+/// Once so many members were looked at for the messages that wait, no further message is.
+const LOOKED_AT_MAX: usize = 1 << 15;
 /// Waiting messages that are looked at in one go for those that nobody here wants, and members asked for it.
 const STRANDED_LOOK: usize = 1024;
 const STRANDED_STEPS: usize = 1 << 14;
@@ -196,14 +199,27 @@ impl Group {
         place.is_some()
     }
 
-    /// Steps that it takes to choose a member, at most.
-    pub fn choice_steps(&self) -> usize {
-        self.members.count() / MEMBERS_A_STEP
+    /// The next message and the member that takes it. The message waits no more. Who caused it is charged
+    /// for the members that were looked at.
+    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, turn: &mut Turn<'_>) -> Option<Given> {
+        let looked_at = Cell::new(0);
+        let given = self.find_next(tasks, delivery, turn.random.number(), &looked_at);
+        turn.charge(looked_at.get() / MEMBERS_A_STEP);
+        given
     }
 
-    /// The next message and the member that takes it. The message waits no more.
-    pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, random: u64) -> Option<Given> {
-        let nobody = || self.is_taken() || !self.members.iter().any(|member| self.is_free(member));
+    fn find_next(
+        &mut self,
+        tasks: &Tasks,
+        delivery: &Delivery,
+        random: u64,
+        looked_at: &Cell<usize>,
+    ) -> Option<Given> {
+        let is_free = |member: &Member| {
+            looked_at.update(|count| count + 1);
+            self.is_free(member)
+        };
+        let nobody = || self.is_taken() || !self.members.iter().any(is_free);
         if self.waiting_count == 0 || nobody() {
             return None;
         }
@@ -213,7 +229,7 @@ impl Group {
         let first = self.scheduler.next(&heads)?;
         let others = Lane::ALL.into_iter().take(lanes).filter(|&lane| lane != first);
         for lane in std::iter::once(first).chain(others) {
-            let Some((id, place)) = self.first_of(lane, tasks, delivery, random) else { continue };
+            let Some((id, place)) = self.first_of(lane, tasks, delivery, random, looked_at) else { continue };
             self.remove(id, &tasks[&id]);
             let waits = std::array::from_fn(|lane| waits(self, lane));
             self.scheduler.served(lane, 1, waits, delivery.lane_shares());
@@ -233,17 +249,22 @@ impl Group {
         tasks: &Tasks,
         delivery: &Delivery,
         random: u64,
+        looked_at: &Cell<usize>,
     ) -> Option<(TaskId, usize)> {
-        self.waiting[lane as usize].iter().take(LOOK_AHEAD).find_map(|&(_, id)| {
+        // One at least, of each lane.
+        let goes_on = |&(number, _): &(usize, _)| number == 0 || looked_at.get() < LOOKED_AT_MAX;
+        let ahead = self.waiting[lane as usize].iter().take(LOOK_AHEAD).enumerate().take_while(goes_on);
+        let chosen = |(_, &(_, id))| {
             let task = tasks.get(&id)?;
-            Some((id, self.choose(task, delivery, random)?))
-        })
+            Some((id, self.choose(task, delivery, random, looked_at)?))
+        };
+        { ahead }.find_map(chosen)
     }
 
     /// Whether a message waits that a member could be given.
     pub fn keeps_waiting(&self, tasks: &Tasks, delivery: &Delivery) -> bool {
-        let mut lanes = Lane::ALL.into_iter().take(self.lanes_served());
-        lanes.any(|lane| self.first_of(lane, tasks, delivery, 0).is_some())
+        let (mut lanes, looked_at) = (Lane::ALL.into_iter().take(self.lanes_served()), Cell::new(0));
+        lanes.any(|lane| self.first_of(lane, tasks, delivery, 0, &looked_at).is_some())
     }
 
     /// Whether everyone has as much as he may: what the many are asked that come while nobody is free.
@@ -268,7 +289,13 @@ impl Group {
 
     /// Of the free members the one that the group's rule says; one that has not had the message before one
     /// that has.
-    fn choose(&self, task: &Task, delivery: &Delivery, random: u64) -> Option<usize> {
+    fn choose(
+        &self,
+        task: &Task,
+        delivery: &Delivery,
+        random: u64,
+        looked_at: &Cell<usize>,
+    ) -> Option<usize> {
         let key = match &self.options.balance {
             Balance::Key(header) => {
                 headers::find(task.parts().0, header).map(|value| self.members.ring.hash(value))
@@ -279,6 +306,7 @@ impl Group {
             let home = key.map(|hash| self.members.along_ring(hash));
             let choice = Choice { count: self.members.count(), turn: self.members.turn(), random, home };
             self.options.balance.choose(choice, |place| {
+                looked_at.update(|count| count + 1);
                 let member = self.members.at(place);
                 let able = self.is_free(member)
                     && self.members.may_have_room(member, task)

@@ -148,8 +148,7 @@ impl Outlets {
         loop {
             let book = &mut self.work;
             let Some(waiting) = book.groups.get_mut(group) else { return };
-            turn.charge(waiting.choice_steps());
-            let given = waiting.next(&book.tasks, &self.delivery, turn.random.number());
+            let given = waiting.next(&book.tasks, &self.delivery, turn);
             let Some(given) = given else { return };
             let target = Target { subscription: given.subscription.index(), slot: given.connection.slot };
             if book.has_expired(given.id, turn.now) {
