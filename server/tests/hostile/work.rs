@@ -55,14 +55,24 @@ fn what_is_acknowledged_is_nothing_and_long() {
 
 #[test]
 fn nobody_who_is_free_in_a_large_group_wants_what_waits() {
-    during("4000 free members, and 300 messages that none of them wants", &[], |server| {
+    unwanted("4000 free members, and 300 messages that none of them wants", "w;ack;inflight=1");
+}
+
+#[test]
+fn nobody_who_is_free_in_a_large_group_with_a_key_wants_what_waits() {
+    unwanted("4000 free members of a key, and 300 messages that none wants", "w;ack;inflight=1;key=K");
+}
+
+fn unwanted(name: &str, group: &str) {
+    during(name, &[], |server| {
         let mut nats = Nats::connect(&server.nats);
-        nats.say("SUB unwanted.a w;ack;inflight=1 0\r\n");
+        nats.say(&format!("SUB unwanted.a {group} 0\r\n"));
         let mut others = Nats::connect(&server.nats);
-        others.say_all((1..=4000).map(|id| format!("SUB unwanted.b w;ack;inflight=1 {id}\r\n")));
+        others.say_all((1..=4000).map(|id| format!("SUB unwanted.b {group} {id}\r\n")));
         let lanes = ["critical", "high", "normal", "low", "background"];
         let line = |number: usize| {
-            let block = format!("NATS/1.0\r\nRingbolt-Priority: {}\r\n\r\n", lanes[number % 5]);
+            let lane = lanes[number % 5];
+            let block = format!("NATS/1.0\r\nRingbolt-Priority: {lane}\r\nK: {number}\r\n\r\n");
             format!("HPUB unwanted.a {0} {0}\r\n{block}\r\n", block.len())
         };
         nats.say_all((0..300).map(line));

@@ -92,7 +92,10 @@ impl Balance {
             (Balance::Key(_), Some(mut home)) => {
                 let loads = || (0..count).filter_map(&load).map(|load| u64::from(load.outstanding));
                 let (able, total) = (loads().count() as u64, loads().sum::<u64>() + 1);
-                let most = (total * LOAD_PERCENT_MAX).div_ceil(100 * able.max(1)).max(LOAD_MIN);
+                if able == 0 {
+                    return None;
+                }
+                let most = (total * LOAD_PERCENT_MAX).div_ceil(100 * able).max(LOAD_MIN);
                 let room =
                     |&place: &usize| load(place).is_some_and(|load| u64::from(load.outstanding) < most);
                 home.find(room)
