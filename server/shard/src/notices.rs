@@ -16,8 +16,13 @@ impl Bus {
     #[cold]
     pub fn turn_emergency(&mut self, bytes: usize, turn: &mut Turn<'_>) {
         let delivery = &mut self.outlets.delivery;
+        let before = delivery.emergency.level();
         delivery.emergency.turn(bytes);
         delivery.heed_emergency();
+        if delivery.emergency.level() == before {
+            // It is tight, or no longer, and nothing is shed.
+            return;
+        }
         let event = json!({
             "shard": self.outlets.own,
             "lanes_shed": delivery.emergency.level(),

@@ -87,6 +87,7 @@ impl Bus {
             receiver.interest_bytes += bytes;
         }
         self.interest_changed(account, pattern, group, (count, count == 1), turn);
+        self.hold_back_who_floods(id, turn);
         Some(key)
     }
 
@@ -132,6 +133,18 @@ impl Bus {
         let after = router.bytes();
         self.patterns_take(before, after);
         self.interest_changed(account, pattern, group, (left, left == 0), turn);
+        if !gone && let Some(receiver) = self.outlets.delivery.receivers.at(subscription.slot) {
+            let id = receiver.id;
+            self.hold_back_who_floods(id, turn);
+        }
+    }
+
+    /// Who changes interest faster than other shards take it over goes on once they have.
+    fn hold_back_who_floods(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let mesh = &mut self.outlets.mesh;
+        if mesh.is_flooded_with_interest() && mesh.interest.hold_back(id) {
+            self.outlets.delivery.hold_back_and_end(id, turn);
+        }
     }
 
     /// Ends subscriptions that had their last delivery: their ids are free for the client's next words.

@@ -232,6 +232,7 @@ fn serve(seat: Seat) -> io::Result<usize> {
             wait: seat.wait,
             nats_connections_max: limits.nats_connections_max,
             hello_timeout_nanos: limits.hello_timeout_nanos,
+            send_steps: limits.turn_steps.into(),
             capture,
         };
         Ok((ShardLoop::new(parts)?, memory))

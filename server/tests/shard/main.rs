@@ -2,6 +2,7 @@
 
 mod accounts;
 mod deadlines;
+mod interest;
 mod lanes;
 mod leaving;
 mod overload;

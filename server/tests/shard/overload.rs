@@ -101,6 +101,32 @@ fn a_publisher_that_asked_is_told_when_it_is_paused_and_when_it_goes_on() {
     assert_eq!(deliveries(&world, slow).len(), 80, "and nothing was lost");
 }
 
+/// Half of its outbox is more than all the memory there is.
+#[test]
+fn who_outruns_a_receiver_is_held_back_before_memory_runs_short() {
+    const MEMORY: usize = 400_000;
+    let limits = Limits {
+        memory_bytes_max: MEMORY,
+        outbox_bytes_max: 4 << 20,
+        slow_consumer: SlowConsumerPolicy::Hold,
+        ..small_limits(1)
+    };
+    let mut world = World::new(limits, 3);
+    let reader = client(&mut world, 0, &["a"]);
+    let publisher = client(&mut world, 0, &[]);
+    for _ in 0..1000 {
+        world.clients[publisher].publish("a", &[0; 1000]);
+    }
+    world.write(publisher);
+    while world.receive(publisher, 4096) {}
+    assert!(world.is_paused(publisher) && world.unreceived(publisher) > 0);
+    let held = world.held_bytes(reader);
+    assert!((MEMORY / 3..MEMORY / 10 * 6).contains(&held), "half of the memory is taken: {held}");
+    world.settle(&BTreeSet::new());
+    assert_eq!(deliveries(&world, reader).len(), 1000, "who takes what it is sent loses nothing");
+    assert_eq!(world.count(Counter::DropsEmergency), 0);
+}
+
 #[test]
 fn memory_that_runs_short_costs_the_least_important_lanes_and_they_come_back() {
     // Ten outboxes of 64 KiB would be far above it.

@@ -66,7 +66,8 @@ pub struct Delivery {
     pub pool: BufferPool,
     /// Memory that all outboxes hold.
     outbox_bytes: usize,
-    /// What an outbox may hold before it is asked twice: half of what it may at all, in an emergency nothing.
+    /// What an outbox may hold before it is asked twice: half of what it may at all, where memory is tight
+    /// nothing.
     outbox_room: usize,
     holds: Holds,
     pub emergency: Emergency,
@@ -116,7 +117,7 @@ impl Delivery {
     pub fn heed_emergency(&mut self) {
         self.emergency.limit(self.limits.memory_bytes_max);
         let half = slow_consumer::hold_from_bytes(&self.limits);
-        self.outbox_room = if self.emergency.level() > 0 { 0 } else { half };
+        self.outbox_room = if self.emergency.is_tight() { 0 } else { half };
     }
 
     /// Whether more of what a connection sends is wanted.
@@ -364,7 +365,7 @@ impl Delivery {
         turn: &mut Turn<'_>,
     ) {
         let publisher = message.publication.publisher;
-        if queued_bytes <= slow_consumer::hold_from_bytes(&self.limits)
+        if queued_bytes <= self.hold_from_bytes()
             || publisher.connection == ConnectionId::NOBODY
             || policy.unwrap_or_else(|| self.limits.slow_consumer_for(message.subject))
                 != SlowConsumerPolicy::Hold
@@ -376,6 +377,12 @@ impl Delivery {
             return;
         }
         self.hold_back_briefly(publisher, bytes, turn);
+    }
+
+    /// What an outbox holds before publishers that go on are slowed down: less, where memory is tight.
+    fn hold_from_bytes(&self) -> usize {
+        let half = slow_consumer::hold_from_bytes(&self.limits);
+        if self.emergency.is_tight() { half.min(self.fair_bytes()) } else { half }
     }
 
     /// A publisher has sent so many bytes to a receiver that it outruns.

@@ -102,6 +102,23 @@ pub enum Record<'a> {
     Fence,
 }
 
+impl Record<'_> {
+    /// Whether what messages presume is told by it, or a publisher or a kept message waits for it: it leaves
+    /// before messages that wait. Answers, like messages, are in the order of what they answer.
+    pub fn leaves_first(&self) -> bool {
+        match self {
+            Record::Interest { .. }
+            | Record::InterestInForce { .. }
+            | Record::Pause { .. }
+            | Record::Resume { .. }
+            | Record::Outruns { .. }
+            | Record::OfferAnswered { .. }
+            | Record::MembersChanged { .. } => true,
+            Record::Answer { .. } | Record::Offer { .. } | Record::Fence => false,
+        }
+    }
+}
+
 /// What a shard says of a message that it was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum OfferAnswer {

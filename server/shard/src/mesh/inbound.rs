@@ -57,6 +57,9 @@ impl Bus {
             Record::InterestInForce { sequence } => {
                 self.outlets.mesh.interest.confirm(from, sequence);
                 self.release_answers(turn);
+                for client in self.outlets.mesh.interest.let_go() {
+                    self.outlets.delivery.let_go(client, turn);
+                }
             }
             Record::OfferAnswered { number, answer } => {
                 self.outlets.work.offer_answered(from, number, answer);

@@ -13,6 +13,9 @@ use std::rc::Rc;
 /// For so long a publisher is believed to outrun a receiver of another shard; it is told so anew meanwhile.
 const SLOWED_NANOS: u64 = 20_000_000;
 
+/// What leaves before all else may be so much on each link before who makes it waits.
+const CONTROL_BYTES_MAX: usize = 256 << 10;
+
 /// The sending ends of a shard's links.
 #[derive(Debug)]
 pub struct Mesh {
@@ -183,6 +186,12 @@ impl Mesh {
         (bytes, self.links.iter().map(Link::pending_batches).sum())
     }
 
+    /// Whether so much interest is on its way that who changes more of it is to wait.
+    pub fn is_flooded_with_interest(&self) -> bool {
+        self.interest.is_far_behind()
+            || self.links.iter().any(|link| link.control_bytes() > CONTROL_BYTES_MAX)
+    }
+
     /// Recounts what waits.
     pub fn check(&self) {
         assert!(self.links[usize::from(self.own)].pending_batches() == 0, "a shard has no link to itself");
@@ -193,6 +202,8 @@ impl Mesh {
 /// What is pending for one other shard.
 #[derive(Debug, Default)]
 pub struct Link {
+    /// What messages rely on, and what publishers wait for: it leaves before all else.
+    control: VecDeque<MeshBatch>,
     /// Full batches, and behind them the one being filled.
     pending: VecDeque<MeshBatch>,
     /// Batches of the other lanes, while there are some.
@@ -219,6 +230,13 @@ struct Beside {
     scheduler: Scheduler,
 }
 
+/// Where a record waits.
+#[derive(Clone, Copy)]
+enum Queue {
+    Control,
+    Lane(Lane),
+}
+
 impl Link {
     fn is_slowed(&self, publisher: ConnectionId, now: Nanos) -> bool {
         self.slowed.get(&publisher).is_some_and(|until| *until > now)
@@ -241,7 +259,10 @@ impl Link {
         if matches!(record, Record::Fence) {
             self.merge();
         }
-        self.append(Lane::Normal, batch_bytes, |batch| batch.push(record))
+        if record.leaves_first() {
+            return self.append(Queue::Control, batch_bytes, |batch| batch.push(record));
+        }
+        self.append(Queue::Lane(Lane::Normal), batch_bytes, |batch| batch.push(record))
     }
 
     /// Likewise, a message to its lane.
@@ -249,7 +270,7 @@ impl Link {
     #[must_use = "the edge takes only what it is told of"]
     pub fn push_message(&mut self, forward: &Forward<'_>, batch_bytes: usize) -> bool {
         let lane = forward.message.publication.lane();
-        self.append(lane, batch_bytes, |batch| batch.push_message(forward))
+        self.append(Queue::Lane(lane), batch_bytes, |batch| batch.push_message(forward))
     }
 
     /// Likewise, a message that is kept here: it is not shed on its way, whatever its lane is.
@@ -257,17 +278,18 @@ impl Link {
     #[inline(never)]
     #[must_use = "the edge takes only what it is told of"]
     pub fn push_offer(&mut self, number: u64, offer: &Forward<'_>, batch_bytes: usize) -> bool {
-        self.append(Lane::Normal, batch_bytes, |batch| {
+        self.append(Queue::Lane(Lane::Normal), batch_bytes, |batch| {
             batch.push(&Record::Offer { number });
             batch.push_message(offer);
         })
     }
 
     #[inline(always)]
-    fn append(&mut self, lane: Lane, batch_bytes: usize, write: impl FnOnce(&mut MeshBatch)) -> bool {
-        let queue = match lane {
-            Lane::Normal => &mut self.pending,
-            _ => &mut self.beside.get_or_insert_default().queues[lane as usize],
+    fn append(&mut self, queue: Queue, batch_bytes: usize, write: impl FnOnce(&mut MeshBatch)) -> bool {
+        let queue = match queue {
+            Queue::Lane(Lane::Normal) => &mut self.pending,
+            Queue::Lane(lane) => &mut self.beside.get_or_insert_default().queues[lane as usize],
+            Queue::Control => &mut self.control,
         };
         let fits = queue.back().is_some_and(|last| last.size_bytes() < batch_bytes);
         if !fits {
@@ -283,9 +305,11 @@ impl Link {
 
     /// The next batch, in the order of its lane. The edge answers `Event::MeshRoom` once it is on its way.
     pub fn take(&mut self, shares: Shares) -> Option<MeshBatch> {
-        let batch = match &mut self.beside {
-            None => self.pending.pop_front()?,
-            Some(beside) => {
+        let control = self.control.pop_front();
+        let batch = match (control, &mut self.beside) {
+            (Some(batch), _) => batch,
+            (None, None) => self.pending.pop_front()?,
+            (None, Some(beside)) => {
                 let batch = beside.take(&mut self.pending, shares)?;
                 if beside.queues.iter().all(VecDeque::is_empty) {
                     self.beside = None;
@@ -325,16 +349,20 @@ impl Link {
 
     /// Recounts what waits.
     pub fn check(&self) {
-        let beside = self.beside.iter().flat_map(|beside| &beside.queues);
-        let batches = beside.chain([&self.pending]).flatten();
         assert_eq!(
             self.pending_bytes,
-            batches.map(MeshBatch::size_bytes).sum::<usize>(),
+            self.queues().flatten().map(MeshBatch::size_bytes).sum::<usize>(),
             "bytes for another shard"
         );
         assert!(self.announced || self.pending_batches() == 0, "the edge was told of what waits");
+        self.queues().flatten().for_each(MeshBatch::check);
+        let control = self.control.iter().map(MeshBatch::messages);
+        assert_eq!(control.sum::<u32>(), 0, "no message leaves before those that came before it");
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &VecDeque<MeshBatch>> {
         let beside = self.beside.iter().flat_map(|beside| &beside.queues);
-        beside.chain([&self.pending]).flatten().for_each(MeshBatch::check);
+        beside.chain([&self.pending, &self.control])
     }
 
     pub fn pending_bytes(&self) -> usize {
@@ -342,8 +370,12 @@ impl Link {
     }
 
     pub fn pending_batches(&self) -> usize {
-        let beside = self.beside.iter().flat_map(|beside| &beside.queues);
-        self.pending.len() + beside.map(VecDeque::len).sum::<usize>()
+        self.queues().map(VecDeque::len).sum()
+    }
+
+    /// Bytes that leave before all else.
+    pub fn control_bytes(&self) -> usize {
+        self.control.iter().map(MeshBatch::size_bytes).sum()
     }
 
     /// One queue again, the important first: what comes next must be last.
@@ -399,6 +431,30 @@ mod tests {
         assert_eq!(link.pending_bytes(), 0);
         assert!(!link.room());
         assert!(link.push(&record(6), 16), "told again after the room was reported");
+    }
+
+    #[test]
+    fn interest_overtakes_every_message_and_no_other_interest() {
+        let mut link = Link::default();
+        let publication = Publication { flags: Flags(1), ..Publication::EMPTY };
+        let message = Message { subject: "a", publication: &publication };
+        let way = Way { subject_hash: 0, plain: true, group: None, hops: 0 };
+        let _told = link.push_message(&Forward { message: &message, way }, 64);
+        for sequence in 1..=9 {
+            let account = publication.account;
+            let record = Record::Interest { sequence, account, count: 1, pattern: "inbox", group: None };
+            let _told = link.push(&record, 64);
+        }
+        link.check();
+        let mut seen = Vec::new();
+        while let Some(batch) = link.take(Shares::default()) {
+            seen.extend(batch.records().map(|record| match record {
+                Read::Control(Record::Interest { sequence, .. }) => sequence,
+                Read::Publish(_) => u64::MAX,
+                other => panic!("{other:?}"),
+            }));
+        }
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, u64::MAX]);
     }
 
     #[test]

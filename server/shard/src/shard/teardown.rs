@@ -33,6 +33,7 @@ impl Teardown {
     pub fn go_on(&mut self, id: ConnectionId, steps: i64, bus: &mut Bus, turn: &mut Turn<'_>) -> bool {
         let mut most = (steps as usize / INTEREST_STEPS).max(1);
         while most > 0
+            && !bus.outlets.mesh.is_flooded_with_interest()
             && let Some(&key) = self.keys.last()
         {
             most -= bus.give_back_of(key, most, turn);
@@ -41,6 +42,9 @@ impl Teardown {
                 self.keys.pop();
                 most -= 1;
             }
+        }
+        if !self.keys.is_empty() {
+            return false;
         }
         if most > 0 {
             most -= bus.outlets.work.connection_gone(id, most, turn);

@@ -11,6 +11,10 @@ use ringbolt_shard::{Close, ConnectionId, Event, Nanos, Receive};
 use std::io;
 use std::time::Duration;
 
+/// Steps that a send takes beside its bytes, and bytes that are sent in a step.
+const SEND_STEPS: i64 = 40;
+const SENT_BYTES_A_STEP: usize = 1024;
+
 impl<P: Platform> ShardLoop<P> {
     pub(super) fn handle(&mut self, now: Nanos, event: Event<'_>) -> io::Result<()> {
         decide(&mut self.shard, &mut self.capture, now, event, &mut self.effects);
@@ -19,7 +23,7 @@ impl<P: Platform> ShardLoop<P> {
 
     /// Applies the effects in full and empties them.
     pub(super) fn apply(&mut self, now: Nanos) -> io::Result<()> {
-        self.send.append(&mut self.effects.send);
+        self.send.extend(self.effects.send.drain(..));
         self.links.append(&mut self.effects.mesh);
         self.drained |= std::mem::take(&mut self.effects.drained);
         if self.effects.is_empty() {
@@ -84,27 +88,31 @@ impl<P: Platform> ShardLoop<P> {
     }
 
     pub(super) fn send_outboxes(&mut self, now: Nanos) -> io::Result<()> {
-        for place in 0..self.send.len() {
-            self.send_outbox(now, self.send[place])?;
+        // Of very many, those announced last wait for the next turn: a send takes the kernel microseconds.
+        let mut left = self.send_steps;
+        while left > 0
+            && let Some(id) = self.send.pop_front()
+        {
+            left -= send_steps(self.send_outbox(now, id)?);
         }
-        self.send.clear();
         Ok(())
     }
 
+    /// Begins the next send of a connection. Returns its bytes.
     #[inline]
-    fn send_outbox(&mut self, now: Nanos, id: ConnectionId) -> io::Result<()> {
-        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+    fn send_outbox(&mut self, now: Nanos, id: ConnectionId) -> io::Result<usize> {
+        let Some(connection) = self.connections.get(id) else { return Ok(0) };
         if connection.sending
             || matches!(connection.ending, Ending::ShutDown | Ending::Forgetting | Ending::Closing)
         {
-            return Ok(());
+            return Ok(0);
         }
         let bytes = self.shard.take_segments(now, id, &mut self.segments);
         if let Some(recorder) = &mut self.capture {
             recorder.taken(now, id, &self.segments);
         }
         if bytes == 0 {
-            return Ok(());
+            return Ok(0);
         }
         connection.sending = true;
         let mut chunks = self.idle_chunks.pop().unwrap_or_default();
@@ -113,7 +121,8 @@ impl<P: Platform> ShardLoop<P> {
             Segment::Common(bytes) | Segment::Shared(bytes) => Chunk::Shared(bytes),
         }));
         self.shard.counters_mut().add(Counter::BytesOut, bytes as u64);
-        self.ring.send(Slot(id.slot), chunks)
+        self.ring.send(Slot(id.slot), chunks)?;
+        Ok(bytes)
     }
 
     fn resume(&mut self, id: ConnectionId) -> io::Result<()> {
@@ -131,4 +140,9 @@ impl<P: Platform> ShardLoop<P> {
         }
         Ok(())
     }
+}
+
+/// Steps that it takes to send so many bytes: most of it is the kernel's way, whatever their number.
+fn send_steps(bytes: usize) -> i64 {
+    if bytes == 0 { 1 } else { SEND_STEPS + (bytes / SENT_BYTES_A_STEP) as i64 }
 }

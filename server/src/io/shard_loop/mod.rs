@@ -69,7 +69,9 @@ pub struct ShardLoop<P: Platform> {
     /// Records what the shard is told and answers, if that is wanted.
     capture: Option<Box<Recorder>>,
     /// Connections to send to, links to take from, receives to arm again: at the end of the turn.
-    send: Vec<ConnectionId>,
+    send: VecDeque<ConnectionId>,
+    /// What the sends of a turn may take, in steps of the pure half; one more is begun.
+    send_steps: i64,
     links: Vec<ShardId>,
     rations: Rations,
     turns: u64,
@@ -109,6 +111,7 @@ pub struct Parts<P: Platform> {
     pub wait: WaitMode,
     pub nats_connections_max: usize,
     pub hello_timeout_nanos: u64,
+    pub send_steps: i64,
     pub capture: Option<Box<Recorder>>,
 }
 
@@ -148,7 +151,8 @@ impl<P: Platform> ShardLoop<P> {
             waiter: Waiter::new(parts.wait),
             effects: Effects::default(),
             capture: parts.capture,
-            send: Vec::new(),
+            send: VecDeque::new(),
+            send_steps: parts.send_steps,
             links: Vec::new(),
             rations: Rations::default(),
             turns: 0,
@@ -236,7 +240,7 @@ impl<P: Platform> ShardLoop<P> {
         self.hand_out()?;
         self.send_links(now)?;
         self.send_outboxes(now)?;
-        Ok(worked)
+        Ok(worked || !self.send.is_empty())
     }
 
     fn inbound(&mut self, now: Nanos) -> io::Result<bool> {
@@ -297,6 +301,7 @@ impl<P: Platform> ShardLoop<P> {
             || self.offload.is_ready()
             || !self.unproven.is_empty()
             || !self.quiet.is_empty()
+            || !self.send.is_empty()
             || self.rations.are_asked_for()
             || ordered;
         waits || self.links.iter().any(|&shard| self.mesh.would_move(shard))

@@ -134,6 +134,7 @@ impl Server {
                 wait: *wait,
                 nats_connections_max: limits.nats_connections_max,
                 hello_timeout_nanos: limits.hello_timeout_nanos,
+                send_steps: limits.turn_steps.into(),
                 capture: capture(header),
             };
             let shard_loop = Some(ShardLoop::new(parts).expect("a simulated ring takes everything"));
