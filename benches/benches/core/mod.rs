@@ -36,6 +36,7 @@ impl Core {
             control_line_bytes_max: 512,
             outbox_bytes_max: 8 << 20,
             slow_consumer: SlowConsumerPolicy::Disconnect,
+            pause_publisher_by_clients: false,
             slow_consumer_by_subject: Vec::new(),
             outbox_segment_bytes: 64 << 10,
             shared_payload_bytes_min: 8 << 10,

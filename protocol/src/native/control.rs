@@ -35,7 +35,7 @@ codes! {
         None = 0, InvalidSubject = 1, InvalidPattern = 2, UnknownInternedSubject = 3, PayloadTooLarge = 4,
         SubscriptionLimit = 5, InternLimit = 6, DuplicateSubscription = 7, UnknownSubscription = 8,
         NoResponders = 9, ShuttingDown = 10, UnsupportedVersion = 11, ConnectionLimit = 12, NotReady = 13,
-        Internal = 14, Overloaded = 15,
+        Internal = 14, Overloaded = 15, NotPermitted = 16,
     }
 }
 codes! {

@@ -62,6 +62,7 @@ pub const RELOADABLE: &[&str] = &[
     "outbox_bytes_max",
     "slow_consumer",
     "slow_consumer_by_subject",
+    "pause_publisher_by_clients",
     "hello_timeout",
     "ping_interval",
     "ping_outstanding_max",
@@ -95,6 +96,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
     /// Patterns of subjects that another policy is for; the first that matches counts.
+    /// Clients may choose that publishers wait for them.
+    pub pause_publisher_by_clients: bool,
     pub slow_consumer_by_subject: Vec<(String, SlowConsumerPolicy)>,
     pub outbox_segment_bytes: usize,
     pub shared_payload_bytes_min: usize,
@@ -151,6 +154,7 @@ impl Limits {
         self.control_line_bytes_max = new.control_line_bytes_max;
         self.outbox_bytes_max = new.outbox_bytes_max;
         self.slow_consumer = new.slow_consumer;
+        self.pause_publisher_by_clients = new.pause_publisher_by_clients;
         self.slow_consumer_by_subject.clone_from(&new.slow_consumer_by_subject);
         self.hello_timeout_nanos = new.hello_timeout_nanos;
         self.ping_interval_nanos = new.ping_interval_nanos;

@@ -72,6 +72,7 @@ impl Config {
             control_line_bytes_max: self.control_line_bytes_max,
             outbox_bytes_max: self.outbox_bytes_max,
             slow_consumer: self.slow_consumer,
+            pause_publisher_by_clients: self.pause_publisher_by_clients,
             slow_consumer_by_subject: self.slow_consumer_by_subject.clone(),
             outbox_segment_bytes: self.outbox_segment_bytes,
             shared_payload_bytes_min: self.shared_payload_bytes_min,

@@ -54,6 +54,8 @@ impl Config {
             control_line_bytes_max: read.size("control_line_bytes_max", 512, 32 << 10),
             outbox_bytes_max: read.size("outbox_bytes_max", 64 << 10, 16 << 30),
             slow_consumer: read.choice("slow_consumer", SlowConsumerPolicy::NAMES),
+            pause_publisher_by_clients: read
+                .choice("pause_publisher_by_clients", &[("yes", true), ("no", false)]),
             slow_consumer_by_subject: read.policies("slow_consumer_by_subject"),
             shared_payload_bytes_min: read.size("shared_payload_bytes_min", 256, 64 << 20),
             outbox_segment_bytes: read.size("outbox_segment_bytes", 4096, 1 << 20),

@@ -114,6 +114,12 @@ pub const SETTINGS: &[Setting] = &[
          pause-publisher. A subscription may choose its own.",
     ),
     row(
+        "pause_publisher_by_clients",
+        "yes|no",
+        "no",
+        "Whether a subscription may choose pause-publisher, with which it can stop its publishers.",
+    ),
+    row(
         "slow_consumer_by_subject",
         "LIST",
         "",

@@ -49,6 +49,7 @@ pub struct Config {
     pub control_line_bytes_max: usize,
     pub outbox_bytes_max: usize,
     pub slow_consumer: SlowConsumerPolicy,
+    pub pause_publisher_by_clients: bool,
     pub slow_consumer_by_subject: Vec<(String, SlowConsumerPolicy)>,
     pub shared_payload_bytes_min: usize,
     pub outbox_segment_bytes: usize,

@@ -37,6 +37,7 @@ pub fn small_limits(shards: usize) -> Limits {
         control_line_bytes_max: 512,
         outbox_bytes_max: 16 << 10,
         slow_consumer: SlowConsumerPolicy::Disconnect,
+        pause_publisher_by_clients: true,
         slow_consumer_by_subject: Vec::new(),
         outbox_segment_bytes: 1024,
         shared_payload_bytes_min: 512,

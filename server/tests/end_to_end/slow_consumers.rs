@@ -26,7 +26,11 @@ fn overwhelm(server: &Server, policy: SlowConsumer) -> Client {
 }
 
 fn start() -> Server {
-    Server::start(&["--cores", "0,1", "--outbox-bytes-max", "2MiB"])
+    start_with(&[])
+}
+
+fn start_with(more: &[&str]) -> Server {
+    Server::start(&[&["--cores", "0,1", "--outbox-bytes-max", "2MiB"], more].concat())
 }
 
 fn numbers(got: &[Got]) -> Vec<u32> {
@@ -125,7 +129,7 @@ fn drop_oldest_keeps_the_last_and_counts_what_is_dropped() {
 
 #[test]
 fn pause_publisher_loses_nothing_and_holds_the_publisher_back() {
-    let server = start();
+    let server = start_with(&["--pause-publisher-by-clients", "yes"]);
     let mut subscriber = server.connect_to_shard(0);
     subscriber.subscribe_with("flood", None, SlowConsumer::PausePublisher);
     let mut publisher = server.connect_to_shard(1);

@@ -35,10 +35,6 @@ impl Honest {
 
 fn heard(nats: &mut Nats, subject: &str, word: &str) {
     let heard = String::from_utf8(nats.await_word(word)).expect("ASCII");
-    let pings = heard.matches("PING\r\n").count();
-    for _ in 0..pings {
-        nats.say("PONG\r\n");
-    }
     // What a server says of itself may come at any time.
     let lines: String = heard
         .split_inclusive("\r\n")

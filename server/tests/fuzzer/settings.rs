@@ -33,6 +33,7 @@ pub fn ringbolt(fixed: &mut Random, random: &mut Random) -> (String, u64) {
     ];
     let mut text: String = numbers.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     text.push_str(&format!("slow_consumer = \"{}\"\n", pick(fixed, &policies)));
+    text.push_str(&format!("pause_publisher_by_clients = \"{}\"\n", pick(random, &["yes", "no"])));
     if once_in(fixed, 2) {
         text.push_str("slow_consumer_by_subject = \"a.>=drop-oldest,b.*=pause-publisher\"\n");
     }

@@ -90,10 +90,10 @@ impl Nats {
         String::from_utf8_lossy(&self.heard[from..]).into_owned()
     }
 
-    /// Reads until that was said, and forgets what came before it.
+    /// Reads until that was said, and forgets what came before it. Asked whether it is there, it answers.
     pub fn await_word(&mut self, word: &str) -> Vec<u8> {
         let mut buffer = vec![0; 1 << 16];
-        let mut searched = 0;
+        let (mut searched, mut answered) = (0, 0);
         loop {
             let new = &self.heard[searched..];
             let found = new.windows(word.len()).position(|window| window == word.as_bytes());
@@ -104,6 +104,9 @@ impl Nats {
             let read = self.stream.read(&mut buffer).expect("the server answers");
             assert!(read > 0, "the server ended the connection: {}", self.last_words());
             self.heard.extend_from_slice(&buffer[..read]);
+            let asked = self.heard.windows(6).filter(|window| window == b"PING\r\n").count();
+            self.say(&"PONG\r\n".repeat(asked - answered));
+            answered = asked;
         }
     }
 }

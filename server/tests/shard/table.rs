@@ -272,6 +272,18 @@ fn a_full_outbox_is_dealt_with_by_policy() {
 }
 
 #[test]
+fn publishers_wait_for_a_client_only_where_the_server_lets_it_ask_for_that() {
+    let mut table = Table::with(Limits { pause_publisher_by_clients: false, ..small_limits(1) });
+    let client = table.client(0);
+    table.world.clients[client].subscribe(1, "a", None, SlowConsumer::PausePublisher);
+    table.go(client);
+    let refused = Received::Refused { code: RefusalCode::NotPermitted, correlation_id: 0 };
+    assert_eq!(table.heard(client), [refused]);
+    // Its number is free.
+    table.subscribe_with(client, 1, "a", None, SlowConsumer::DropOldest);
+}
+
+#[test]
 fn a_paused_publisher_is_let_go_when_its_slow_receiver_dies() {
     let mut table = Table::new(2);
     let (slow, publisher) = (table.client(0), table.client(1));

@@ -109,10 +109,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for SlowConsumer {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_REFUSAL_CODE: u16 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_REFUSAL_CODE: u16 = 15;
+pub const ENUM_MAX_REFUSAL_CODE: u16 = 16;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 16] = [
+pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 17] = [
   RefusalCode::None,
   RefusalCode::InvalidSubject,
   RefusalCode::InvalidPattern,
@@ -129,6 +129,7 @@ pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 16] = [
   RefusalCode::NotReady,
   RefusalCode::Internal,
   RefusalCode::Overloaded,
+  RefusalCode::NotPermitted,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -152,9 +153,10 @@ impl RefusalCode {
   pub const NotReady: Self = Self(13);
   pub const Internal: Self = Self(14);
   pub const Overloaded: Self = Self(15);
+  pub const NotPermitted: Self = Self(16);
 
   pub const ENUM_MIN: u16 = 0;
-  pub const ENUM_MAX: u16 = 15;
+  pub const ENUM_MAX: u16 = 16;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::None,
     Self::InvalidSubject,
@@ -172,6 +174,7 @@ impl RefusalCode {
     Self::NotReady,
     Self::Internal,
     Self::Overloaded,
+    Self::NotPermitted,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -192,6 +195,7 @@ impl RefusalCode {
       Self::NotReady => Some("NotReady"),
       Self::Internal => Some("Internal"),
       Self::Overloaded => Some("Overloaded"),
+      Self::NotPermitted => Some("NotPermitted"),
       _ => None,
     }
   }

@@ -152,6 +152,11 @@ impl NativeClient {
             let message = "subscriptions take all the memory that they may".to_owned();
             return Err((RefusalCode::SubscriptionLimit, message));
         }
+        if subscribe.slow_consumer == SlowConsumer::PausePublisher && !bus.limits().pause_publisher_by_clients
+        {
+            let message = "this server's publishers do not wait for its clients".to_owned();
+            return Err((RefusalCode::NotPermitted, message));
+        }
         let policy = match subscribe.slow_consumer {
             SlowConsumer::Default => None,
             SlowConsumer::Disconnect => Some(SlowConsumerPolicy::Disconnect),
