@@ -56,6 +56,7 @@ impl Core {
             buffer_pool_max: 4096,
             turn_steps: u32::MAX,
             client_steps: u32::MAX,
+            piece_steps: u32::MAX,
             lane_shares: Shares::default(),
             work_bytes_max: 8 << 20,
             memory_bytes_max: 1 << 30,

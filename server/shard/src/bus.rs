@@ -14,6 +14,7 @@ use crate::outlets::Outlets;
 use crate::requests::Requests;
 use crate::router::subjects::Subjects;
 use crate::turn::Turn;
+use crate::wide::Wide;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub struct Bus {
     pub identity: ServerIdentity,
     pub accounts: Accounts,
     pub requests: Requests,
+    /// Messages that are delivered in pieces.
+    pub wide: Wide,
     pub outlets: Outlets,
     /// New work is refused: the shard ends.
     pub draining: bool,
@@ -69,6 +72,7 @@ impl Bus {
         Bus {
             accounts: Accounts::new(access, identity.reply_key, seed, &limits),
             requests: Requests::new(seed),
+            wide: Wide::default(),
             outlets: Outlets::new(own, limits, seed),
             identity,
             draining: false,
@@ -205,7 +209,7 @@ impl Bus {
             (Counter::OutboxBytes, delivery.outbox_bytes() + delivery.pool.lent_bytes()),
             (Counter::MemoryWork, work.bytes() + work.other_bytes()),
             (Counter::MemoryBegun, ledger.of(Kind::Begun)),
-            (Counter::MemoryDeferred, ledger.of(Kind::Deferred)),
+            (Counter::MemoryDeferred, ledger.of(Kind::Deferred) + ledger.of(Kind::Wide)),
             (Counter::MemoryGathered, ledger.of(Kind::Gathered)),
             (Counter::MemoryInterest, self.interest_taken()),
             (Counter::MemoryRequests, self.requests.bytes()),

@@ -6,11 +6,13 @@ use crate::bus::Bus;
 use crate::delivery::fan_out::FanOut;
 use crate::delivery::run::Run;
 use crate::identity::{ConnectionId, PublisherId};
+use crate::limits::Limits;
 use crate::mesh::batch::{MeshPublish, TEXT_BYTES_MAX};
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
-use crate::steps::{RUN_STEPS, steps_of, steps_of_text};
-use crate::turn::Turn;
+use crate::router::Route;
+use crate::steps::{RUN_STEPS, steps_of_text};
+use crate::turn::{Turn, UNBOUNDED};
 use bytes::Bytes;
 use ringbolt_protocol::subject::Subject;
 
@@ -88,7 +90,13 @@ impl Bus {
         let space = self.accounts.space(publication.account);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
         if route.is_costly() {
-            turn.charge(route.steps(publication.payload.bytes().len()));
+            turn.charge(route.walk_steps());
+            let bytes = publication.payload.bytes().len();
+            if route.is_wide(bytes, &self.outlets.limits) {
+                self.publish_wide(publication, except, turn);
+                return true;
+            }
+            turn.charge(route.steps(bytes));
         }
         if route.is_empty() {
             return except.is_some();
@@ -133,6 +141,9 @@ impl Bus {
             return run.first(0);
         }
         if route.is_costly() {
+            if route.is_wide(0, &self.outlets.limits) {
+                return run.first(0);
+            }
             run = run.within(route.bytes_within(turn.left().max(RUN_STEPS)));
             turn.charge(route.steps(run.bytes()));
         }
@@ -206,9 +217,10 @@ impl Bus {
         }
     }
 
-    /// Delivers a message of another shard.
-    #[inline]
-    pub fn publish_from_shard(&mut self, publish: MeshPublish<'_>, turn: &mut Turn<'_>) {
+    /// Delivers a message of another shard. `now`: not in pieces, and not later. Returns whether it is to
+    /// wait.
+    #[inline(always)]
+    pub fn publish_from_shard(&mut self, publish: MeshPublish<'_>, now: bool, turn: &mut Turn<'_>) -> bool {
         let MeshPublish { subject, mut publication, way } = publish;
         let (payload, read);
         if publication.header_bytes > 0 {
@@ -219,12 +231,14 @@ impl Bus {
             turn.charge(steps_of_text(block.len()));
         }
         // Without a space, the settings that name its account have not come: nobody here can be in it.
-        let Some(space) = self.accounts.known_space(publication.account) else { return };
+        let Some(space) = self.accounts.known_space(publication.account) else { return false };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
-        turn.charge(steps_of(0));
         if route.is_costly() {
-            turn.charge(route.steps(publication.payload.bytes().len()));
+            let bytes = publication.payload.bytes().len();
+            if is_too_dear(route, bytes, way.plain && !now, &self.outlets.limits, turn) {
+                return true;
+            }
         }
         let late = if way.plain && self.requests.concern(publication.account, subject) {
             self.requests.late(publication.account, subject, publication.correlation_id, turn)
@@ -242,12 +256,27 @@ impl Bus {
             }
             _ => {}
         }
-        let Some(name) = way.group else { return };
+        let Some(name) = way.group else { return false };
         match route.group(name) {
             Some(group) => fan_out.chosen(group, &message, turn),
             None => turn.counters.add(Counter::DropsNoQueueMember, 1),
         }
+        false
     }
+}
+
+/// Whether a message of another shard is to wait: it is for very many, or a turn's work is done. If not, it is
+/// charged.
+#[cold]
+#[inline(never)]
+fn is_too_dear(route: &Route, bytes: usize, may_wait: bool, limits: &Limits, turn: &mut Turn<'_>) -> bool {
+    turn.charge(route.walk_steps());
+    let over = turn.taken_of(UNBOUNDED) > limits.turn_steps.into();
+    let waits = may_wait && (over || route.is_wide(bytes, limits));
+    if !waits {
+        turn.charge(route.steps(bytes));
+    }
+    waits
 }
 
 /// A payload that is to be shared between receivers and is not yet: of the buffer it came in, or copied once.

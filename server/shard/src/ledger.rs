@@ -17,14 +17,23 @@ pub enum Kind {
     Interest,
     /// Connections by themselves.
     Connections,
+    /// Messages that are delivered in pieces, and lists of who is yet to get them.
+    Wide,
     /// What grows slowly and has bounds of its own, as of the last tick: dead letters, ids of messages,
     /// requests that are looked after.
     Others,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Begun, Kind::Deferred, Kind::Gathered, Kind::Interest, Kind::Connections, Kind::Others];
+    pub const ALL: [Kind; 7] = [
+        Kind::Begun,
+        Kind::Deferred,
+        Kind::Gathered,
+        Kind::Interest,
+        Kind::Connections,
+        Kind::Wide,
+        Kind::Others,
+    ];
 }
 
 /// What one may have of anything, however much others have.
@@ -203,7 +212,7 @@ mod tests {
         assert!(crowd.gather(3, 70));
         crowd.0.leave_line(&mut crowd.1[4]);
         assert_eq!((crowd.call(), crowd.call()), (Some(id(6)), None));
-        crowd.0.check([0, 0, 99, 0, 0, 0]);
+        crowd.0.check([0, 0, 99, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -31,9 +31,11 @@ pub mod work;
 
 mod door;
 mod notices;
+mod pieces;
 mod reserved;
 mod steps;
 mod subscriptions;
+mod wide;
 
 pub use bus::ServerIdentity;
 pub use closing::CloseReason;

@@ -112,6 +112,8 @@ pub struct Limits {
     /// Work of all clients in a turn, and of one, in steps of about 50 ns; an operation more.
     pub turn_steps: u32,
     pub client_steps: u32,
+    /// Steps of a fan-out before it goes on in another turn.
+    pub piece_steps: u32,
     pub hello_timeout_nanos: u64,
     pub ping_interval_nanos: u64,
     pub ping_outstanding_max: u8,

@@ -120,6 +120,8 @@ counters! {
     NoResponders: Counter "no_responders", "Requests that reached nobody.";
     PublishersPaused: Gauge "publishers_paused", "Connections not read from because a receiver is full.";
     PublisherPauses: Counter "publisher_pauses", "Times a connection was no longer read from.";
+    MessagesInPieces: Counter "messages_in_pieces", "Messages for so many that they took several turns, and \
+        those of other shards behind them.";
     ClientsDeferred: Counter "clients_deferred",
         "What clients said that waited for a later turn: they, or all together, had done enough in one.";
     MeshMessagesOut: Counter "mesh_messages_out", "Messages sent to other shards.";

@@ -55,12 +55,14 @@ impl Bus {
             exact,
             policy,
             work: None,
+            made: delivery.subscriptions_made,
             delivered: 0,
             deliveries_max: u64::MAX,
             pattern: pattern.as_str().into(),
             group: group.map(Into::into),
             bytes: 0,
         });
+        delivery.subscriptions_made += 1;
         receiver.subscriptions.insert((client_id, sid), key, self.outlets.seed);
         let mut member_bytes = 0;
         if let (Some(options), Some(name)) = (work, group) {

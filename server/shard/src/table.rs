@@ -76,6 +76,11 @@ impl<T> Table<T> {
         place.value.as_mut().filter(|_| place.generation == key.generation)
     }
 
+    /// What is at a place now, if anything is: it may be another thing than was there.
+    pub fn now_at(&self, index: u32) -> Option<&T> {
+        self.places.get(index as usize)?.value.as_ref()
+    }
+
     /// By place alone, for those who are told when a thing goes and forget its place then.
     #[inline]
     pub fn at(&self, index: u32) -> &T {

@@ -32,6 +32,11 @@ impl Config {
         of_memory.min(self.outbox_bytes_max / 8)
     }
 
+    /// An eighth is for what is on its way between shards, and for what the allocator holds.
+    fn memory_bytes_max_of_shard(&self) -> usize {
+        self.memory_bytes_max / 8 * 7 / self.cores.len()
+    }
+
     /// Derives and checks what no single setting can know.
     pub fn limits(&self) -> Result<Limits, ConfigError> {
         let error = |key: &str, message: String| Err(ConfigError { key: key.to_owned(), message });
@@ -57,8 +62,7 @@ impl Config {
                 format!("a shard's receive buffers may take 4GiB in all: set it to {most} or less"),
             );
         }
-        // An eighth is for what is on its way between shards, and for what the allocator holds.
-        let memory_bytes_max = self.memory_bytes_max / 8 * 7 / self.cores.len();
+        let memory_bytes_max = self.memory_bytes_max_of_shard();
         let link_bytes_max = self.link_bytes_max(memory_bytes_max);
         let ring_batches_max = (link_bytes_max / self.mesh_batch_bytes).max(2).ilog2();
         Ok(Limits {
@@ -85,6 +89,7 @@ impl Config {
             receive_buffers: self.receive_buffers as u16,
             turn_steps: TURN_STEPS,
             client_steps: CLIENT_STEPS,
+            piece_steps: CLIENT_STEPS,
             ring_entries: RING_ENTRIES,
             hello_timeout_nanos: self.hello_timeout_nanos,
             ping_interval_nanos: self.ping_interval_nanos,

@@ -5,6 +5,11 @@ use super::{Config, ConfigError, LogFormat, Sources, WaitMode};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::SlowConsumerPolicy;
 
+const WAIT_MODES: &[(&str, WaitMode)] =
+    &[("latency", WaitMode::Latency), ("balanced", WaitMode::Balanced), ("efficient", WaitMode::Efficient)];
+
+const YES_OR_NO: &[(&str, bool)] = &[("yes", true), ("no", false)];
+
 impl Config {
     /// Reads every setting; reports all that are wrong, not only the first.
     pub fn from_sources(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
@@ -19,14 +24,7 @@ impl Config {
         }
         let config = Config {
             cores,
-            wait: read.choice(
-                "wait",
-                &[
-                    ("latency", WaitMode::Latency),
-                    ("balanced", WaitMode::Balanced),
-                    ("efficient", WaitMode::Efficient),
-                ],
-            ),
+            wait: read.choice("wait", WAIT_MODES),
             native,
             native_unix,
             nats,
@@ -54,8 +52,7 @@ impl Config {
             control_line_bytes_max: read.size("control_line_bytes_max", 512, 32 << 10),
             outbox_bytes_max: read.size("outbox_bytes_max", 64 << 10, 16 << 30),
             slow_consumer: read.choice("slow_consumer", SlowConsumerPolicy::NAMES),
-            pause_publisher_by_clients: read
-                .choice("pause_publisher_by_clients", &[("yes", true), ("no", false)]),
+            pause_publisher_by_clients: read.choice("pause_publisher_by_clients", YES_OR_NO),
             slow_consumer_by_subject: read.policies("slow_consumer_by_subject"),
             shared_payload_bytes_min: read.size("shared_payload_bytes_min", 256, 64 << 20),
             outbox_segment_bytes: read.size("outbox_segment_bytes", 4096, 1 << 20),

@@ -49,6 +49,7 @@ pub fn small_limits(shards: usize) -> Limits {
         ring_entries: 64,
         turn_steps: u32::MAX,
         client_steps: u32::MAX,
+        piece_steps: u32::MAX,
         hello_timeout_nanos: 5_000_000_000,
         ping_interval_nanos: 30_000_000_000,
         ping_outstanding_max: 2,
@@ -70,6 +71,11 @@ pub fn small_limits(shards: usize) -> Limits {
 /// What turns and clients may take: so little that most wait for a turn, some, or all there is.
 pub fn some_steps(seed: u64) -> (u32, u32) {
     [(20, 5), (200, 50), (u32::MAX, u32::MAX)][(seed % 3) as usize]
+}
+
+/// What a fan-out may take at once: so little that most go on in later turns, some, or all there is.
+pub fn some_pieces(seed: u64) -> u32 {
+    [u32::MAX, 4, 8][(seed / 3 % 3) as usize]
 }
 
 /// What large messages may take that have begun: so little that only one is gathered at a time, or all.

@@ -39,6 +39,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("server/shard/src/shard/mod.rs", "bytes-of-who-is-admitted-stay-counted"),
     ("server/shard/src/shard/mod.rs", "subjects-of-a-cut-client-stay-pinned"),
     ("server/shard/src/table.rs", "first-use-of-a-place-is-nobodys"),
+    ("server/shard/src/wide.rs", "who-has-said-all-stays"),
     ("server/shard/src/work/check.rs", "bytes-of-a-finished-message-stay-counted"),
     ("server/shard/src/work/check.rs", "messages-of-a-finished-group-stay-counted"),
     ("server/shard/src/work/check.rs", "messages-taken-back-stay-in-flight"),

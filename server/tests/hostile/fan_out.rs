@@ -30,6 +30,18 @@ fn one_message_after_the_other_goes_to_very_many() {
 }
 
 #[test]
+fn a_message_goes_to_half_a_million_subscriptions() {
+    during("B10 publishes to 500 000 subscriptions of ten clients", &[], |server| {
+        let mut listeners: Vec<Nats> = (0..10).map(|_| Nats::connect(&server.nats)).collect();
+        for nats in &mut listeners {
+            nats.say_all((0..50_000).map(|id| format!("SUB b10.all {id}\r\n")));
+        }
+        publish(&mut listeners[0], (0..40).map(|_| "PUB b10.all 0\r\n\r\n".to_owned()));
+        listeners
+    });
+}
+
+#[test]
 fn patterns_multiply_paths() {
     during("B10 subjects that 4096 patterns match by many paths", &[], |server| {
         let pattern = |bits: u32| {

@@ -10,4 +10,5 @@ mod requests;
 mod runs;
 mod table;
 mod turns;
+mod wide;
 mod work;

@@ -7,7 +7,7 @@
 use crate::seeds;
 use ringbolt_protocol::command::SubjectRef;
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::sim::{Received, World, small_limits, some_steps};
+use ringbolt_server::sim::{Received, World, small_limits, some_pieces, some_steps};
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
 use ringbolt_shard::random::Random;
@@ -56,6 +56,7 @@ impl Run {
             work_bytes_max,
             turn_steps,
             client_steps,
+            piece_steps: some_pieces(seed),
             ..small_limits(shards)
         };
         let mut world = World::new(limits, seed);

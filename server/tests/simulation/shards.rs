@@ -6,7 +6,9 @@ use crate::seeds;
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
 use ringbolt_protocol::subject::{Pattern, Subject};
-use ringbolt_server::sim::{Received, Sabotage, World, small_limits, some_policy, some_room, some_steps};
+use ringbolt_server::sim::{
+    Received, Sabotage, World, small_limits, some_pieces, some_policy, some_room, some_steps,
+};
 use ringbolt_shard::delivery::slow_consumer::hard_limit_bytes;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
@@ -92,6 +94,7 @@ impl Run {
             subscriptions_max: 8,
             turn_steps,
             client_steps,
+            piece_steps: some_pieces(seed),
             slow_consumer: some_policy(seed),
             gathered_bytes_max: some_room(seed),
             gathered_bytes_min: 200,

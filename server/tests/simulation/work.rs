@@ -6,7 +6,7 @@
 use crate::seeds;
 use ringbolt_protocol::command::{Compression, Flags, Priority, SubjectRef};
 use ringbolt_protocol::native::control::SlowConsumer;
-use ringbolt_server::sim::{Received, World, small_limits, some_steps};
+use ringbolt_server::sim::{Received, World, small_limits, some_pieces, some_steps};
 use ringbolt_shard::TICK_NANOS;
 use ringbolt_shard::limits::Limits;
 use ringbolt_shard::metrics::Counter;
@@ -74,6 +74,7 @@ impl Run {
             work_bytes_max: 128 << 10,
             turn_steps,
             client_steps,
+            piece_steps: some_pieces(seed),
             ..small_limits(shards as usize)
         };
         let mut world = World::new(limits, seed);

@@ -55,6 +55,7 @@ const LEAVES: &[&str] = &[
     "server/shard/src/steps.rs",
     "server/shard/src/table.rs",
     "server/shard/src/turn.rs",
+    "server/shard/src/wide.rs",
 ];
 
 /// Where a function on the way may turn aside, into this file (all of it: `*`) or function, and why.

@@ -65,14 +65,42 @@ impl FanOut<'_> {
     /// To every shard that has plain subscriptions, and one member of every queue group.
     #[inline]
     fn elsewhere(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
-        let mut taken = false;
-        for shard in route.remote.iter() {
-            taken |= self.forward(shard, true, None, message, turn);
-        }
+        let mut taken = self.other_shards(route, message, turn);
         for group in &route.groups {
             taken |= self.member(group, message, turn);
         }
         taken
+    }
+
+    /// To every shard that has plain subscriptions.
+    #[inline]
+    pub fn other_shards(&mut self, route: &Route, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+        let mut taken = false;
+        for shard in route.remote.iter() {
+            taken |= self.forward(shard, true, None, message, turn);
+        }
+        taken
+    }
+
+    /// To those of `targets` that are there yet, of the first so many subscriptions that were made here, but
+    /// not to those of that connection.
+    #[cold]
+    pub fn plain_as_of(
+        &mut self,
+        targets: &[Target],
+        (made, except): (u64, Option<ConnectionId>),
+        message: &Message<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        for &target in targets {
+            let subscription = self.outlets.delivery.subscriptions.now_at(target.subscription);
+            let is_there = subscription
+                .is_some_and(|subscription| subscription.made < made && subscription.slot == target.slot);
+            let is_spared = except.is_some_and(|connection| connection.slot == target.slot);
+            if is_there && !is_spared && !self.spares(target, turn) {
+                self.outlets.delivery.deliver(target, message, turn);
+            }
+        }
     }
 
     /// To the plain subscriptions of this shard, but not to those of that connection.
@@ -150,7 +178,7 @@ impl FanOut<'_> {
     }
 
     /// To one member of a queue group, wherever it is; every member is as likely.
-    fn member(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
+    pub fn member(&mut self, group: &GroupRoute, message: &Message<'_>, turn: &mut Turn<'_>) -> bool {
         turn.charge(MEMBER_STEPS);
         let mut home = None;
         if message.publication.header_bytes > 0 {

@@ -63,6 +63,8 @@ pub struct Delivery {
     limits: Rc<Limits>,
     pub receivers: Receivers,
     pub subscriptions: Table<Subscription>,
+    /// How many were made so far.
+    pub subscriptions_made: u64,
     pub pool: BufferPool,
     /// Memory that all outboxes hold.
     outbox_bytes: usize,
@@ -89,6 +91,7 @@ impl Delivery {
             seed,
             receivers: Receivers::default(),
             subscriptions: Table::default(),
+            subscriptions_made: 0,
             pool: BufferPool::new(limits.buffer_pool_max, limits.outbox_segment_bytes),
             outbox_bytes: 0,
             outbox_room: slow_consumer::hold_from_bytes(&limits),

@@ -25,6 +25,8 @@ pub struct Subscription {
     pub policy: Option<SlowConsumerPolicy>,
     /// The group of acknowledged messages it is a member of.
     pub work: Option<Key>,
+    /// Subscriptions that were made on this shard before it.
+    pub made: u64,
     pub delivered: u64,
     pub deliveries_max: u64,
     pub pattern: Box<str>,

@@ -309,7 +309,7 @@ pub enum Kind {
 }
 
 /// A batch record by record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     shared: std::slice::Iter<'a, Bytes>,

@@ -6,6 +6,7 @@ use crate::bus::Bus;
 use crate::identity::ShardId;
 use crate::metrics::Counter;
 use crate::outcome::{Answer, Outcome};
+use crate::steps::steps_of;
 use crate::turn::Turn;
 
 /// A shard that drains: it takes no more of what its clients publish.
@@ -18,11 +19,17 @@ impl Bus {
         debug_assert_ne!(from, self.outlets.own, "a shard has no link to itself");
         debug_assert!(!batch.is_empty(), "a batch begins with a record");
         turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));
+        turn.charge(batch.messages() as usize * steps_of(0));
         let (mut interest, mut fenced) = (None, None);
         let mut reader = batch.reader();
         while let Some(kind) = reader.kind() {
             if kind == Kind::Message {
-                self.publish_from_shard(reader.message(), turn);
+                let again = reader.clone();
+                let publish = reader.message();
+                let waits = !self.wide.is_empty() && self.wide.concerns(publish.publication.publisher);
+                if waits || self.publish_from_shard(publish, false, turn) {
+                    self.keep_of_shard(again, turn);
+                }
                 continue;
             }
             match reader.control() {

@@ -2,7 +2,8 @@
 
 use super::subscribers::{Subscribers, Target};
 use crate::identity::{ShardId, ShardSet};
-use crate::steps::BYTES_A_STEP;
+use crate::limits::Limits;
+use crate::steps::{BYTES_A_STEP, MEMBER_STEPS};
 use foldhash::quality::FixedState;
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -192,6 +193,9 @@ pub struct Route {
     unpaid: Cell<u32>,
 }
 
+/// Beyond so many, messages that come together are delivered one by one.
+const BY_RECEIVER_MAX: usize = 1 << 13;
+
 /// What a message to so few costs, its bytes pay for.
 const FEW: usize = 4;
 
@@ -268,9 +272,22 @@ impl Route {
     #[cold]
     pub fn steps(&self, bytes: usize) -> usize {
         let copies = self.copies();
-        self.costly.set(copies > FEW);
-        let walked = self.unpaid.take() as usize;
+        self.costly.set(copies > FEW || self.groups.len() > FEW);
+        let walked = self.walk_steps();
         if copies > FEW { walked + copies * (1 + bytes / BYTES_A_STEP) } else { walked }
+    }
+
+    /// Steps that finding the route took, for who asks first.
+    pub fn walk_steps(&self) -> usize {
+        self.unpaid.take() as usize
+    }
+
+    /// Whether a message of so many bytes to those here is more than one piece.
+    #[cold]
+    pub fn is_wide(&self, bytes: usize, limits: &Limits) -> bool {
+        let copied = if bytes < limits.shared_payload_bytes_min { bytes } else { 0 };
+        let steps = self.plain.len() * (1 + copied / BYTES_A_STEP) + self.groups.len() * MEMBER_STEPS;
+        steps > limits.piece_steps as usize && self.plain.len() + self.groups.len() > FEW
     }
 
     /// Bytes that a run may have that takes no more steps than these.
@@ -313,6 +330,8 @@ impl Route {
         self.by_receiver = self.groups.is_empty()
             && match &self.plain[..] {
                 [] | [_] => true,
+                // Of so many nobody asks.
+                targets if targets.len() > BY_RECEIVER_MAX => false,
                 targets => {
                     let mut slots: Vec<u32> = targets.iter().map(|target| target.slot).collect();
                     slots.sort_unstable();

@@ -166,6 +166,7 @@ impl Members {
             return;
         }
         self.drain.closing = true;
+        self.bus.deliver_everything(turn);
         let everyone: Vec<ConnectionId> = self.clients.ids().collect();
         everyone.into_iter().for_each(|id| self.close_client(id, CloseReason::Shutdown, turn));
         self.check_drained(turn);

@@ -168,7 +168,7 @@ impl Shard {
     /// Whether somebody waits for [`Event::Continue`].
     #[inline]
     pub fn is_behind(&self) -> bool {
-        self.members.pace.is_behind() || !self.members.bus.outlets.delivery.remains.is_empty()
+        self.members.is_behind() || !self.members.bus.outlets.delivery.remains.is_empty()
     }
 
     /// When there is something for [`Event::Continue`] to do that nobody waits for before.
@@ -388,6 +388,7 @@ impl Members {
             begun(Kind::Gathered).sum(),
             self.bus.interest_bytes(),
             self.clients.iter().map(Client::own_bytes).sum(),
+            self.bus.wide.check(),
             self.bus.outlets.ledger.of(Kind::Others),
         ]);
         let both = self.clients.ids().filter(|id| self.bus.outlets.delivery.receivers.get(*id).is_some());

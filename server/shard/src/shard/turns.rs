@@ -3,10 +3,13 @@
 use super::Members;
 use crate::clients::Client;
 use crate::clients::sender::Stage;
-use crate::identity::ConnectionId;
+use crate::identity::{ConnectionId, PublisherId};
 use crate::metrics::Counter;
 use crate::turn::{Turn, UNBOUNDED};
 use bytes::Bytes;
+
+/// Of a turn messages to very many get so much in any case, as one in so many steps.
+const WIDE_OF_TURN: i64 = 4;
 
 impl Members {
     /// What a client said while it was verified is handled now, before all that it said later.
@@ -118,6 +121,7 @@ impl Members {
         {
             self.go_on_with(id, turn);
         }
+        self.deliver_on(turn);
         // Who owes pays though the turn was over before it came to it, and stays first in line.
         let share = self.pace.share();
         for id in self.pace.debtors().take(debtors) {
@@ -125,6 +129,22 @@ impl Members {
                 client.sender_mut().pay(share);
             }
         }
+    }
+
+    /// Messages to very many go on: as much as is left of the turn, and a part of it in any case.
+    fn deliver_on(&mut self, turn: &mut Turn<'_>) {
+        if self.bus.wide.is_empty() {
+            return;
+        }
+        let (left, in_all) = self.pace.left_of();
+        turn.allow(UNBOUNDED);
+        self.bus.deliver_on(left.max(in_all / WIDE_OF_TURN), turn);
+        self.pace.spend(turn.taken_of(UNBOUNDED));
+    }
+
+    /// Whether somebody waits for the next turn, or something.
+    pub(super) fn is_behind(&self) -> bool {
+        self.pace.is_behind() || !self.bus.wide.is_empty()
     }
 
     fn go_on_with(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
@@ -194,6 +214,7 @@ impl Members {
 
     /// Handles all that waits of one client, whatever it costs.
     pub(super) fn hear_out(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.bus.deliver_out(PublisherId { shard: self.bus.outlets.own, connection: id }, turn);
         while let Some(client) = self.clients.get_mut(id)
             && self.bus.outlets.delivery.is_open(id)
             && let Some(rest) = client.sender_mut().deferred(&mut self.bus.outlets.ledger)
@@ -208,7 +229,7 @@ impl Members {
     /// Handles all that waits, whatever it costs: what was accepted is delivered before the end.
     pub(super) fn catch_up(&mut self, turn: &mut Turn<'_>) {
         loop {
-            while self.pace.is_behind() {
+            while self.is_behind() {
                 self.go_on(turn);
                 self.settle(turn);
             }

@@ -10,7 +10,7 @@ use ringbolt_server::io::Listening;
 use ringbolt_server::io::platform::WorkKind;
 use ringbolt_server::sim::edge::{NATIVE, NATIVE_UNIX, NATS, Sabotage, Server, Shape, Whim};
 use ringbolt_server::sim::nats_client::NatsClient;
-use ringbolt_server::sim::{SimClient, small_limits, some_policy, some_room, some_steps};
+use ringbolt_server::sim::{SimClient, small_limits, some_pieces, some_policy, some_room, some_steps};
 use ringbolt_shard::Dialect;
 use ringbolt_shard::access::{Access, Credential, Secret, User, Verdict, Verification};
 use ringbolt_shard::limits::Limits;
@@ -72,6 +72,7 @@ impl Run {
         let limits = Limits {
             turn_steps,
             client_steps,
+            piece_steps: some_pieces(seed),
             outbox_bytes_max: if tight { 8 << 10 } else { OUTBOX_BYTES_MAX },
             subscriptions_max: SUBSCRIPTIONS_MAX,
             receive_buffers: buffers,
