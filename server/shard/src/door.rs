@@ -12,7 +12,7 @@ use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
 use crate::router::Route;
 use crate::steps::{RUN_STEPS, steps_of_text};
-use crate::turn::{Turn, UNBOUNDED};
+use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::subject::Subject;
 
@@ -265,13 +265,13 @@ impl Bus {
     }
 }
 
-/// Whether a message of another shard is to wait: it is for very many, or a turn's work is done. If not, it is
-/// charged.
+/// Whether a message of another shard is to wait: it is for very many, or a turn's work is done. If not, it
+/// is charged.
 #[cold]
 #[inline(never)]
 fn is_too_dear(route: &Route, bytes: usize, may_wait: bool, limits: &Limits, turn: &mut Turn<'_>) -> bool {
     turn.charge(route.walk_steps());
-    let over = turn.taken_of(UNBOUNDED) > limits.turn_steps.into();
+    let over = turn.taken() > limits.turn_steps.into();
     let waits = may_wait && (over || route.is_wide(bytes, limits));
     if !waits {
         turn.charge(route.steps(bytes));

@@ -18,8 +18,9 @@ pub struct Turn<'a> {
     pub counters: &'a mut Counters,
     pub random: &'a mut Random,
     pub outcomes: &'a mut Outcomes,
-    /// Steps that are left to whose event it is, or how many more were taken.
+    /// Steps that are left to whose event it is, or how many more were taken, and those it has in all.
     left: i64,
+    allowed: i64,
     /// Whose event it is goes on once there is room for what it says.
     lacks_room: bool,
 }
@@ -35,7 +36,16 @@ impl<'a> Turn<'a> {
         random: &'a mut Random,
         outcomes: &'a mut Outcomes,
     ) -> Turn<'a> {
-        Turn { now, effects, counters, random, outcomes, left: UNBOUNDED, lacks_room: false }
+        Turn {
+            now,
+            effects,
+            counters,
+            random,
+            outcomes,
+            left: UNBOUNDED,
+            allowed: UNBOUNDED,
+            lacks_room: false,
+        }
     }
 
     #[inline]
@@ -46,19 +56,28 @@ impl<'a> Turn<'a> {
     /// Whose work begins may take so many steps.
     #[inline]
     pub fn allow(&mut self, steps: i64) {
-        (self.left, self.lacks_room) = (steps, false);
+        (self.left, self.allowed, self.lacks_room) = (steps, steps, false);
     }
 
     /// Whose work it is may go on once there is room for it.
     pub fn end_for_want_of_room(&mut self) {
-        (self.left, self.lacks_room) = (self.left.min(0), true);
+        self.give_back();
+        self.lacks_room = true;
     }
 
     /// Whose work it is says no more for now.
     pub fn end(&mut self) {
         if !self.is_unbounded() {
-            self.left = self.left.min(0);
+            self.give_back();
         }
+    }
+
+    /// What is left is others'.
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self) {
+        let left = self.left.max(0);
+        (self.left, self.allowed) = (self.left - left, self.allowed - left);
     }
 
     /// Whether want of room was why the work ended.
@@ -73,8 +92,8 @@ impl<'a> Turn<'a> {
 
     /// Steps taken of those allowed.
     #[inline]
-    pub fn taken_of(&self, allowed: i64) -> i64 {
-        allowed - self.left
+    pub fn taken(&self) -> i64 {
+        self.allowed - self.left
     }
 
     /// Steps that are left; none: it is overdrawn.

@@ -1,9 +1,10 @@
 //! What a connection had goes in pieces, and harms nobody meanwhile.
 
 use ringbolt_protocol::command::SubjectRef;
-use ringbolt_protocol::native::control::SlowConsumer;
+use ringbolt_protocol::native::control::{RefusalCode, SlowConsumer};
 use ringbolt_server::sim::{Received, World, small_limits};
-use ringbolt_shard::limits::Limits;
+use ringbolt_shard::TICK_NANOS;
+use ringbolt_shard::limits::{Limits, SlowConsumerPolicy};
 use ringbolt_shard::metrics::Counter;
 use std::collections::BTreeSet;
 
@@ -172,4 +173,61 @@ fn who_waits_for_a_connection_that_ends_goes_on_at_once() {
     assert_eq!(world.count(Counter::PublishersPaused), 0, "but nobody waits for it");
     world.settle(&BTreeSet::new());
     assert!(world.is_forgotten(many));
+}
+
+/// A reader under a policy that holds, and a publisher that is held back with more than its outbox takes.
+fn outrun(slow_consumer: SlowConsumerPolicy) -> (World, usize, usize) {
+    let limits = Limits { slow_consumer, ..small_limits(1) };
+    let mut world = World::new(limits, 1);
+    let [reader, publisher] = [(); 2].map(|()| world.connect(0));
+    [reader, publisher].into_iter().for_each(|client| world.clients[client].hello());
+    world.clients[reader].subscribe(1, "a", None, SlowConsumer::Default);
+    [reader, publisher].into_iter().for_each(|client| world.write(client));
+    world.settle(&BTreeSet::new());
+    (0..40).for_each(|_| world.clients[publisher].publish("a", &[0; 1000]));
+    world.write(publisher);
+    assert!(world.receive(publisher, usize::MAX) && world.is_paused(publisher));
+    (world, reader, publisher)
+}
+
+#[test]
+fn who_takes_what_it_is_sent_gets_all_that_was_said_before_the_end() {
+    let (mut world, reader, publisher) = outrun(SlowConsumerPolicy::Hold);
+    world.drain();
+    assert!(!world.is_gone(reader) && !world.is_drained());
+    // What is said from now on is too late.
+    world.clients[publisher].publish("a", b"late");
+    world.write(publisher);
+    world.settle(&BTreeSet::new());
+    assert!(world.is_drained());
+    assert_eq!(world.clients[reader].payloads(1), vec![&[0; 1000][..]; 40]);
+    assert_eq!(world.count(Counter::ConnectionsClosedSlowConsumer), 0);
+}
+
+#[test]
+fn what_is_published_at_the_end_is_refused() {
+    let (mut world, reader, _) = outrun(SlowConsumerPolicy::Hold);
+    let late = world.connect(0);
+    world.clients[late].hello();
+    world.write(late);
+    world.receive(late, usize::MAX);
+    world.drain();
+    world.clients[late].publish("a", b"late");
+    world.write(late);
+    assert!(world.receive(late, usize::MAX));
+    world.settle(&BTreeSet::new());
+    let refused = Received::Refused { code: RefusalCode::ShuttingDown, correlation_id: 0 };
+    assert!(world.clients[late].received.contains(&refused), "{:?}", world.clients[late].received);
+    assert_eq!(world.clients[reader].payloads(1).len(), 40);
+}
+
+#[test]
+fn the_end_waits_a_second_for_who_takes_nothing() {
+    let (mut world, _, publisher) = outrun(SlowConsumerPolicy::PausePublisher);
+    world.drain();
+    let ticks = (1..30).find(|_| {
+        world.tick(TICK_NANOS);
+        world.is_gone(publisher)
+    });
+    assert!(ticks.is_some_and(|ticks| (9..=11).contains(&ticks)), "after {ticks:?} tenths of a second");
 }

@@ -157,6 +157,9 @@ const SHARED: u8 = 8;
 /// Most bytes of a subject, reply subject or name between shards.
 pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 
+/// Length of a text, before it.
+const TEXT_LENGTH_BYTES: usize = 2;
+
 /// What a publish has of fixed length.
 const HEAD_BYTES: usize = 46;
 const _: () = assert!(HEAD_BYTES == 4 + 2 + 2 + 4 + 4 + 8 + 8 + 8 + 4 + 2);
@@ -208,6 +211,18 @@ impl MeshBatch {
     #[inline]
     pub fn reader(&self) -> Reader<'_> {
         Reader { rest: &self.bytes, shared: self.shared.iter() }
+    }
+
+    /// Likewise, from the message on that `reader` read last, whose subject is there: nothing of it need be
+    /// remembered until then.
+    #[cold]
+    #[inline(never)]
+    pub fn again(&self, reader: &Reader<'_>, subject: *const u8) -> Reader<'_> {
+        let from = subject.addr() - self.bytes.as_ptr().addr() - HEAD_BYTES - TEXT_LENGTH_BYTES;
+        let rest = &self.bytes[from..];
+        debug_assert_eq!(rest[0], PUBLISH, "a message begins there");
+        let shared = reader.shared.len() + usize::from(rest[1] & SHARED != 0);
+        Reader { rest, shared: self.shared[self.shared.len() - shared..].iter() }
     }
 
     pub fn records(&self) -> impl Iterator<Item = Read<'_>> {
@@ -309,7 +324,7 @@ pub enum Kind {
 }
 
 /// A batch record by record.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     shared: std::slice::Iter<'a, Bytes>,
@@ -522,5 +537,33 @@ mod tests {
         assert_eq!(batch.records().collect::<Vec<_>>(), records);
         assert_eq!(batch.messages(), 4);
         assert!(batch.size_bytes() > 9000);
+    }
+
+    #[test]
+    fn a_message_that_was_read_last_is_read_again() {
+        let large = Bytes::from(vec![7; 9000]);
+        let payloads = [
+            Payload::Copied(b"small"),
+            Payload::Shared(&large),
+            Payload::Copied(b""),
+            Payload::Shared(&large),
+            Payload::Shared(&large),
+        ];
+        let mut batch = MeshBatch::default();
+        batch.push(&Record::InterestInForce { sequence: 11 });
+        for (payload, number) in payloads.into_iter().zip(0..) {
+            let publication = Publication { payload, correlation_id: number, ..Publication::EMPTY };
+            let message = Message { subject: "a.b", publication: &publication };
+            let way = Way { subject_hash: 8, plain: true, group: None, hops: 1 };
+            batch.push_message(&Forward { message: &message, way });
+        }
+        let mut reader = batch.reader();
+        assert_eq!(reader.control(), Record::InterestInForce { sequence: 11 });
+        while reader.kind().is_some() {
+            let message = reader.message();
+            let mut again = batch.again(&reader, message.subject.as_ptr());
+            assert_eq!(again.message(), message);
+            assert_eq!((again.rest, again.shared.len()), (reader.rest, reader.shared.len()));
+        }
     }
 }

@@ -24,11 +24,11 @@ impl Bus {
         let mut reader = batch.reader();
         while let Some(kind) = reader.kind() {
             if kind == Kind::Message {
-                let again = reader.clone();
                 let publish = reader.message();
+                let subject = publish.subject.as_ptr();
                 let waits = !self.wide.is_empty() && self.wide.concerns(publish.publication.publisher);
                 if waits || self.publish_from_shard(publish, false, turn) {
-                    self.keep_of_shard(again, turn);
+                    self.keep_of_shard(batch.again(&reader, subject), turn);
                 }
                 continue;
             }

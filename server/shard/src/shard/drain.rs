@@ -6,6 +6,8 @@ use crate::identity::{Nanos, ShardId, ShardSet};
 pub struct Drain {
     /// Clients are closed little by little.
     pub leaving: Option<Leaving>,
+    /// What clients said before the end is handled, until then with the care that a turn takes.
+    pub finishing: Option<Nanos>,
     /// Everyone was told to close.
     pub closing: bool,
     fences_missing: ShardSet,
@@ -36,7 +38,7 @@ impl Drain {
         let mut fences_missing = ShardSet::default();
         (0..shards as ShardId).filter(|&shard| shard != own).for_each(|shard| fences_missing.insert(shard));
         debug_assert_eq!(fences_missing.iter().count(), shards - 1, "every other shard sends one");
-        Drain { leaving: None, closing: false, fences_missing }
+        Drain { leaving: None, finishing: None, closing: false, fences_missing }
     }
 
     /// Nothing more comes from that shard.

@@ -14,6 +14,9 @@ use crate::mesh::batch::Record;
 use crate::mesh::inbound::Fenced;
 use crate::turn::Turn;
 
+/// For so long, or half of the time that the end may take, what waits is heard as receivers take it.
+const FINISHING_NANOS_MAX: u64 = 1_000_000_000;
+
 /// Of a turn that begins with connections that leave, they get so much, as one in so many steps.
 const SHARE_OF_TURN: i64 = 4;
 
@@ -89,6 +92,28 @@ impl Members {
         for id in leaving {
             let receiver = self.bus.outlets.delivery.receivers.get(id);
             assert!(receiver.is_some_and(|receiver| !receiver.open), "and keeps its place until then");
+        }
+    }
+
+    /// The shard ends once all that its clients have said by now is handled. What they say from now on is
+    /// refused.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>) {
+        if !self.bus.draining && self.drain.finishing.is_none() {
+            let most = FINISHING_NANOS_MAX.min(self.bus.limits().drain_nanos_max / 2);
+            self.drain.finishing = Some(Nanos(turn.now.0 + most));
+            self.finish_further(turn);
+        }
+    }
+
+    /// Nothing waits any more, or for too long.
+    #[cold]
+    pub(super) fn finish_further(&mut self, turn: &mut Turn<'_>) {
+        let Some(until) = self.drain.finishing.filter(|_| !self.bus.draining) else { return };
+        if turn.now >= until {
+            self.catch_up(turn);
+        }
+        if !self.is_behind() && !self.clients.iter().any(|client| client.sender().waits()) {
+            self.begin_drain(turn);
         }
     }
 

@@ -28,7 +28,7 @@ use crate::mesh::MeshBatch;
 use crate::metrics::{Counter, Counters};
 use crate::outcome::{Outcome, Outcomes};
 use crate::random::Random;
-use crate::turn::{Turn, UNBOUNDED};
+use crate::turn::Turn;
 use crate::work::letters::LetterReport;
 use drain::Drain;
 use pace::Pace;
@@ -100,6 +100,7 @@ impl Shard {
             }
             Event::Continue => {
                 members.go_on(turn);
+                members.finish_further(turn);
                 members.look_at_memory(turn);
             }
             Event::Verified(id, verdict) => members.verified(id, verdict, turn),
@@ -113,7 +114,7 @@ impl Shard {
                 if batch.messages() > 0 {
                     members.pace.share_with_shard(now);
                 }
-                members.pace.spend_at(now, turn.taken_of(UNBOUNDED));
+                members.pace.spend_at(now, turn.taken());
                 members.look_at_memory(turn);
             }
             Event::MeshRoom(shard) => members.bus.mesh_room(shard, turn),
@@ -121,10 +122,11 @@ impl Shard {
             Event::Closed(id, departure) => {
                 members.closed(id, departure, turn);
                 members.look_at_memory(turn);
-                members.pace.spend_at(now, turn.taken_of(UNBOUNDED));
+                members.pace.spend_at(now, turn.taken());
             }
             Event::Tick => {
                 members.tick(turn);
+                members.finish_further(turn);
                 members.look_at_memory(turn);
             }
             Event::Settings(access, limits) => {
@@ -134,10 +136,7 @@ impl Shard {
             Event::ReplayLetters(one) => turn.effects.letters = Some(members.bus.replay_letters(one, turn)),
             Event::PurgeLetters(one) => turn.effects.letters = Some(members.bus.purge_letters(one)),
             Event::LameDuck => members.begin_leaving(turn),
-            Event::Drain => {
-                members.catch_up(turn);
-                members.begin_drain(turn);
-            }
+            Event::Drain => members.finish(turn),
         }
         members.settle(turn);
     }
@@ -254,7 +253,7 @@ impl Members {
         if !receiver.open {
             return;
         }
-        let is_held_back = receiver.pauses > 0;
+        let is_held_back = receiver.pauses > 0 || self.drain.finishing.is_some();
         turn.counters.add(Counter::BytesIn, input.len() as u64);
         if is_held_back {
             self.hear_held_back(id, input, turn);
@@ -285,7 +284,7 @@ impl Members {
                 speaker.receive(input, &mut self.bus, turn)
             }
         };
-        self.pace.spend(turn.taken_of(share));
+        self.pace.spend(turn.taken());
         debug_assert!(left == 0 || !turn.may_go_on(), "who may go on leaves nothing");
         if !turn.may_go_on() {
             self.fall_behind(id, &input[input.len() - left..], turn);

@@ -30,6 +30,9 @@ impl Members {
     #[cold]
     #[inline(never)]
     pub(super) fn hear_held_back(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        if self.drain.finishing.is_some() && !self.bus.draining {
+            return self.refuse_to_hear(id, input, turn);
+        }
         if !self.is_held_back(id) {
             return self.take_in(id, input, turn);
         }
@@ -37,6 +40,17 @@ impl Members {
             client.sender_mut().heard(turn.now);
         }
         self.wait_turn(id, input, turn);
+    }
+
+    /// The shard ends: what a client says now is too late. Who waits for what it said before is not told so.
+    fn refuse_to_hear(&mut self, id: ConnectionId, input: &[u8], turn: &mut Turn<'_>) {
+        let waits =
+            self.is_held_back(id) || self.clients.get_mut(id).is_none_or(|client| client.sender().waits());
+        if !waits {
+            self.bus.draining = true;
+            self.take_in(id, input, turn);
+            self.bus.draining = false;
+        }
     }
 
     /// Whether what a client says is not to be handled yet. What it says while it is verified is, and kept.
@@ -83,7 +97,7 @@ impl Members {
         let Some(client) = self.clients.get_mut(id) else { return input };
         turn.allow(share);
         let left = client.receive(input, &mut self.bus, turn);
-        self.pace.spend(turn.taken_of(share));
+        self.pace.spend(turn.taken());
         &input[input.len() - left..]
     }
 
@@ -139,7 +153,7 @@ impl Members {
         let (left, in_all) = self.pace.left_of();
         turn.allow(UNBOUNDED);
         self.bus.deliver_on(left.max(in_all / WIDE_OF_TURN), turn);
-        self.pace.spend(turn.taken_of(UNBOUNDED));
+        self.pace.spend(turn.taken());
     }
 
     /// Whether somebody waits for the next turn, or something.
@@ -191,7 +205,7 @@ impl Members {
                 break;
             }
         }
-        self.pace.spend(turn.taken_of(share));
+        self.pace.spend(turn.taken());
         let open = self.bus.outlets.delivery.is_open(id);
         let over = turn.overdrawn();
         client.sender_mut().owe(over);
