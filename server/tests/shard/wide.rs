@@ -15,6 +15,11 @@ fn limits(shards: usize) -> Limits {
     Limits { piece_steps: PIECE, turn_steps: 4 * PIECE, client_steps: PIECE, ..small_limits(shards) }
 }
 
+/// One shard whose outboxes take all there is.
+fn roomy() -> Limits {
+    Limits { outbox_bytes_max: 4 << 20, ..limits(1) }
+}
+
 fn client(world: &mut World, shard: u16) -> usize {
     let client = world.connect(shard);
     world.clients[client].hello();
@@ -103,15 +108,23 @@ fn others_are_heard_between_the_pieces_and_the_publisher_after_the_last() {
 
 #[test]
 fn who_comes_between_two_pieces_gets_nothing_and_who_leaves_nothing_more() {
-    let mut world = World::new(limits(1), 1);
-    let all = receivers(&mut world);
-    let [publisher, late] = [(); 2].map(|()| client(&mut world, 0));
+    // A turn serves about half of them.
+    const MANY: u32 = 9000;
+    let limits = Limits { turn_steps: 4000, client_steps: 4000, subscriptions_max: MANY as usize, ..roomy() };
+    let mut world = World::new(limits, 1);
+    let [many, last, publisher, late] = [(); 4].map(|()| client(&mut world, 0));
+    (1..=MANY).for_each(|id| world.clients[many].subscribe(id, "wide", None, SlowConsumer::Default));
+    world.write(many);
+    world.settle(&BTreeSet::new());
+    (1..=EACH).for_each(|id| world.clients[last].subscribe(id, "wide", None, SlowConsumer::Default));
+    world.write(last);
     world.settle(&BTreeSet::new());
     publish(&mut world, publisher, "wide", 1..2);
-    assert!(world.receive(publisher, usize::MAX));
-    assert!(world.go_on(0));
-    // The last one ends its subscriptions, whose places the next one takes.
-    let last = all[RECEIVERS - 1];
+    assert!(world.receive(publisher, usize::MAX) && world.go_on(0));
+    let served = got(&mut world, many).len() as u32;
+    assert!((1000..8000).contains(&served), "{served}");
+    // The last one ends its subscriptions, whose places the next one takes. Another turn begins.
+    world.tick(1);
     (1..=EACH).for_each(|id| world.clients[last].unsubscribe(id, 0));
     world.clients[last].ping(1);
     world.write(last);
@@ -119,9 +132,11 @@ fn who_comes_between_two_pieces_gets_nothing_and_who_leaves_nothing_more() {
     (1..=EACH).for_each(|id| world.clients[late].subscribe(id, "wide", None, SlowConsumer::Default));
     world.write(late);
     while world.receive(late, usize::MAX) {}
-    world.crash(all[RECEIVERS - 2]);
+    world.begin_send(late);
+    world.end_send(late);
+    assert!(world.clients[late].received.contains(&Received::Subscribed(EACH)), "it is heard at once");
     world.settle(&BTreeSet::new());
-    all[..RECEIVERS - 2].iter().for_each(|&one| each_has(&mut world, one, &[1]));
+    assert_eq!(got(&mut world, many).len() as u32, MANY);
     let heard = &world.clients[last].received;
     let pong = heard.iter().position(|received| *received == Received::Pong(1)).expect("a PONG");
     let later = heard[pong..].iter().filter(|received| matches!(received, Received::Delivery { .. }));
@@ -213,10 +228,16 @@ fn what_was_accepted_is_delivered_before_the_end() {
 
 #[test]
 fn a_publisher_that_is_closed_by_a_server_that_leaves_has_said_all_in_order() {
-    let mut world = World::new(limits(1), 1);
+    // What is copied for each counts: a message may be in pieces, and the next one on its subject not.
+    let limits = Limits { piece_steps: 10 * PIECE, shared_payload_bytes_min: 1 << 20, ..roomy() };
+    let mut world = World::new(limits, 1);
     let publisher = client(&mut world, 0);
     let all = receivers(&mut world);
-    publish(&mut world, publisher, "wide", 1..5);
+    for (number, bytes) in [(1, 1000), (2, 0), (3, 1000), (4, 0)] {
+        let payload = vec![0; bytes];
+        world.clients[publisher].publish_as(SubjectRef::Literal(b"wide"), None, number, &payload);
+    }
+    world.write(publisher);
     assert!(world.receive(publisher, usize::MAX));
     world.lame_duck();
     // A second after the grace, of the ten that all have.
@@ -224,4 +245,5 @@ fn a_publisher_that_is_closed_by_a_server_that_leaves_has_said_all_in_order() {
     assert!(world.is_gone(publisher) && !world.is_gone(all[1]));
     world.settle(&BTreeSet::new());
     all.iter().for_each(|&one| each_has(&mut world, one, &[1, 2, 3, 4]));
+    assert_eq!(world.count(Counter::MessagesInPieces), 2);
 }
