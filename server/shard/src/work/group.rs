@@ -8,7 +8,6 @@ use super::task::{Envelope, Task, TaskId};
 use crate::delivery::Delivery;
 use crate::identity::{AccountId, ConnectionId, HashSeed};
 use crate::lanes::{LANES, Lane, Scheduler};
-use crate::steps::MEMBERS_A_STEP;
 use crate::table::Key;
 use crate::turn::Turn;
 use foldhash::fast::FixedState;
@@ -195,16 +194,16 @@ impl Group {
     /// Likewise, for whom is charged for the members that were looked at.
     pub fn is_wanted_for(&self, envelope: Envelope<'_>, delivery: &Delivery, turn: &mut Turn<'_>) -> bool {
         let place = self.members.iter().position(|member| member.wants(envelope, delivery));
-        turn.charge(place.unwrap_or(self.members.count()) / MEMBERS_A_STEP);
+        turn.charge(place.unwrap_or(self.members.count()));
         place.is_some()
     }
 
     /// The next message and the member that takes it. The message waits no more. Who caused it is charged
-    /// for the members that were looked at.
+    /// a step for each member that was asked.
     pub fn next(&mut self, tasks: &Tasks, delivery: &Delivery, turn: &mut Turn<'_>) -> Option<Given> {
         let looked_at = Cell::new(0);
         let given = self.find_next(tasks, delivery, turn.random.number(), &looked_at);
-        turn.charge(looked_at.get() / MEMBERS_A_STEP);
+        turn.charge(looked_at.get());
         given
     }
 
