@@ -11,7 +11,7 @@ use crate::mesh::batch::{MeshPublish, TEXT_BYTES_MAX};
 use crate::message::{Marks, Message, Payload, Publication};
 use crate::metrics::Counter;
 use crate::router::Route;
-use crate::steps::{RUN_STEPS, steps_of_text};
+use crate::steps::{RUN_STEPS, steps_of, steps_of_text};
 use crate::turn::Turn;
 use bytes::Bytes;
 use ringbolt_protocol::subject::Subject;
@@ -234,6 +234,7 @@ impl Bus {
         let Some(space) = self.accounts.known_space(publication.account) else { return false };
         publication.subject = space.subjects.resolve_of_shard(subject, way.subject_hash);
         let (subject, subject_hash, route) = space.subjects.route(publication.subject, &space.router);
+        turn.charge(steps_of(0));
         if route.is_costly() {
             let bytes = publication.payload.bytes().len();
             if is_too_dear(route, bytes, way.plain && !now, &self.outlets.limits, turn) {

@@ -6,7 +6,6 @@ use crate::bus::Bus;
 use crate::identity::ShardId;
 use crate::metrics::Counter;
 use crate::outcome::{Answer, Outcome};
-use crate::steps::steps_of;
 use crate::turn::Turn;
 
 /// A shard that drains: it takes no more of what its clients publish.
@@ -19,7 +18,6 @@ impl Bus {
         debug_assert_ne!(from, self.outlets.own, "a shard has no link to itself");
         debug_assert!(!batch.is_empty(), "a batch begins with a record");
         turn.counters.add(Counter::MeshMessagesIn, u64::from(batch.messages()));
-        turn.charge(batch.messages() as usize * steps_of(0));
         let (mut interest, mut fenced) = (None, None);
         let mut reader = batch.reader();
         while let Some(kind) = reader.kind() {

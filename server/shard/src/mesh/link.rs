@@ -186,10 +186,11 @@ impl Mesh {
         (bytes, self.links.iter().map(Link::pending_batches).sum())
     }
 
-    /// Whether so much interest is on its way that who changes more of it is to wait.
+    /// Whether so much interest is on its way that who changes more of it is to wait. It is confirmed then,
+    /// whereupon they go on.
     pub fn is_flooded_with_interest(&self) -> bool {
-        self.interest.is_far_behind()
-            || self.links.iter().any(|link| link.control_bytes() > CONTROL_BYTES_MAX)
+        let is_long = |link: &Link| link.control_bytes() > CONTROL_BYTES_MAX;
+        self.interest.is_far_behind() || !self.interest.is_in_force() && self.links.iter().any(is_long)
     }
 
     /// Recounts what waits.
