@@ -4,8 +4,10 @@ use Counted::{ForEach, Once};
 use ringbolt_server::sim::{SimClient, small_limits};
 use ringbolt_shard::access::Access;
 use ringbolt_shard::limits::Limits;
+use ringbolt_shard::mesh::MeshBatch;
+use ringbolt_shard::mesh::batch::{Read, Record};
 use ringbolt_shard::metrics::Counter;
-use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, ServerIdentity, Shard};
+use ringbolt_shard::{ConnectionId, Dialect, Effects, Event, Nanos, Opening, Receive, ServerIdentity, Shard};
 
 const CONNECT: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";
@@ -71,6 +73,26 @@ impl Bed {
         while self.shard.is_behind() {
             self.shard.handle(self.now, Event::Continue, &mut effects);
         }
+        if effects.receive.iter().any(|(_, receive)| *receive == Receive::Pause) {
+            self.confirm_interest();
+        }
+    }
+
+    /// The other shard takes what there is for it, and says that it knows of the interest.
+    fn confirm_interest(&mut self) {
+        let mut known = None;
+        while let Some(batch) = self.shard.take_batch(1) {
+            for record in batch.records() {
+                if let Read::Control(Record::Interest { sequence, .. }) = record {
+                    known = Some(sequence);
+                }
+            }
+        }
+        let Some(sequence) = known else { return };
+        let mut answer = MeshBatch::default();
+        answer.push(&Record::InterestInForce { sequence });
+        self.handle(Event::Mesh(1, &answer));
+        self.handle(Event::MeshRoom(1));
     }
 
     fn open(&mut self, dialect: Dialect) -> ConnectionId {
